@@ -1,0 +1,2 @@
+"""The command `hotseat`: thin commands over the library, tables, --json, exit codes.
+"""

@@ -1,0 +1,95 @@
+"""What the layers above (scheduler's driver, daemon, CLI) need of a swap, in records and one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hotseat.platforms.port import Container, Platform
+from hotseat.words import ProcessRef, ProcessState, State, SwapReport
+
+Progress = Callable[[str, str], None]
+"""Called as (phase name, "start" | "done" | "undo" | "failed") while a swap runs. Must not block or raise."""
+
+Probe = Callable[[], Awaitable[None]]
+"""Returns once the engine answers; raises `Failed` if it does not within its own deadline."""
+
+Drain = Callable[[], Awaitable[None]]
+"""Returns once the engine has no request in flight, or at its own deadline. Never raises for lateness."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One container as the swap sees it: a name for people, the container's present incarnation, its platform."""
+
+    name: str
+    container: Container
+    platform: Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Seconds each wait may take at most. Moving bytes has a floor plus a time per byte at a pessimistic rate."""
+
+    lock: float = 5.0
+    freeze: float = 5.0
+    move_floor: float = 60.0
+    move_bytes_per_second: float = 200e6
+    unlock: float = 10.0
+    pause: float = 10.0
+    release: float = 5.0
+    """Device memory released late, at most (FACTS.md: NVML lags up to a second)."""
+    room: float = 5.0
+    """Wait for a device to have room before a swap in is refused."""
+    query: float = 2.0
+
+    def move(self, nbytes: int) -> float:
+        return self.move_floor + nbytes / self.move_bytes_per_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the world shows of one workload now; `state` is derived from it and from the journal by a pure function."""
+
+    state: State
+    container: Container
+    processes: tuple[ProcessRef, ...]
+    cuda: Mapping[ProcessRef, ProcessState | None]
+    """CUDA processes; None = did not say in time (frozen)."""
+    gpu_bytes: Mapping[int, int] = field(default_factory=dict)
+    """Device index -> bytes held on it now."""
+    parked_gpu_bytes: Mapping[int, int] = field(default_factory=dict)
+    """Device index -> bytes a swap in must find free; empty unless parked."""
+    host_bytes: int = 0
+    """Host memory its processes hold now (their resident sets, shared pages by share)."""
+    note: str = ""
+    """What a person should know: paused behind our back, why quarantined, ..."""
+
+
+class Swapper(Protocol):
+    """Swaps one workload at a time out of or into its seat. Safe to use by several processes on one host at once."""
+
+    async def observe(self, workload: Workload) -> Observation: ...
+
+    async def swap_out(
+        self, workload: Workload, *, drain: Drain | None = None, progress: Progress | None = None
+    ) -> SwapReport:
+        """seated -> parked. `Refused`/`NoRoom`/`Busy`: nothing was touched. `RolledBack`: runs on unharmed.
+        `Quarantined`: after the commit. Parking what is parked is done already: a report without phases."""
+        ...
+
+    async def swap_in(
+        self,
+        workload: Workload,
+        *,
+        caps: Mapping[int, int] | None = None,
+        probe: Probe | None = None,
+        progress: Progress | None = None,
+    ) -> SwapReport:
+        """parked -> seated. `caps`: bytes per device index that all workloads together may use, below its size."""
+        ...
+
+    async def known(self) -> Sequence[tuple[str, State, str]]:
+        """(container key, state, note) of every container the journal knows: parked, quarantined, in a swap."""
+        ...

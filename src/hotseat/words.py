@@ -1,0 +1,111 @@
+"""The words of DESIGN.md as types. No I/O and no imports from the rest of hotseat.
+
+Every layer speaks in these records; all are frozen, so they may be handed to any task.
+Units: bytes are plain integers, times are seconds as floats unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class State(enum.StrEnum):
+    """Where a workload is. The first four are DESIGN.md's; the others are what a user may meet between them."""
+
+    SEATED = "seated"
+    """Holds its GPU memory (if it has any) and runs."""
+    PARKED = "parked"
+    """Off the GPU, state in host memory, every CPU thread frozen."""
+    STORED = "stored"
+    """Off the GPU and out of host memory, state on disk."""
+    STOPPED = "stopped"
+    """Not running at all; a cold start brings it back."""
+    SWAPPING_OUT = "swapping out"
+    SWAPPING_IN = "swapping in"
+    QUARANTINED = "quarantined"
+    """A swap failed after its commit; `note` says why. Never swapped again without a cold start."""
+    PAUSED = "paused"
+    """Paused by its platform without hotseat: does not run, yet still holds its GPU memory."""
+
+
+class ProcessRef(NamedTuple):
+    """One process for as long as it lives: a reused pid has another start time.
+
+    `start_time` is field 22 of /proc/PID/stat (clock ticks since boot, proc(5)).
+    """
+
+    pid: int
+    start_time: int
+
+
+class ProcessState(enum.IntEnum):
+    """CUprocessState of cuda.h (driver 570+)."""
+
+    RUNNING = 0
+    LOCKED = 1
+    CHECKPOINTED = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One GPU as NVML names it."""
+
+    index: int
+    uuid: str
+    name: str
+    total_bytes: int
+    emulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceUse:
+    """What a device itself reports now: the truth that reservations are made against."""
+
+    device: Device
+    used_bytes: int
+    free_bytes: int
+    processes: dict[int, int] = field(default_factory=dict)
+    """Host pid -> bytes. A process that NVML lists without a figure stands with 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTime:
+    """One measured phase of a swap."""
+
+    name: str
+    seconds: float
+    part: str = "hotseat"
+    """Whose time it is: "driver" (checkpoint API calls), "platform" (pause, unpause), "engine" (probe, drain),
+    "wait" (device memory released late) or "hotseat" (everything that is ours)."""
+
+
+class Direction(enum.StrEnum):
+    OUT = "out"
+    IN = "in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapReport:
+    """What one swap did, measured. `gpu_bytes` is per device index: released on the way out, taken on the way in."""
+
+    workload: str
+    direction: Direction
+    phases: tuple[PhaseTime, ...]
+    gpu_bytes: dict[int, int]
+    processes: int
+    cuda_processes: int
+    threads: int
+    started_at: float
+    """Seconds since the epoch."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(phase.seconds for phase in self.phases)
+
+    @property
+    def own_seconds(self) -> float:
+        """hotseat's own part: all but the driver's calls, the platform's, the engine's, and waiting for the device."""
+        return sum(phase.seconds for phase in self.phases if phase.part == "hotseat")

@@ -1,0 +1,73 @@
+"""The ledger of all devices during one decision.
+
+It keeps two figures per device. `now` is free at this moment: nothing may be seated beyond it. `soon` is what will be
+free when every swap out under way or chosen has ended, less what is promised to demands that were looked at before: a
+younger demand may only take what is free now *and* promised to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hotseat.scheduler.records import Snapshot, WorkloadView
+from hotseat.words import State
+
+
+class Ledger:
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.size = {device.index: device.size for device in snapshot.devices}
+        self.capacity = {device.index: device.capacity for device in snapshot.devices}
+        self.now = dict(self.capacity)
+        self.soon = dict(self.capacity)
+        self._stays = dict.fromkeys(self.capacity, 0)
+        for view in snapshot.workloads:
+            for index, nbytes in self.takes(view).items():
+                if index not in self.now:
+                    continue
+                self.now[index] -= nbytes
+                if view.state is not State.SWAPPING_OUT:
+                    self.soon[index] -= nbytes
+                if never_leaves(view):
+                    self._stays[index] += nbytes
+
+    def takes(self, view: WorkloadView) -> Mapping[int, int]:
+        """What it takes of each device now. On the way in that is all it will take: a reservation."""
+        if view.state is not State.SWAPPING_IN:
+            return view.holds
+        need = self.capacity if view.need is None else view.need
+        return {index: max(need.get(index, 0), view.holds.get(index, 0)) for index in need.keys() | view.holds.keys()}
+
+    def wants(self, view: WorkloadView) -> Mapping[int, int]:
+        """What must be free before it is seated. Never seen: all that is not taken for good."""
+        if view.need is not None:
+            return view.need
+        return {index: max(0, capacity - self._stays[index]) for index, capacity in self.capacity.items()}
+
+    def fits_now(self, need: Mapping[int, int]) -> bool:
+        return all(nbytes <= min(self.now[index], self.soon[index]) for index, nbytes in need.items() if nbytes)
+
+    def missing(self, need: Mapping[int, int]) -> dict[int, int]:
+        """Device index -> bytes that nobody has yet been asked to free."""
+        short = {index: nbytes - self.soon[index] for index, nbytes in need.items() if nbytes}
+        return {index: nbytes for index, nbytes in short.items() if nbytes > 0}
+
+    def seat(self, need: Mapping[int, int]) -> None:
+        for index, nbytes in need.items():
+            self.now[index] -= nbytes
+            self.soon[index] -= nbytes
+
+    def promise(self, need: Mapping[int, int]) -> None:
+        for index, nbytes in need.items():
+            self.soon[index] -= nbytes
+
+    def will_free(self, holds: Mapping[int, int]) -> None:
+        for index, nbytes in holds.items():
+            if index in self.soon:
+                self.soon[index] += nbytes
+
+
+def never_leaves(view: WorkloadView) -> bool:
+    """Holds memory that no decision of ours frees: pinned, paused by somebody else, quarantined."""
+    if view.state in (State.SEATED, State.SWAPPING_IN):
+        return view.pinned
+    return view.state in (State.PAUSED, State.QUARANTINED)

@@ -1,0 +1,68 @@
+"""Over time: capacity holds at every instant, everybody is served, nobody waits past the bound that decide states."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulation import Sim, Simulation
+
+from hotseat.words import State
+
+MIN_STAY, OUT, IN = 5.0, 2.0, 1.0
+NAMES = "abcde"
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[dict[int, int], dict[str, Sim]]:
+    devices = draw(st.integers(1, 2))
+    capacity = dict.fromkeys(range(devices), 10)
+    sims = {}
+    for name in NAMES[: draw(st.integers(2, 5))]:
+        on = draw(st.sets(st.integers(0, devices - 1), min_size=1))
+        sims[name] = Sim(need={index: draw(st.integers(1, 10)) for index in on})
+    return capacity, sims
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    tables(),
+    st.lists(
+        st.tuples(st.floats(0, 60, allow_nan=False), st.integers(0, 4), st.floats(0.1, 40, allow_nan=False)),
+        max_size=25,
+    ),
+)
+def test_everybody_is_served_within_the_bound(
+    table: tuple[dict[int, int], dict[str, Sim]], requests: list[tuple[float, int, float]]
+) -> None:
+    capacity, sims = table
+    names = list(sims)
+    arrivals = [(at, names[who % len(names)], work) for at, who, work in requests]
+    sim = Simulation(capacity, sims, swap_out=OUT, swap_in=IN, min_stay=MIN_STAY)
+    sim.run(arrivals, until=1e5)
+    assert sorted(sim.served) == sorted(name for _, name, _ in arrivals)
+    assert sim.longest_wait <= len(sims) * (MIN_STAY + OUT + IN) + 1e-6
+
+
+def test_two_long_answers_take_turns_and_both_end() -> None:
+    sims = {"a": Sim(need={0: 10}, state=State.SEATED), "b": Sim(need={0: 10})}
+    sim = Simulation({0: 10}, sims, swap_out=OUT, swap_in=IN, min_stay=MIN_STAY)
+    sim.run([(0, "a", 60.0), (1, "b", 60.0)], until=1e5)
+    assert sorted(sim.served) == ["a", "b"]
+    assert sim.swaps >= 20, "neither ran to its end at the other's expense"
+    assert sim.longest_wait <= 2 * (MIN_STAY + OUT + IN)
+
+
+def test_a_stream_of_small_ones_does_not_starve_a_large_one() -> None:
+    sims = {name: Sim(need={0: 4}) for name in "abcd"} | {"large": Sim(need={0: 10})}
+    sim = Simulation({0: 10}, sims, swap_out=OUT, swap_in=IN, min_stay=MIN_STAY)
+    small = [(0.7 * n, "abcd"[n % 4], 3.0) for n in range(200)]
+    sim.run([*small, (10.0, "large", 1.0)], until=1e5)
+    assert sim.served.count("large") == 1
+    assert sim.longest_wait <= 5 * (MIN_STAY + OUT + IN)
+
+
+def test_requests_in_turn_do_not_swap_for_each_of_them() -> None:
+    """Two clients that each ask again at once: `linger` and `min_stay` keep a seat for many requests."""
+    sims = {"a": Sim(need={0: 10}, state=State.SEATED), "b": Sim(need={0: 10})}
+    sim = Simulation({0: 10}, sims, swap_out=OUT, swap_in=IN, min_stay=MIN_STAY, linger=0.5)
+    sim.run([(0.2 * n, "ab"[n % 2], 0.1) for n in range(500)], until=1e5)
+    assert len(sim.served) == 500
+    assert sim.swaps < 100

@@ -1,0 +1,1 @@
+"""One module for each command of `hotseat`; its function has the module's name."""

@@ -1,0 +1,200 @@
+"""What doctor looked at, as records. Nothing here reads anything; None means "could not be found out"."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Level(enum.StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    """Works, but not for everything or not for ever."""
+    FAIL = "fail"
+    """Will not work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at: what it is, why that matters, what to do about it."""
+
+    subject: str
+    check: str
+    level: Level
+    what: str
+    why: str = ""
+    way_out: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject,
+            "check": self.check,
+            "level": self.level.value,
+            "what": self.what,
+            "why": self.why,
+            "way_out": self.way_out,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """libcuda as a process of this machine finds it."""
+
+    libcuda: str | None
+    """Path of the library that was loaded."""
+    emulated: bool = False
+    version: int | None = None
+    """cuDriverGetVersion, 13000 for CUDA 13.0."""
+    release: str | None = None
+    """The kernel module's, "580.159.04"."""
+    checkpoint_api: bool = False
+    error: str = ""
+    """Why it could not be loaded or initialised."""
+    nvml_error: str = ""
+    others: tuple[str, ...] = ()
+    """Other files of that name which the loader knows; a container may find one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    index: int
+    name: str
+    uuid: str
+    total_bytes: int
+    used_bytes: int
+    emulated: bool = False
+    mig: bool | None = None
+    compute_mode: str | None = None
+    """NVML's word: "default", "exclusive thread", "prohibited", "exclusive process"."""
+    foreign: Mapping[int, int] = field(default_factory=dict)
+    """Pid -> bytes of processes in no container that hotseat knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amd:
+    gpus: int = 0
+    kfd: bool = False
+    criu: str | None = None
+    """Version line of the criu program."""
+    plugin: str | None = None
+    """Path of CRIU's amdgpu plugin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    euid: int
+    capabilities: int | None
+    """CapEff of /proc/self/status."""
+    ptrace_scope: int | None
+    """/proc/sys/kernel/yama/ptrace_scope; None where the kernel has no Yama."""
+    ptrace_works: bool | None = None
+    """A child could be seized just now."""
+    user_namespace: bool = False
+    """Inside a user namespace: root here is not root of the machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cgroups:
+    mode: str
+    """"v2", "v1", "hybrid" (v1 with a separate v2 tree) or "none"."""
+    freezer: str | None
+    """Mount point of the hierarchy whose freezer would be used."""
+    writable: bool = False
+    memory: str | None = None
+    """Mount point of the hierarchy that limits memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    kernel: str
+    memory_total: int
+    memory_available: int
+    swap_total: int
+    huge_pages: str
+    """Transparent huge pages: "always", "madvise", "never" or "unknown"."""
+    nofile: int
+    """Soft limit of open files; each thread held and each process watched takes one."""
+    nproc: int
+    """Soft limit of processes; -1 = none."""
+    mps: tuple[int, ...] = ()
+    """Pids of nvidia-cuda-mps-control and nvidia-cuda-mps-server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformFact:
+    """One container platform of this machine."""
+
+    name: str
+    program: str | None
+    socket: str | None = None
+    answers: bool = False
+    version: str = ""
+    api: str = ""
+    runtime: str = ""
+    cgroup_driver: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessFact:
+    """One process of a container, as /proc shows it."""
+
+    pid: int
+    command: str
+    threads: int
+    state: str
+    """The letter of proc(5): R, S, D, T, t, Z, ..."""
+    uses_gpu: bool
+    """Has a GPU device (or the emulated one) open."""
+    libcuda: str | None = None
+    """Path of the libcuda in its address space, as the process sees it."""
+    managed_bytes: int = 0
+    """Unified memory mapped into its address space."""
+    tracer: int = 0
+    tracer_command: str = ""
+    libraries: frozenset[str] = frozenset()
+    """Those of `INTERESTING` in its address space."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Those variables of `VARIABLES` that it was started with."""
+    gpu_bytes: int = 0
+    resident: int = 0
+
+
+INTERESTING = ("libnccl", "libnvshmem", "libcudadebugger", "libamdhip64")
+VARIABLES = (
+    "CUDA_MPS_PIPE_DIRECTORY",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NCCL_NVLS_ENABLE",
+    "NCCL_CUMEM_ENABLE",
+    "CUDA_MANAGED_FORCE_DEVICE_ALLOC",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerFact:
+    key: str
+    name: str
+    platform: str
+    status: str
+    processes: tuple[ProcessFact, ...] = ()
+    devices: frozenset[int] = frozenset()
+    """Indices of the GPUs that its processes use."""
+    memory_limit: int | None = None
+    memory_used: int = 0
+    error: str = ""
+    """Why it could not be looked into."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    driver: Driver
+    gpus: tuple[Gpu, ...]
+    amd: Amd
+    rights: Rights
+    cgroups: Cgroups
+    host: Host
+    platforms: tuple[PlatformFact, ...]
+    containers: tuple[ContainerFact, ...]

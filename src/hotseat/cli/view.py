@@ -1,0 +1,134 @@
+"""Records as rows of tables and as JSON. Pure; `draw` puts them on a terminal, `--json` prints them as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotseat.cli import units
+from hotseat.words import DeviceUse, State, SwapReport
+
+MOVING = ("checkpoint", "restore")
+"""Phases in which device memory moves, so that bytes over seconds is a rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One workload as `ps` shows it."""
+
+    name: str
+    state: State
+    platform: str
+    container: str
+    """The platform's key, "docker:4f1c..."."""
+    models: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+    gpu_bytes: Mapping[int, int] = field(default_factory=dict)
+    """Device index -> bytes held now."""
+    parked_gpu_bytes: Mapping[int, int] = field(default_factory=dict)
+    """Device index -> bytes it needs to sit again."""
+    host_bytes: int = 0
+    waiting: int = 0
+    """Requests that wait for it; always 0 without a daemon."""
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "state": self.state.value,
+            "platform": self.platform,
+            "container": self.container,
+            "models": list(self.models),
+            "pids": list(self.pids),
+            "gpu_bytes": sum(self.gpu_bytes.values()),
+            "gpu_bytes_per_device": {str(index): count for index, count in self.gpu_bytes.items()},
+            "parked_gpu_bytes": sum(self.parked_gpu_bytes.values()),
+            "host_bytes": self.host_bytes,
+            "waiting": self.waiting,
+            "note": self.note,
+        }
+
+    def cells(self) -> list[str]:
+        gpu = units.size(sum(self.gpu_bytes.values()))
+        parked = sum(self.parked_gpu_bytes.values())
+        if parked and gpu == "-":
+            gpu = f"0 (needs {units.size(parked)})"
+        return [
+            self.name,
+            self.state.value,
+            self.platform,
+            ", ".join(self.models) or "-",
+            str(len(self.pids)),
+            gpu,
+            units.size(self.host_bytes),
+            str(self.waiting) if self.waiting else "-",
+            self.note,
+        ]
+
+
+HEADINGS = ["NAME", "STATE", "PLATFORM", "MODELS", "PIDS", "GPU", "HOST", "WAITING", "NOTE"]
+
+
+def report_json(report: SwapReport) -> dict[str, Any]:
+    """A SwapReport as data: times in milliseconds, bytes per device, rates in GB/s where bytes moved."""
+    total = sum(report.gpu_bytes.values())
+    phases: list[dict[str, Any]] = []
+    for phase in report.phases:
+        entry: dict[str, Any] = {"name": phase.name, "part": phase.part, "ms": round(phase.seconds * 1000, 3)}
+        if moves(phase.name) and total and phase.seconds > 0:
+            entry["gb_per_s"] = round(total / phase.seconds / 1e9, 3)
+        phases.append(entry)
+    return {
+        "workload": report.workload,
+        "direction": report.direction.value,
+        "started_at": report.started_at,
+        "ms": round(report.seconds * 1000, 3),
+        "own_ms": round(report.own_seconds * 1000, 3),
+        "gpu_bytes": total,
+        "gpu_bytes_per_device": {str(index): count for index, count in report.gpu_bytes.items()},
+        "processes": report.processes,
+        "cuda_processes": report.cuda_processes,
+        "threads": report.threads,
+        "phases": phases,
+    }
+
+
+def moves(phase: str) -> bool:
+    return phase.split()[0] in MOVING if phase else False
+
+
+def phase_rows(report: SwapReport) -> list[list[str]]:
+    """phase, part, time, rate; one row each."""
+    total = sum(report.gpu_bytes.values())
+    return [
+        [
+            phase.name,
+            phase.part,
+            units.duration(phase.seconds),
+            units.rate(total, phase.seconds) if moves(phase.name) else "",
+        ]
+        for phase in report.phases
+    ]
+
+
+def summary(report: SwapReport) -> str:
+    """One sentence about a swap that is done."""
+    if not report.phases:
+        return f"{report.workload} is {'parked' if report.direction == 'out' else 'seated'} already; nothing to do"
+    verb, what = ("parked", "released") if report.direction == "out" else ("seated", "taken")
+    return (
+        f"{report.workload} {verb} in {units.duration(report.seconds)}: {units.size(sum(report.gpu_bytes.values()))} "
+        f"of GPU memory {what}, {report.processes} processes ({report.cuda_processes} with CUDA), "
+        f"{report.threads} threads; hotseat's own part {units.duration(report.own_seconds)}"
+    )
+
+
+def device_lines(uses: Sequence[DeviceUse]) -> list[str]:
+    """One line a device: what is used, what is free, and whether it is only emulated."""
+    return [
+        f"GPU {use.device.index} {use.device.name}: {units.size(use.used_bytes)} used, "
+        f"{units.size(use.free_bytes)} free of {units.size(use.device.total_bytes)}"
+        + (" (emulated driver)" if use.device.emulated else "")
+        for use in uses
+    ]

@@ -1,0 +1,278 @@
+"""The threads of one hold and what ptrace says of them. Runs in the one OS thread that seized them, never waits.
+
+Every thread is in one of four modes. ASKED: seized and interrupted, not stopped yet. HELD: in a ptrace-stop. PINNED:
+cannot stop, yet cannot run either, because it waits in vfork(2) for a child that is held. RUNNING: let run.
+
+There is no "detach" here. When the owner ends, the kernel lets go of whatever it traced: held threads go on where they
+stopped, and so do those that PTRACE_DETACH would refuse because they are not in a stop (asleep in the kernel, frozen
+by a v1 cgroup). One way out, the same for release, failure and crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import os
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from signal import SIGSTOP
+from typing import Any
+
+from hotseat.linux import proc
+from hotseat.linux import ptrace_abi as abi
+
+OPTIONS = abi.PTRACE_O_TRACECLONE | abi.PTRACE_O_TRACEFORK | abi.PTRACE_O_TRACEVFORK | abi.PTRACE_O_TRACEEXEC
+"""Threads and processes born of a seized thread are born seized and stop before their first instruction."""
+
+_BIRTHS = frozenset({abi.PTRACE_EVENT_CLONE, abi.PTRACE_EVENT_FORK, abi.PTRACE_EVENT_VFORK})
+_VFORK_WAITS = frozenset({"kernel_clone", "wait_for_vfork_done", "_do_fork"})
+
+
+class Mode(enum.Enum):
+    ASKED = enum.auto()
+    HELD = enum.auto()
+    PINNED = enum.auto()
+    RUNNING = enum.auto()
+
+
+class TracerError(Exception):
+    """Something the asking side must tell a person: a kind and its facts, ready for the wire."""
+
+    def __init__(self, kind: str, **facts: Any) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.facts = facts
+
+
+@dataclass(slots=True)
+class Tracee:
+    tid: int
+    pid: int
+    mode: Mode = Mode.ASKED
+    postponed: list[bytes] = field(default_factory=list)
+    """Signals (siginfo_t) that came while it was RUNNING for the driver: no handler of the application may run then."""
+
+
+class Tracer:
+    def __init__(self, *, own_children: bool = False) -> None:
+        """`own_children`: the owner is a thread of a process that may be a tracee's real parent (see `reap`)."""
+        self.tracees: dict[int, Tracee] = {}
+        self.processes: dict[int, int] = {}
+        """pid -> start time."""
+        self._own_children = own_children
+        self._frozen = False
+        """Every thread is held: from now on a thread can only be born of one that was let run."""
+        self._me = threading.get_native_id()
+
+    # -- seizing --------------------------------------------------------------------------------------------------
+
+    def seize(self, processes: Iterable[tuple[int, int]]) -> int:
+        """One pass over `processes` (pid, start time): seize and interrupt what is not yet. How many were new."""
+        return sum(self._seize_process(pid, start_time) for pid, start_time in processes)
+
+    def _seize_process(self, pid: int, start_time: int) -> int:
+        total = 0
+        while True:
+            new = sum(self._seize_thread(tid, pid) for tid in proc.task_ids(pid) if tid not in self.tracees)
+            if new and pid not in self.processes:
+                # Its first thread pins the pid, so only now does the start time prove whom we hold.
+                found = proc.stat(pid)
+                if found is not None and found.start_time != start_time:
+                    raise TracerError("reused", pid=pid)
+                self.processes[pid] = start_time
+            total += new
+            if not new:
+                return total
+
+    def _seize_thread(self, tid: int, pid: int) -> bool:
+        try:
+            abi.ptrace(abi.PTRACE_SEIZE, tid, OPTIONS)
+            abi.ptrace(abi.PTRACE_INTERRUPT, tid)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return self._denied(tid, pid)
+        self._frozen = False
+        self.tracees[tid] = Tracee(tid, pid)
+        return True
+
+    def _denied(self, tid: int, pid: int) -> bool:
+        """EPERM has four reasons: it is dead, was born seized a moment ago, has another tracer, or is not ours."""
+        found = proc.status(tid)
+        if found is None or found.state in proc.DEAD:
+            return False
+        if found.tracer == self._me:
+            self._born(tid, pid)
+            return True
+        if found.tracer:
+            raise TracerError(
+                "traced", pid=pid, name=found.name, tracer=found.tracer, command=proc.command(found.tracer)
+            )
+        raise TracerError("permission", pid=pid, name=found.name)
+
+    def _born(self, tid: int, pid: int | None = None) -> Tracee:
+        """A thread that the kernel seized at birth. It is interrupted already."""
+        known = self.tracees.get(tid)
+        if known is not None:
+            return known
+        if pid is None:
+            found = proc.status(tid)
+            pid = found.tgid if found else tid
+        if pid not in self.processes and (stat := proc.stat(pid)):
+            self.processes[pid] = stat.start_time
+        mode = Mode.RUNNING if self._frozen else Mode.ASKED
+        return self.tracees.setdefault(tid, Tracee(tid, pid, mode))
+
+    # -- what the kernel reports ----------------------------------------------------------------------------------
+
+    def collect(self, expected: Iterable[Tracee] = ()) -> bool:
+        """Take in every stop and death that is there now. Whether there was any. `expected` are asked first, by id."""
+        any_news = False
+        for tracee in expected:
+            if (stop := abi.wait_stop(tracee.tid)) is not None:
+                any_news = True
+                self._take_in(stop)
+        while (stop := abi.wait_stop()) is not None:
+            any_news = True
+            self._take_in(stop)
+        return self._reap() or any_news
+
+    def _take_in(self, stop: abi.Stop) -> None:
+        with contextlib.suppress(ProcessLookupError):  # killed in its stop: its death is reported next
+            self._stopped(stop)
+
+    def _stopped(self, stop: abi.Stop) -> None:
+        tracee = self._born(stop.tid)
+        if stop.event in _BIRTHS:
+            self._born(abi.geteventmsg(stop.tid))
+        elif stop.event == abi.PTRACE_EVENT_EXEC:
+            self.forget(abi.geteventmsg(stop.tid), keep=stop.tid)
+            tracee.mode = Mode.RUNNING if tracee.mode is Mode.RUNNING else Mode.ASKED
+        if tracee.mode is Mode.RUNNING:
+            self._go_on(tracee, stop)
+        elif stop.event == abi.PTRACE_EVENT_STOP:
+            tracee.mode = Mode.HELD
+        else:
+            # Any stop uses up the interrupt that was asked for, so ask again. A signal is delivered now: its handler
+            # is set up, and the thread stops before the first instruction of it.
+            abi.ptrace(abi.PTRACE_INTERRUPT, stop.tid)
+            abi.ptrace(abi.PTRACE_CONT, stop.tid, 0 if stop.event else stop.signal)
+
+    def _go_on(self, tracee: Tracee, stop: abi.Stop) -> None:
+        """Continue a thread that was let run, without a handler of the application in between."""
+        deliver = 0
+        if not stop.event:
+            info = abi.getsiginfo(stop.tid)
+            # SIGSTOP starts a group stop, which the kernel keeps for the release, and lets this thread go on.
+            if stop.signal == SIGSTOP or (stop.signal in abi.FAULTS and abi.si_code(info) > 0):
+                deliver = stop.signal
+            else:
+                tracee.postponed.append(info)
+        abi.ptrace(abi.PTRACE_CONT, stop.tid, deliver)
+
+    def _reap(self) -> bool:
+        """A dead tracee is kept by the kernel until its tracer reaps it; only then its real parent hears of it."""
+        if self._own_children:
+            return False
+        reaped = False
+        while (tid := abi.reap()) is not None:
+            reaped = True
+            self.forget(tid)
+        return reaped
+
+    def bury(self) -> None:
+        """`_reap` for a thread of a process that may be the real parent: there reaping would take the exit status
+        away from the parent, so the dead are looked up one by one and such children left to it."""
+        if not self._own_children:
+            return
+        for tid in list(self.tracees):
+            found = proc.stat(tid)
+            if found is None or found.state in proc.DEAD:
+                if found is not None and found.ppid != os.getpid():
+                    abi.reap(tid)
+                self.forget(tid)
+
+    def forget(self, tid: int, *, keep: int | None = None) -> None:
+        """`keep`: the id under which the thread goes on (exec by another thread than the leader)."""
+        gone = self.tracees.pop(tid, None) if tid != keep else None
+        if gone is not None and all(tracee.pid != gone.pid for tracee in self.tracees.values()):
+            self.processes.pop(gone.pid, None)
+
+    # -- settling -------------------------------------------------------------------------------------------------
+
+    def unsettled(self) -> list[Tracee]:
+        """Those that were asked to stop and did not yet. None left: every thread is held."""
+        waiting = [tracee for tracee in self.tracees.values() if tracee.mode is Mode.ASKED]
+        self._frozen = not waiting
+        return waiting
+
+    def examine(self, waiting: Iterable[Tracee]) -> None:
+        """Why they do not stop: dead, gone in another thread's exec, or asleep for a child that is held."""
+        for tracee in waiting:
+            found = proc.stat(tracee.tid)
+            if found is None or found.state in proc.DEAD:
+                self._vanished(tracee, dead=found is not None)
+            elif found.state == "D" and self._waits_for_held_child(tracee.tid):
+                tracee.mode = Mode.PINNED
+
+    def describe(self, tracee: Tracee) -> dict[str, Any]:
+        found = proc.stat(tracee.tid)
+        return {
+            "tid": tracee.tid,
+            "pid": tracee.pid,
+            "name": found.name if found else "",
+            "state": found.state if found else "gone",
+            "wchan": proc.wchan(tracee.tid),
+        }
+
+    def _vanished(self, tracee: Tracee, *, dead: bool) -> None:
+        leader = self.tracees.get(tracee.pid)
+        self.forget(tracee.tid)
+        if not dead and leader is not None and leader is not tracee:
+            # Gone without a death: it called exec and bears its leader's id now. The leader we held is no more.
+            try:
+                abi.ptrace(abi.PTRACE_INTERRUPT, leader.tid)
+                leader.mode = Mode.ASKED
+            except ProcessLookupError:
+                self.forget(leader.tid)
+
+    def _waits_for_held_child(self, tid: int) -> bool:
+        if proc.wchan(tid) not in _VFORK_WAITS:
+            return False
+        data = proc.read(f"{proc.PROC}/{tid}/task/{tid}/children") or b""
+        children = [self.tracees.get(int(number)) for number in data.split()]
+        return any(child is not None and child.mode is Mode.HELD for child in children)
+
+    # -- letting go -----------------------------------------------------------------------------------------------
+
+    def let_run(self, tids: Collection[int]) -> None:
+        for tid in tids:
+            tracee = self.tracees.get(tid)
+            if tracee is None:
+                raise TracerError("gone", tid=tid)
+            if tracee.mode is Mode.HELD:
+                try:
+                    abi.ptrace(abi.PTRACE_CONT, tid)
+                except OSError as error:
+                    if error.errno == errno.ESRCH:
+                        raise TracerError("gone", tid=tid) from error
+                    raise
+                tracee.mode = Mode.RUNNING
+            elif tracee.mode is not Mode.RUNNING:
+                raise TracerError("unsettled", **self.describe(tracee))
+
+    def give_back_signals(self) -> None:
+        """Queue what was postponed again, just before the owner ends."""
+        for tracee in self.tracees.values():
+            for info in tracee.postponed:
+                try:
+                    abi.rt_tgsigqueueinfo(tracee.pid, tracee.tid, info)
+                except OSError:  # the thread is gone, and its signals with it
+                    break
+            tracee.postponed.clear()
+
+    @property
+    def threads(self) -> int:
+        return len(self.tracees)

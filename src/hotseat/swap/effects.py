@@ -1,0 +1,340 @@
+"""The meaning of each `Do`: what a step does to the world, over the ports. One `Effects` serves one swap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from hotseat.errors import (
+    DriverTimeout,
+    FreezeFailed,
+    HotseatError,
+    PlatformFailed,
+    ProcessGone,
+    VerifyFailed,
+    WorkerDied,
+)
+from hotseat.gpu.port import CheckpointDriver, DeviceTruth, Outcome
+from hotseat.linux.port import ThreadFreezer
+from hotseat.platforms.port import Status
+from hotseat.swap import rules, truth
+from hotseat.swap.meter import Meter
+from hotseat.swap.plan import Do
+from hotseat.swap.records import Holding
+from hotseat.swap.room import Room
+from hotseat.swap.scene import Scene
+from hotseat.words import ProcessRef, ProcessState
+
+LOOKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+"""Seconds between two looks at a device that releases late; the last one again and again."""
+
+
+class Effects:
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        driver: CheckpointDriver,
+        devices: DeviceTruth,
+        freezer: ThreadFreezer,
+        room: Room,
+        meter: Meter,
+    ) -> None:
+        self.scene = scene
+        self._driver = driver
+        self._devices = devices
+        self._freezer = freezer
+        self._room = room
+        self._meter = meter
+        self._doing: dict[Do, Callable[[], Awaitable[None]]] = {
+            Do.LOCK: self._lock,
+            Do.UNLOCK: self._unlock,
+            Do.FREEZE: self._freeze,
+            Do.LET_GO: self._let_go,
+            Do.CATCH_UP: self._catch_up,
+            Do.CHECKPOINT: self._checkpoint,
+            Do.CONFIRM_RELEASE: self._confirm_release,
+            Do.PAUSE: self._pause,
+            Do.UNPAUSE: self._unpause,
+            Do.RESERVE: self._reserve,
+            Do.GIVE_BACK: self._give_back,
+            Do.HOLD: self._hold,
+            Do.SETTLE: self._settle,
+            Do.RESTORE: self._restore,
+            Do.WEIGH: self._weigh_taken,
+            Do.PROBE: self._probe,
+            Do.LOOK: self.look,
+            Do.CHECK_LOCKED: lambda: self._check(ProcessState.LOCKED),
+            Do.CHECK_CHECKPOINTED: lambda: self._check(ProcessState.CHECKPOINTED),
+            Do.CHECK_RUNNING: lambda: self._check(ProcessState.RUNNING),
+            Do.CHECK_PAUSED: self._check_paused,
+            Do.CHECK_NO_CUDA: self._check_no_cuda,
+        }
+
+    async def perform(self, do: Do) -> None:
+        await self._doing[do]()
+
+    # -- the driver
+
+    async def look(self) -> None:
+        """Read every state anew. Reading is safe, so a call that hung or was lost is made once more; processes that
+        ended meanwhile are dropped."""
+        for attempt in range(3):
+            if not self.scene.cuda:
+                return
+            try:
+                with self._meter.of("driver"):
+                    seen = await self._driver.states(list(self.scene.cuda), deadline=self.scene.deadlines.query)
+            except ProcessGone:
+                self._drop_the_dead()
+                if attempt == 2:
+                    raise
+            except (DriverTimeout, WorkerDied):
+                if attempt:
+                    raise
+            else:
+                self.scene.states = {process: seen.get(process) for process in self.scene.cuda}
+                return
+
+    def _drop_the_dead(self) -> None:
+        living = set(self._list())
+        for process in list(self.scene.cuda):
+            if process not in living:
+                self.scene.drop(process)
+                self.scene.notes.append(f"its CUDA process {process.pid} ended meanwhile")
+
+    async def _check(self, expected: ProcessState) -> None:
+        await self.look()
+        wrong = {p.pid: state for p, state in self.scene.states.items() if state is not expected}
+        if wrong:
+            told = ", ".join(f"{pid} is {state.name if state else 'silent'}" for pid, state in sorted(wrong.items()))
+            raise VerifyFailed(
+                f"the driver said yes, but not all CUDA processes are {expected.name}: {told}",
+                hint="`hotseat doctor` checks the driver and its library path",
+            )
+
+    async def _call(
+        self, targets: Sequence[ProcessRef], call: Awaitable[Sequence[Outcome]], *, leaves: ProcessState
+    ) -> None:
+        """One driver call on `targets`. Their states are unknown from when it starts to when it succeeded."""
+        self.scene.states |= dict.fromkeys(targets)
+        with self._meter.of("driver"):
+            await call
+        self.scene.states |= dict.fromkeys(targets, leaves)
+
+    async def _lock(self) -> None:
+        targets = self.scene.in_state(ProcessState.RUNNING)
+        if not targets:
+            return
+        if self.scene.hold is not None:
+            await self._let_go()  # a frozen process cannot be locked (FACTS.md)
+        lock = self._driver.lock(targets, timeout=self.scene.deadlines.lock)
+        await self._call(targets, lock, leaves=ProcessState.LOCKED)
+
+    async def _unlock(self) -> None:
+        """Also an undo: then not all states are known, and whatever was locked is unlocked."""
+        if None in self.scene.states.values():
+            await self.look()
+        targets = self.scene.in_state(ProcessState.LOCKED)
+        if targets:
+            unlock = self._driver.unlock(targets, deadline=self.scene.deadlines.unlock)
+            await self._call(targets, unlock, leaves=ProcessState.RUNNING)
+
+    async def _checkpoint(self) -> None:
+        targets = self.scene.in_state(ProcessState.LOCKED)
+        if targets:
+            deadline = self.scene.deadlines.move(self.scene.gpu_bytes)
+            await self._call(
+                targets, self._driver.checkpoint(targets, deadline=deadline), leaves=ProcessState.CHECKPOINTED
+            )
+
+    async def _restore(self) -> None:
+        targets = self.scene.in_state(ProcessState.CHECKPOINTED)
+        if targets:
+            self._room.must_cover(self.scene, targets)
+            deadline = self.scene.deadlines.move(self.scene.gpu_bytes)
+            await self._call(targets, self._driver.restore(targets, deadline=deadline), leaves=ProcessState.LOCKED)
+
+    async def _check_no_cuda(self) -> None:
+        """Once frozen, nothing can start to use CUDA any more."""
+        await self._check_paused()
+        with self._meter.of("driver"):
+            found = await self._driver.find_cuda(self._list(), deadline=self.scene.deadlines.query)
+        if found:
+            raise VerifyFailed(
+                f"process {min(found).pid} began to use CUDA while it was being paused", hint="try again"
+            )
+
+    # -- the threads
+
+    def _list(self) -> Sequence[ProcessRef]:
+        return self.scene.workload.platform.read_pids(self.scene.workload.container)
+
+    async def _freeze(self) -> None:
+        if self.scene.hold is not None:
+            return
+        self.scene.hold = await self._freezer.seize(self._list, deadline=self.scene.deadlines.freeze)
+        await self._only_restore_threads()
+
+    async def _hold(self) -> None:
+        self.scene.hold = await self._freezer.seize(self._list, deadline=self.scene.deadlines.freeze, wait=False)
+
+    async def _settle(self) -> None:
+        if self.scene.hold is None:
+            raise RuntimeError("settle without a hold")
+        await self.scene.hold.settle(deadline=self.scene.deadlines.freeze)
+        await self._only_restore_threads()
+
+    async def _only_restore_threads(self) -> None:
+        hold = self.scene.hold
+        if hold is None:
+            raise RuntimeError("no hold")
+        self.scene.threads, self.scene.processes = hold.threads, len(hold.processes)
+        gone = [process.pid for process in self.scene.cuda if process not in hold.processes]
+        if gone:
+            raise ProcessGone(f"CUDA process {gone[0]} ended while the threads were being frozen", pids=gone)
+        if self.scene.cuda:
+            await hold.let_run(self.scene.restore_threads, deadline=self.scene.deadlines.freeze)
+
+    async def _let_go(self) -> None:
+        hold, self.scene.hold = self.scene.hold, None
+        if hold is not None:
+            await hold.release()
+
+    async def _catch_up(self) -> None:
+        """With every thread frozen nothing can change any more: find CUDA processes that came since the first look, and
+        read what the devices say in the very state that will be moved."""
+        for _ in range(self.scene.policy.newcomer_rounds):
+            if self.scene.hold is None:
+                raise RuntimeError("catch up without a hold")
+            strangers = sorted(self.scene.hold.processes - self.scene.cuda.keys())
+            with self._meter.of("driver"):
+                found = (
+                    await self._driver.find_cuda(strangers, deadline=self.scene.deadlines.query) if strangers else {}
+                )
+            if not found:
+                await self._weigh()
+                return
+            await self._let_go()
+            for process, thread in found.items():
+                self.scene.cuda[process] = Holding(process=process, restore_thread=thread)
+            await self.look()
+            await self._lock()
+            await self._check(ProcessState.LOCKED)
+            await self._freeze()
+        raise FreezeFailed(
+            f"new CUDA processes appeared in each of {self.scene.policy.newcomer_rounds} rounds",
+            hint="wait until the engine has started all its workers, then try again",
+        )
+
+    async def _weigh(self) -> None:
+        """What each process holds on each device now, and whether the host can still take it."""
+        self.scene.uses = await self._devices.use()
+        self.scene.cuda = {
+            process: replace(holding, gpu=truth.by_process(self.scene.uses, process.pid))
+            for process, holding in self.scene.cuda.items()
+        }
+        if self.scene.host is not None:
+            refusal = rules.admit(
+                self.scene.workload.name,
+                container=self.scene.workload.container,
+                host=self.scene.host,
+                gpu_bytes=self.scene.gpu_bytes,
+                policy=self.scene.policy,
+            )
+            if refusal is not None:
+                raise refusal
+
+    # -- the devices
+
+    async def _confirm_release(self) -> None:
+        """Off every device's list, and the totals fell; late release is waited for, strangers are allowed for."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.scene.deadlines.release
+        attempt = 0
+        while True:
+            after = await self._devices.use()
+            listed, short = truth.unreleased(before=self.scene.uses, after=after, pids=self.scene.pids)
+            if not listed and not short:
+                break
+            if loop.time() >= until:
+                self._judge_release(listed, short, strangers={u.device.index for u in after if u.processes})
+                break
+            with self._meter.of("wait"):
+                await asyncio.sleep(LOOKS[min(attempt, len(LOOKS) - 1)])
+            attempt += 1
+        if self.scene.uses:
+            mine = truth.held(self.scene.uses, self.scene.pids)
+            drop = truth.dropped(self.scene.uses, after, self.scene.pids)
+            self.scene.parked = truth.to_find_free(held=mine, dropped=drop, processes=len(self.scene.cuda))
+            self.scene.moved = {index: nbytes or max(0, drop.get(index, 0)) for index, nbytes in mine.items()}
+
+    def _judge_release(self, listed: dict[int, int], short: dict[int, int], *, strangers: set[int]) -> None:
+        hint = "look with `nvidia-smi`; `hotseat doctor` checks the driver and its library path"
+        for index, nbytes in listed.items():
+            raise VerifyFailed(
+                f"checkpointed, yet device {index} still lists its processes with {rules.size(nbytes)}", hint=hint
+            )
+        for index, nbytes in short.items():
+            told = f"device {index} reports {rules.size(nbytes)} less freed than the workload held"
+            if index not in strangers:
+                raise VerifyFailed(f"checkpointed, yet {told} and no other process is on it", hint=hint)
+            self.scene.notes.append(f"{told}; another process on it may have taken that meanwhile")
+
+    async def _weigh_taken(self) -> None:
+        """For the report alone, so a device that does not answer now costs only the figure."""
+        try:
+            self.scene.moved = truth.held(await self._devices.use(), self.scene.pids)
+        except HotseatError as error:
+            self.scene.notes.append(f"device memory was not measured: {error.message}")
+
+    async def _reserve(self) -> None:
+        await self._room.reserve(self.scene, self.scene.in_state(ProcessState.CHECKPOINTED))
+
+    async def _give_back(self) -> None:
+        self._room.give_back(self.scene)
+
+    # -- the platform and the engine
+
+    async def _pause(self) -> None:
+        container, platform = self.scene.workload.container, self.scene.workload.platform
+        await self._platform(platform.pause(container), "pause")
+
+    async def _unpause(self) -> None:
+        container, platform = self.scene.workload.container, self.scene.workload.platform
+        await self._platform(platform.unpause(container), "unpause")
+
+    async def _check_paused(self) -> None:
+        container, platform = self.scene.workload.container, self.scene.workload.platform
+        with self._meter.of("platform"):
+            now = await platform.inspect(container.id)
+        if now.status is not Status.PAUSED or now.started_at != container.started_at:
+            raise VerifyFailed(
+                f"{platform.name} said it paused {container.name}, but calls it {now.status}",
+                hint=f"look with `{platform.name} ps -a`",
+            )
+
+    async def _platform(self, call: Awaitable[None], what: str) -> None:
+        with self._meter.of("platform"):
+            try:
+                async with asyncio.timeout(self.scene.deadlines.pause):
+                    await call
+            except TimeoutError as error:
+                name = self.scene.workload.platform.name
+                raise PlatformFailed(
+                    f"{name} did not {what} {self.scene.workload.name} within {self.scene.deadlines.pause:g} s",
+                    hint=f"check that {name} answers",
+                ) from error
+
+    async def _probe(self) -> None:
+        if self.scene.probe is not None:
+            with self._meter.of("engine"):
+                await self.scene.probe()
+
+    async def abandon(self) -> None:
+        """Whatever happened: no thread stays held by us."""
+        try:
+            await self._let_go()
+        except HotseatError:
+            self.scene.hold = None

@@ -1,0 +1,70 @@
+"""Which hotseat process is which, and the lock that lets only one of them swap a workload at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hotseat.errors import Busy
+
+
+def boot_id() -> str:
+    """Of the running kernel: pids and start times of an earlier boot mean nothing now."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def start_time(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat, or None if there is no such process, or only its zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def identity() -> str:
+    """This process, for as long as it lives: "BOOT:PID:START"."""
+    pid = os.getpid()
+    return f"{boot_id()}:{pid}:{start_time(pid)}"
+
+
+def alive(owner: str) -> bool:
+    """Whether the process that `identity` named still runs."""
+    boot, _, rest = owner.partition(":")
+    pid, _, start = rest.partition(":")
+    return boot == boot_id() and pid.isdigit() and str(start_time(int(pid))) == start
+
+
+@contextmanager
+def only_one(directory: Path, *, key: str, name: str) -> Iterator[None]:
+    """Hold the workload `key` for this block. `Busy` if any hotseat process, or another task of this one, has it.
+
+    flock(2) on a file per key: the kernel lets go when its holder dies. The file stays, for to unlink it would let two
+    holders in. The owner's pid stands in it, for people only.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / hashlib.sha256(key.encode()).hexdigest()[:32]
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 200, 0).decode(errors="replace").strip() or "unknown"
+            raise Busy(
+                f"another swap of {name} is under way (hotseat process {holder})",
+                rule="one swap at a time",
+                hint="wait until it is done; `hotseat ps` shows where it is",
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()} {name}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,154 @@
+"""Reads the world for one workload, in one pass: container, processes, who uses CUDA and how, what the devices say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hotseat.errors import HotseatError, ProcessGone
+from hotseat.gpu.port import CheckpointDriver, DeviceTruth
+from hotseat.linux.port import HostMemory
+from hotseat.platforms.port import Status
+from hotseat.swap import guard, truth
+from hotseat.swap.classify import LIVING, classify, void
+from hotseat.swap.journal import Journal
+from hotseat.swap.meter import Meter
+from hotseat.swap.port import Deadlines, Observation, Workload
+from hotseat.swap.records import Record
+from hotseat.words import DeviceUse, ProcessRef, ProcessState, State
+
+READINGS = 3
+"""How often the list of processes is read anew when one of them ends while it is asked about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """An observation, and what a swap needs beside it."""
+
+    workload: Workload
+    """With the container as it is now."""
+    observation: Observation
+    record: Record | None
+    """The journal's, unless it is void."""
+    restore_threads: Mapping[ProcessRef, int]
+    uses: tuple[DeviceUse, ...]
+    host: HostMemory | None
+    trouble: HotseatError | None
+    """Why the CUDA processes or the devices could not be read; the observation then lacks them."""
+
+
+class Observer:
+    def __init__(
+        self, *, driver: CheckpointDriver, devices: DeviceTruth, journal: Journal, deadlines: Deadlines
+    ) -> None:
+        self._driver = driver
+        self._devices = devices
+        self._journal = journal
+        self._deadlines = deadlines
+
+    async def look(self, workload: Workload, *, meter: Meter) -> Sight:
+        """`NotFound` or `PlatformFailed` if the platform does not know the container; all else is in `trouble`."""
+        with meter.of("platform"):
+            container = await workload.platform.inspect(workload.container.id)
+        workload = Workload(name=workload.name, container=container, platform=workload.platform)
+        record = self._journal.read(container.key)
+        processes: Sequence[ProcessRef] = ()
+        threads: Mapping[ProcessRef, int] = {}
+        states: Mapping[ProcessRef, ProcessState | None] = {}
+        uses: tuple[DeviceUse, ...] = ()
+        host: HostMemory | None = None
+        trouble: HotseatError | None = None
+        if container.status in LIVING:
+            (processes, threads, states, trouble), host, uses_or = await asyncio.gather(
+                self._cuda(workload, meter), workload.platform.memory(container), self._use()
+            )
+            if isinstance(uses_or, HotseatError):
+                trouble = trouble or uses_or
+            else:
+                uses = uses_or
+        gpu_bytes = truth.held(uses, {process.pid for process in processes})
+        verdict = classify(
+            container=container,
+            record=record,
+            processes=processes,
+            states=states,
+            gpu_bytes=gpu_bytes,
+            owner_alive=record is not None and guard.alive(record.owner),
+        )
+        if record is not None and void(container, record):
+            record = None
+        observation = Observation(
+            state=verdict.state,
+            container=container,
+            processes=tuple(processes),
+            cuda=states,
+            gpu_bytes=gpu_bytes,
+            parked_gpu_bytes=dict(record.parked) if record is not None and verdict.state is State.PARKED else {},
+            note="; ".join(part for part in (verdict.note, trouble.message if trouble else "") if part),
+        )
+        return Sight(
+            workload=workload,
+            observation=observation,
+            record=record,
+            restore_threads=threads,
+            uses=uses,
+            host=host,
+            trouble=trouble,
+        )
+
+    async def _use(self) -> tuple[DeviceUse, ...] | HotseatError:
+        try:
+            return await self._devices.use()
+        except HotseatError as error:
+            return error
+
+    async def _cuda(
+        self, workload: Workload, meter: Meter
+    ) -> tuple[
+        Sequence[ProcessRef],
+        Mapping[ProcessRef, int],
+        Mapping[ProcessRef, ProcessState | None],
+        HotseatError | None,
+    ]:
+        """Processes, restore threads, states. A paused process is never asked for its state: it could not answer."""
+        processes: Sequence[ProcessRef] = ()
+        threads: Mapping[ProcessRef, int] = {}
+        trouble: HotseatError | None = None
+        for _ in range(READINGS):
+            try:
+                processes = workload.platform.read_pids(workload.container)
+                with meter.of("driver"):
+                    threads = await self._driver.find_cuda(processes, deadline=self._deadlines.query)
+                cuda = sorted(threads)
+                if workload.container.status is Status.PAUSED or not cuda:
+                    return processes, threads, dict.fromkeys(cuda), None
+                with meter.of("driver"):
+                    seen = await self._driver.states(cuda, deadline=self._deadlines.query)
+                return processes, threads, {process: seen.get(process) for process in cuda}, None
+            except ProcessGone as error:
+                trouble = error  # it ended between the list and the question: read the list again
+            except HotseatError as error:
+                return processes, threads, dict.fromkeys(sorted(threads)), error
+        return processes, threads, dict.fromkeys(sorted(threads)), trouble
+
+
+HostBytes = Callable[[Sequence[ProcessRef]], int]
+
+
+def resident_bytes(processes: Sequence[ProcessRef]) -> int:
+    """Host memory of these processes: resident sets, shared pages by share (PSS of /proc/PID/smaps_rollup). Processes
+    that may not be read count as 0. Walks page tables, tens of milliseconds for a large process, so call it in a
+    thread."""
+    return sum(map(_resident, processes))
+
+
+def _resident(process: ProcessRef) -> int:
+    try:
+        with open(f"/proc/{process.pid}/smaps_rollup", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

@@ -1,0 +1,112 @@
+"""What the journal keeps of one workload, as frozen records that turn into JSON and back. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from hotseat.words import Direction, PhaseTime, ProcessRef, State, SwapReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """One CUDA process: its restore thread (host tid) and the bytes per device that it holds, or held when parked."""
+
+    process: ProcessRef
+    restore_thread: int
+    gpu: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The journal's line for one incarnation (`started_at`) of one container (`key`).
+
+    `state` is PARKED, QUARANTINED or, while a swap runs or after hotseat died in one, SWAPPING_OUT / SWAPPING_IN; a
+    seated workload has no record. `step` is the last step begun, `committed` whether it lies past the commit.
+    """
+
+    key: str
+    name: str
+    started_at: float
+    state: State
+    note: str = ""
+    step: str = ""
+    committed: bool = False
+    holdings: tuple[Holding, ...] = ()
+    parked: Mapping[int, int] = field(default_factory=dict)
+    """Device index -> bytes that a swap in must find free; at least the sum of the holdings."""
+    owner: str = ""
+    """The hotseat process that swaps it now, as `guard.identity` writes it."""
+
+    @property
+    def swapping(self) -> bool:
+        return self.state in (State.SWAPPING_OUT, State.SWAPPING_IN)
+
+    @property
+    def direction(self) -> Direction:
+        return Direction.IN if self.state is State.SWAPPING_IN else Direction.OUT
+
+    @property
+    def processes(self) -> frozenset[ProcessRef]:
+        return frozenset(holding.process for holding in self.holdings)
+
+    def need(self, of: Collection[ProcessRef]) -> dict[int, int]:
+        """Device bytes to restore these processes. What the device took beyond the sum of the processes (the driver's
+        own share) counts in full for a part of them too: a reservation may be too large, never too small."""
+        if not of:
+            return {}
+        whole = total(self.holdings)
+        if self.processes <= set(of) or not whole:
+            return dict(self.parked)
+        chosen = total([holding for holding in self.holdings if holding.process in of])
+        return {index: n + max(0, self.parked.get(index, 0) - whole[index]) for index, n in chosen.items()}
+
+
+def total(holdings: Collection[Holding]) -> dict[int, int]:
+    """Bytes per device of all of them."""
+    out: dict[int, int] = {}
+    for holding in holdings:
+        for index, nbytes in holding.gpu.items():
+            out[index] = out.get(index, 0) + nbytes
+    return out
+
+
+def dump_holdings(holdings: Collection[Holding]) -> str:
+    return json.dumps([[*h.process, h.restore_thread, sorted(h.gpu.items())] for h in holdings])
+
+
+def load_holdings(text: str) -> tuple[Holding, ...]:
+    return tuple(
+        Holding(process=ProcessRef(pid, start), restore_thread=tid, gpu=dict(gpu))
+        for pid, start, tid, gpu in json.loads(text)
+    )
+
+
+def dump_report(report: SwapReport) -> str:
+    return json.dumps(
+        {
+            "workload": report.workload,
+            "direction": report.direction,
+            "phases": [[phase.name, phase.seconds, phase.part] for phase in report.phases],
+            "gpu_bytes": sorted(report.gpu_bytes.items()),
+            "processes": report.processes,
+            "cuda_processes": report.cuda_processes,
+            "threads": report.threads,
+            "started_at": report.started_at,
+        }
+    )
+
+
+def load_report(text: str) -> SwapReport:
+    data = json.loads(text)
+    return SwapReport(
+        workload=data["workload"],
+        direction=Direction(data["direction"]),
+        phases=tuple(PhaseTime(name=name, seconds=seconds, part=part) for name, seconds, part in data["phases"]),
+        gpu_bytes=dict(data["gpu_bytes"]),
+        processes=data["processes"],
+        cuda_processes=data["cuda_processes"],
+        threads=data["threads"],
+        started_at=data["started_at"],
+    )

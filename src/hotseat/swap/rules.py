@@ -1,0 +1,112 @@
+"""What a swap refuses before it touches anything, and why. Pure; each refusal names its rule and the way out."""
+
+from __future__ import annotations
+
+from hotseat.errors import NoRoom, Refused
+from hotseat.linux.port import HostMemory
+from hotseat.platforms.port import Container, Status
+from hotseat.swap.policy import Policy
+from hotseat.swap.port import Observation
+from hotseat.words import ProcessState, State
+
+
+def size(nbytes: int) -> str:
+    """Bytes for a person: "1.50 GiB", "12 MiB", "7 bytes"."""
+    if nbytes >= 1 << 30:
+        return f"{nbytes / (1 << 30):.2f} GiB"
+    if nbytes >= 1 << 20:
+        return f"{nbytes / (1 << 20):.0f} MiB"
+    return f"{nbytes} bytes"
+
+
+def refuse_out(name: str, seen: Observation, *, recorded: bool) -> Refused | None:
+    """Why `name` must not be swapped out now, or None. A parked workload is not refused: that is done already.
+    `recorded`: the journal has a record of it."""
+    container = seen.container
+    if seen.state is State.QUARANTINED:
+        return quarantined(name, seen)
+    if seen.state is State.STOPPED:
+        return Refused(
+            f"{name} does not run ({container.status})",
+            rule="not running",
+            hint=f"nothing is to be parked; start it with `{container.platform} start {container.name}`",
+        )
+    if seen.state is State.PAUSED:
+        return Refused(
+            f"{name} was paused by someone else and a frozen process cannot be locked",
+            rule="paused",
+            hint=f"run `{container.platform} unpause {container.name}`, then try again",
+        )
+    if seen.state is State.PARKED:
+        return None if recorded else _checkpointed_by_others(name)
+    strange = sorted(process.pid for process, state in seen.cuda.items() if state not in (ProcessState.RUNNING, None))
+    if strange:
+        return Refused(
+            f"process {', '.join(map(str, strange))} of {name} is locked or checkpointed by someone else",
+            rule="foreign checkpoint",
+            hint="finish that first, e.g. `cuda-checkpoint --toggle --pid PID`, then try again",
+            pids=strange,
+        )
+    return None
+
+
+def refuse_in(name: str, seen: Observation, *, recorded: bool) -> Refused | None:
+    """Why `name` must not be swapped in now, or None. A seated workload is not refused: that is done already."""
+    container = seen.container
+    if seen.state is State.QUARANTINED:
+        return quarantined(name, seen)
+    if seen.state is State.STOPPED:
+        return Refused(
+            f"{name} does not run ({container.status}) {seen.note}".strip(),
+            rule="not running",
+            hint=f"nothing is parked; start it with `{container.platform} start {container.name}`",
+        )
+    if seen.state is State.PAUSED:
+        return Refused(
+            f"{name} was paused by someone else, not parked by hotseat",
+            rule="paused",
+            hint=f"run `{container.platform} unpause {container.name}`",
+        )
+    if seen.state is State.PARKED and not recorded:
+        return _checkpointed_by_others(name)
+    return None
+
+
+def _checkpointed_by_others(name: str) -> Refused:
+    return Refused(
+        f"{name} was checkpointed by someone else, and no one recorded how much device memory it needs",
+        rule="foreign checkpoint",
+        hint="bring it back with the tool that parked it; a restore that runs out of memory is final",
+    )
+
+
+def quarantined(name: str, seen: Observation) -> Refused:
+    container = seen.container
+    verb = "start" if container.status in (Status.EXITED, Status.CREATED) else "restart"
+    return Refused(
+        f"{name} is quarantined: {seen.note}",
+        rule="quarantined",
+        hint=f"`{container.platform} {verb} {container.name}` makes a cold start, which ends the quarantine",
+    )
+
+
+def admit(name: str, *, container: Container, host: HostMemory, gpu_bytes: int, policy: Policy) -> NoRoom | None:
+    """Whether the host can take what the devices give up. The driver moves it into the processes' own memory, so it
+    counts against the container's limit too (FACTS.md)."""
+    need = policy.host_need(gpu_bytes)
+    rooms = [("the host has", host.available, "free memory on the host: park or stop something else, or add memory")]
+    if host.limit is not None and container.shares_memory_limit:
+        hint = f"raise it, e.g. `{container.platform} update --memory {host.used + need} {container.name}`"
+        rooms.append(("the container's memory limit leaves", max(0, host.limit - host.used), hint))
+    what, room, hint = min(rooms, key=lambda entry: entry[1])
+    if room >= need:
+        return None
+    lacking = need - room
+    return NoRoom(
+        f"parking {name} takes {size(need)} of host memory, {what} {size(room)}: {lacking} bytes are lacking",
+        rule="host memory",
+        hint=hint,
+        needed=need,
+        available=room,
+        lacking=lacking,
+    )

@@ -1,0 +1,75 @@
+"""What one swap knows of its workload while it runs: the executor's steps read it and write it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hotseat.linux.port import Hold, HostMemory
+from hotseat.swap.policy import Policy
+from hotseat.swap.port import Deadlines, Probe, Workload
+from hotseat.swap.records import Holding, Record, total
+from hotseat.words import DeviceUse, Direction, ProcessRef, ProcessState, State
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """Mutable, owned by one swap. `cuda` keeps the processes in the order of their pids."""
+
+    workload: Workload
+    direction: Direction
+    deadlines: Deadlines
+    policy: Policy
+    owner: str
+    cuda: dict[ProcessRef, Holding] = field(default_factory=dict)
+    states: dict[ProcessRef, ProcessState | None] = field(default_factory=dict)
+    """As last read, or as a successful call left them; None: not known since a call failed."""
+    uses: tuple[DeviceUse, ...] = ()
+    """The devices before anything was moved."""
+    host: HostMemory | None = None
+    parked: dict[int, int] = field(default_factory=dict)
+    caps: Mapping[int, int] = field(default_factory=dict)
+    probe: Probe | None = None
+    hold: Hold | None = None
+    processes: int = 0
+    threads: int = 0
+    moved: dict[int, int] = field(default_factory=dict)
+    """Device index -> bytes really released (out) or taken (in), as the device reports it."""
+    notes: list[str] = field(default_factory=list)
+
+    def in_state(self, state: ProcessState) -> list[ProcessRef]:
+        return [process for process in self.cuda if self.states.get(process) is state]
+
+    @property
+    def pids(self) -> frozenset[int]:
+        return frozenset(process.pid for process in self.cuda)
+
+    @property
+    def restore_threads(self) -> list[int]:
+        return [holding.restore_thread for holding in self.cuda.values()]
+
+    @property
+    def gpu_bytes(self) -> int:
+        """Of all CUDA processes on all devices, now or when they were parked."""
+        return max(sum(total(self.cuda.values()).values()), sum(self.parked.values()))
+
+    def drop(self, process: ProcessRef) -> None:
+        """It ended."""
+        self.cuda.pop(process, None)
+        self.states.pop(process, None)
+
+    def record(self, *, state: State, step: str = "", committed: bool = False, note: str = "") -> Record:
+        """For the journal."""
+        container = self.workload.container
+        return Record(
+            key=container.key,
+            name=self.workload.name,
+            started_at=container.started_at,
+            state=state,
+            note=note,
+            step=step,
+            committed=committed,
+            holdings=tuple(self.cuda.values()),
+            parked=dict(self.parked or total(self.cuda.values())),
+            owner=self.owner if state in (State.SWAPPING_IN, State.SWAPPING_OUT) else "",
+        )

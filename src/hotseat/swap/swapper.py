@@ -1,0 +1,272 @@
+"""The swap of one workload: guard, observation, refusals, plan, execution, and a stable end whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+
+from hotseat.events import EventBus
+from hotseat.gpu.port import CheckpointDriver, DeviceTruth
+from hotseat.linux.port import ThreadFreezer
+from hotseat.platforms.port import Status
+from hotseat.swap import guard, plan, rules, truth
+from hotseat.swap.executor import Cancelled, to_a_stable_end
+from hotseat.swap.journal import Journal
+from hotseat.swap.meter import Meter
+from hotseat.swap.observe import HostBytes, Observer, Sight, resident_bytes
+from hotseat.swap.policy import Policy
+from hotseat.swap.port import Deadlines, Drain, Observation, Probe, Progress, Workload
+from hotseat.swap.records import Holding
+from hotseat.swap.reservations import Reservations
+from hotseat.swap.scene import Scene
+from hotseat.swap.transaction import SILENT_ENGINE, Transaction
+from hotseat.words import Direction, ProcessRef, ProcessState, State, SwapReport
+
+
+class ContainerSwapper:
+    """Implements `hotseat.swap.port.Swapper` for containers and process trees alike.
+
+    One instance serves any number of workloads at once, on one event loop; several processes on a host share the state
+    directory and by it the guard, the journal and the reservations.
+    """
+
+    def __init__(
+        self,
+        *,
+        driver: CheckpointDriver,
+        devices: DeviceTruth,
+        freezer: ThreadFreezer,
+        journal: Journal,
+        events: EventBus | None = None,
+        deadlines: Deadlines | None = None,
+        policy: Policy | None = None,
+        host_bytes: HostBytes = resident_bytes,
+        process_alive: Callable[[ProcessRef], bool] | None = None,
+    ) -> None:
+        self._driver = driver
+        self._devices = devices
+        self._freezer = freezer
+        self._journal = journal
+        self._events = events or EventBus()
+        self._deadlines = deadlines or Deadlines()
+        self._policy = policy or Policy()
+        self._host_bytes = host_bytes
+        self._owner = guard.identity()
+        self._reservations = Reservations(journal=journal, alive=process_alive or _alive)
+        self._observer = Observer(driver=driver, devices=devices, journal=journal, deadlines=self._deadlines)
+
+    async def observe(self, workload: Workload) -> Observation:
+        """What the world shows now. Changes nothing, waits for no swap."""
+        sight = await self._observer.look(workload, meter=Meter())
+        host_bytes = await asyncio.to_thread(self._host_bytes, sight.observation.processes)
+        return replace(sight.observation, host_bytes=host_bytes)
+
+    async def known(self) -> Sequence[tuple[str, State, str]]:
+        return [(record.key, record.state, record.note) for record in self._journal.all()]
+
+    def forget(self, key: str) -> None:
+        """Drop what the journal holds of a container that its platform has removed. `Busy` while it swaps."""
+        with self._guard(key, key):
+            self._journal.forget(key)
+
+    def reports(self, key: str) -> Sequence[SwapReport]:
+        """The measured swaps of this container, oldest first: what the next one will cost."""
+        return self._journal.reports(key=key)
+
+    def reserved(self) -> Mapping[int, int]:
+        """Bytes per device index that are promised to swaps in of any hotseat process now."""
+        out: dict[int, int] = {}
+        for promise in self._reservations.all():
+            out[promise.device] = out.get(promise.device, 0) + promise.nbytes
+        return out
+
+    async def recover(self, workload: Workload) -> Observation:
+        """Bring a workload whose hotseat died in the middle of a swap to a stable state; otherwise only observe. Drops
+        records that the world has overtaken. Call it for every known workload before serving, and after that as you
+        like: `swap_out` and `swap_in` begin with the same. `Busy` if a living hotseat swaps it."""
+        with self._guard(workload.container.key, workload.name):
+            sight = await to_a_stable_end(lambda cancelled: self._recovered(workload, cancelled, Meter()))
+        return sight.observation
+
+    async def swap_out(
+        self, workload: Workload, *, drain: Drain | None = None, progress: Progress | None = None
+    ) -> SwapReport:
+        with self._guard(workload.container.key, workload.name):
+            meter = Meter()
+            if drain is not None:
+                # A look first: whoever is refused anyway must not lose its clients for the length of a drain.
+                sight = await self._observer.look(workload, meter=meter)
+                recorded = sight.record is not None
+                if (refusal := rules.refuse_out(workload.name, sight.observation, recorded=recorded)) is not None:
+                    raise refusal
+                with meter.phase("drain", part="engine"), meter.of("engine"):
+                    await drain()
+            return await to_a_stable_end(lambda cancelled: self._out(workload, meter, progress, cancelled))
+
+    async def swap_in(
+        self,
+        workload: Workload,
+        *,
+        caps: Mapping[int, int] | None = None,
+        probe: Probe | None = None,
+        progress: Progress | None = None,
+    ) -> SwapReport:
+        with self._guard(workload.container.key, workload.name):
+            meter = Meter()
+            return await to_a_stable_end(
+                lambda cancelled: self._in(workload, meter, progress, cancelled, caps=caps or {}, probe=probe)
+            )
+
+    # -- the two directions
+
+    async def _out(
+        self, workload: Workload, meter: Meter, progress: Progress | None, cancelled: asyncio.Event
+    ) -> SwapReport:
+        with meter.phase("find"):
+            sight = await self._recovered(workload, cancelled, meter)
+            seen = sight.observation
+            if (refusal := rules.refuse_out(workload.name, seen, recorded=sight.record is not None)) is not None:
+                raise refusal
+            if seen.state is State.PARKED and seen.container.status is Status.PAUSED:
+                return _nothing_to_do(workload, Direction.OUT, seen)
+            if sight.trouble is not None:
+                raise sight.trouble
+            if seen.state is State.SEATED:
+                self._journal.forget(seen.container.key)
+        scene = self._scene(sight, Direction.OUT)
+        transaction = self._transaction(scene, meter, progress, cancelled)
+        if seen.state is State.PARKED:
+            return await transaction.run(_finish_what_others_began(scene, State.PARKED) or plan.plan_pause_again())
+        if sight.host is not None and scene.cuda:
+            refusal = rules.admit(
+                workload.name,
+                container=seen.container,
+                host=sight.host,
+                gpu_bytes=scene.gpu_bytes,
+                policy=self._policy,
+            )
+            if refusal is not None:
+                raise refusal
+        return await transaction.run(plan.plan_out(uses_cuda=bool(scene.cuda)))
+
+    async def _in(
+        self,
+        workload: Workload,
+        meter: Meter,
+        progress: Progress | None,
+        cancelled: asyncio.Event,
+        *,
+        caps: Mapping[int, int],
+        probe: Probe | None,
+    ) -> SwapReport:
+        with meter.phase("find"):
+            sight = await self._recovered(workload, cancelled, meter)
+            seen = sight.observation
+            silent = sight.record is not None and sight.record.step == SILENT_ENGINE
+            if not (silent and seen.container.status is Status.RUNNING):
+                if (refusal := rules.refuse_in(workload.name, seen, recorded=sight.record is not None)) is not None:
+                    raise refusal
+                if seen.state is State.SEATED:
+                    self._journal.forget(seen.container.key)
+                    return _nothing_to_do(workload, Direction.IN, seen)
+            if sight.trouble is not None:
+                raise sight.trouble
+        scene = self._scene(sight, Direction.IN)
+        scene.caps, scene.probe = caps, probe
+        transaction = self._transaction(scene, meter, progress, cancelled)
+        if silent:
+            return await transaction.run(plan.plan_probe())
+        if (other := _finish_what_others_began(scene, State.SEATED)) is not None:
+            return await transaction.run(other)
+        return await transaction.run(plan.plan_in(uses_cuda=bool(scene.cuda), probe=probe is not None))
+
+    async def _recovered(self, workload: Workload, cancelled: asyncio.Event, meter: Meter) -> Sight:
+        """The guard is ours: an unfinished swap in the journal is a dead hotseat's. Finish or undo it, then look."""
+        record = self._journal.read(workload.container.key)
+        sight = await self._observer.look(workload, meter=meter)
+        if record is None:
+            return sight
+        if sight.record is None:
+            self._journal.forget(record.key)  # the world has overtaken it
+        elif record.swapping:
+            scene = self._scene(sight, record.direction)
+            with suppress(Cancelled):
+                await self._transaction(scene, Meter(), None, cancelled).recover(record)
+            sight = await self._observer.look(workload, meter=meter)
+        return sight
+
+    # -- their parts
+
+    def _guard(self, key: str, name: str) -> AbstractContextManager[None]:
+        return guard.only_one(self._journal.directory / "swaps", key=key, name=name)
+
+    def _scene(self, sight: Sight, direction: Direction) -> Scene:
+        """What the swap starts from. The journal knows what a parked process held, the devices what a seated one holds."""
+        record, seen = sight.record, sight.observation
+        known = {holding.process: holding for holding in record.holdings} if record is not None else {}
+        cuda: dict[ProcessRef, Holding] = {}
+        for process in seen.processes:
+            if process in known:
+                cuda[process] = known[process]
+            elif process in sight.restore_threads:
+                gpu = truth.by_process(sight.uses, process.pid)
+                cuda[process] = Holding(process=process, restore_thread=sight.restore_threads[process], gpu=gpu)
+        states: dict[ProcessRef, ProcessState | None] = {process: seen.cuda.get(process) for process in cuda}
+        if seen.state is State.PARKED and seen.container.status is Status.PAUSED:
+            states = dict.fromkeys(cuda, ProcessState.CHECKPOINTED)  # the plan reads them as soon as they can answer
+        return Scene(
+            workload=sight.workload,
+            direction=direction,
+            deadlines=self._deadlines,
+            policy=self._policy,
+            owner=self._owner,
+            cuda=cuda,
+            states=states,
+            uses=sight.uses,
+            host=sight.host,
+            parked=dict(record.parked) if record is not None else {},
+            processes=len(seen.processes),
+        )
+
+    def _transaction(
+        self, scene: Scene, meter: Meter, progress: Progress | None, cancelled: asyncio.Event
+    ) -> Transaction:
+        return Transaction(
+            scene=scene,
+            driver=self._driver,
+            devices=self._devices,
+            freezer=self._freezer,
+            journal=self._journal,
+            reservations=self._reservations,
+            events=self._events,
+            meter=meter,
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+
+def _finish_what_others_began(scene: Scene, goal: State) -> plan.Plan | None:
+    """A parked workload some of whose processes someone else restored: the rescue plans act on each by its state."""
+    if set(scene.states.values()) <= {ProcessState.CHECKPOINTED}:
+        return None
+    return plan.plan_rescue(direction=scene.direction, goal=goal, paused=False)
+
+
+def _nothing_to_do(workload: Workload, direction: Direction, seen: Observation) -> SwapReport:
+    return SwapReport(
+        workload=workload.name,
+        direction=direction,
+        phases=(),
+        gpu_bytes={},
+        processes=len(seen.processes),
+        cuda_processes=len(seen.cuda),
+        threads=0,
+        started_at=time.time(),
+    )
+
+
+def _alive(process: ProcessRef) -> bool:
+    return guard.start_time(process.pid) == process.start_time

@@ -1,0 +1,319 @@
+"""One swap from its plan to a stable end: run it; if it breaks off, decide where to go from what the world shows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from hotseat.errors import HotseatError, NotFound, PlatformFailed
+from hotseat.events import EventBus
+from hotseat.gpu.port import CheckpointDriver, DeviceTruth
+from hotseat.linux.port import ThreadFreezer
+from hotseat.platforms.port import Container, Status
+from hotseat.swap import rules, truth
+from hotseat.swap.classify import CLOCK_STEP, LIVING
+from hotseat.swap.effects import Effects
+from hotseat.swap.executor import Cancelled, End, Ended, Executor
+from hotseat.swap.journal import Journal
+from hotseat.swap.meter import Meter
+from hotseat.swap.outcome import rescued, rolled_back, words
+from hotseat.swap.plan import NO_CUDA, Do, Plan, Step, plan_rescue
+from hotseat.swap.port import Progress
+from hotseat.swap.records import Record
+from hotseat.swap.rescue import Broken, Cause, cause_of, choose
+from hotseat.swap.reservations import Reservations
+from hotseat.swap.room import Room
+from hotseat.swap.scene import Scene
+from hotseat.words import Direction, ProcessState, State, SwapReport
+
+SILENT_ENGINE = "probe"
+"""`Record.step` of a quarantine whose workload runs: only its engine did not answer. Seating it asks that again."""
+
+
+class Transaction:
+    """For one workload, under its guard."""
+
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        driver: CheckpointDriver,
+        devices: DeviceTruth,
+        freezer: ThreadFreezer,
+        journal: Journal,
+        reservations: Reservations,
+        events: EventBus,
+        meter: Meter,
+        progress: Progress | None,
+        cancelled: asyncio.Event,
+    ) -> None:
+        self._scene = scene
+        self._devices = devices
+        self._journal = journal
+        self._reservations = reservations
+        self._events = events
+        self._meter = meter
+        self._progress = progress
+        self._name = scene.workload.name
+        self._key = scene.workload.container.key
+        self._begun = time.time()
+        self._committed = False
+        room = Room(reservations=reservations, devices=devices, meter=meter)
+        self._effects = Effects(scene=scene, driver=driver, devices=devices, freezer=freezer, room=room, meter=meter)
+        self._executor = Executor(
+            performer=self._effects, note=self._note, meter=meter, tell=self._tell, cancelled=cancelled
+        )
+        # A rescue is the way to the stable end that a cancellation waits for: nothing cancels it.
+        self._rescuer = Executor(performer=self._effects, note=self._note, meter=meter, tell=self._tell)
+
+    async def run(self, plan: Plan) -> SwapReport:
+        """To `plan.goal`, or raise what docs/how-a-swap-works.md says."""
+        self._publish(self._swapping)
+        try:
+            ended = await self._executor.run(plan)
+            if ended.end is not End.DONE:
+                raise await self._end_unhappily(plan, ended)
+            self._settle(plan.goal)
+            return self._report()
+        finally:
+            await self._effects.abandon()
+
+    async def recover(self, record: Record) -> State:
+        """Bring a swap that a dead hotseat left unfinished to a stable state. Raises only if its platform is silent."""
+        self._scene.uses = ()  # what the devices showed before that swap is not known
+        self._committed = record.committed
+        step = Do(record.step) if record.step else None
+        ended = Ended(end=End.BROKEN, error=None)
+        try:
+            goal, reason = await self._rescue(ended, step=step, cause=Cause.CRASH)
+            self._scene.notes.append(
+                f"hotseat died in its swap {self._scene.direction} at {record.step or 'its begin'}"
+            )
+            await self._arrive(goal, reason)
+        finally:
+            await self._effects.abandon()
+        return goal
+
+    # -- the unhappy ends
+
+    async def _end_unhappily(self, plan: Plan, ended: Ended) -> BaseException:
+        """Make for a stable state; the error that the caller is to see."""
+        scene = self._scene
+        if ended.end is End.BROKEN and ended.step is not None and ended.step.effect is Do.PROBE:
+            if isinstance(ended.error, Cancelled):
+                self._settle(State.SEATED)
+                return ended.error
+            reason = f"it was swapped in and runs, but its engine does not answer: {words(ended.error)}"
+            self._quarantine(reason, step=SILENT_ENGINE)
+            return rescued(self._name, direction=scene.direction, ended=ended, goal=State.QUARANTINED, reason=reason)
+        cause = cause_of(ended.error) if ended.error is not None else Cause.CRASH
+        if ended.end is End.UNDONE:
+            if await self._is_back(plan.origin):
+                self._settle(plan.origin)
+                return rolled_back(self._name, direction=scene.direction, origin=plan.origin, ended=ended)
+            cause = Cause.UNDO
+        try:
+            goal, reason = await self._rescue(ended, step=ended.step.effect if ended.step else None, cause=cause)
+        except PlatformFailed as error:
+            return error
+        await self._arrive(goal, reason)
+        return rescued(self._name, direction=scene.direction, ended=ended, goal=goal, reason=reason)
+
+    async def _is_back(self, origin: State) -> bool:
+        """Whether the undos really brought it to where it was. Reads the world; the undos' own word is not enough."""
+        with suppress(HotseatError):
+            container = await self._inspect()
+            if container is None or container.status not in LIVING:
+                return False
+            if container.status is Status.PAUSED:
+                return origin is State.PARKED
+            await self._effects.look()
+            seen = set(self._scene.states.values())
+            if origin is State.SEATED:
+                return seen <= {ProcessState.RUNNING}
+            return seen == {ProcessState.CHECKPOINTED}
+        return False
+
+    async def _rescue(self, ended: Ended, *, step: Do | None, cause: Cause) -> tuple[State, str]:
+        """Run rescue plans until one works or none is left. Returns the state reached, and why it came to this."""
+        reason = words(ended.error) if ended.error is not None else "hotseat died in the middle of a swap"
+        if ended.step is not None:
+            reason = f"{ended.step.name} failed: {reason}"
+        tried: set[State] = set()
+        while True:
+            broken = await self._broken(step, cause)
+            goal = choose(broken, tried=frozenset(tried))
+            if goal in (State.STOPPED, State.QUARANTINED):
+                if None in broken.states.values():
+                    reason += "; the driver does not say in which state its processes are"
+                return goal, reason
+            tried.add(goal)
+            plan = plan_rescue(
+                direction=self._scene.direction,
+                goal=goal,
+                paused=broken.status is Status.PAUSED,
+                parked_already=broken.parked_already,
+            )
+            rescue = await self._rescuer.run(plan)
+            if rescue.end is End.DONE:
+                return goal, reason
+            if rescue.step is not None and rescue.error is not None:
+                reason += f"; then {rescue.step.name} failed: {words(rescue.error)}"
+                step, cause = rescue.step.effect, cause_of(rescue.error)
+
+    async def _broken(self, step: Do | None, cause: Cause) -> Broken:
+        """What the world shows now. A container that someone paused in the middle is unpaused: only so can it tell."""
+        scene = self._scene
+
+        def seen(status: Status) -> Broken:
+            return Broken(
+                direction=scene.direction,
+                step=step,
+                cause=cause,
+                committed=self._committed,
+                status=status,
+                states=dict(scene.states),
+            )
+
+        container = await self._inspect()
+        if container is None or container.status not in LIVING:
+            return seen(Status.EXITED)
+        if container.status is Status.PAUSED:
+            scene.states = dict.fromkeys(scene.cuda)
+            if seen(Status.PAUSED).parked_already:
+                return seen(Status.PAUSED)
+            await scene.workload.platform.unpause(container)
+        try:
+            await self._effects.look()
+        except HotseatError:
+            scene.states = dict.fromkeys(scene.cuda)
+        return seen(Status.RUNNING)
+
+    async def _inspect(self) -> Container | None:
+        """The container's present state; None if it is gone or another incarnation. Patient: a platform's daemon that
+        restarts must not cost a workload."""
+        workload = self._scene.workload
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._scene.deadlines.pause
+        while True:
+            try:
+                container = await workload.platform.inspect(workload.container.id)
+            except NotFound:
+                return None
+            except PlatformFailed as error:
+                if loop.time() >= until:
+                    raise PlatformFailed(
+                        f"{workload.platform.name} does not answer, so {self._name} stays in the middle of its swap "
+                        f"{self._scene.direction}: {error.message}",
+                        hint=f"once {workload.platform.name} answers, the next command for {self._name} recovers it",
+                    ) from error
+                with self._meter.of("platform"):
+                    await asyncio.sleep(0.1)
+            else:
+                same = abs(container.started_at - workload.container.started_at) <= CLOCK_STEP
+                return container if same else None
+
+    # -- the stable ends
+
+    async def _arrive(self, goal: State, reason: str) -> None:
+        if goal is State.QUARANTINED:
+            await self._quarantine_and_free(reason)
+        else:
+            self._settle(goal)
+
+    def _settle(self, state: State) -> None:
+        """Write a stable state down. Only what is parked or quarantined has a record."""
+        notes = [NO_CUDA] if state is State.PARKED and not self._scene.cuda else []
+        note = "; ".join([*notes, *self._scene.notes])
+        if state is State.PARKED:
+            self._journal.write(self._scene.record(state=state, note=note))
+            self._reservations.give_back(self._key)
+        else:
+            self._journal.forget(self._key)
+        self._publish(state, note)
+
+    def _quarantine(self, reason: str, *, step: str = "") -> None:
+        self._journal.write(self._scene.record(state=State.QUARANTINED, note=reason, step=step))
+        self._reservations.give_back(self._key)
+        self._publish(State.QUARANTINED, reason)
+
+    async def _quarantine_and_free(self, reason: str) -> None:
+        """Say it, then do it: the journal and the event come before the kill. What never passed its commit is not
+        killed: it may still be whole."""
+        scene = self._scene
+        free = scene.policy.free_on_quarantine and self._committed
+        self._quarantine(f"{reason}; its container is killed to free its memory" if free else reason)
+        await self._effects.abandon()
+        if free:
+            try:
+                await scene.workload.platform.kill(scene.workload.container)
+                reason += "; its container was killed to free its memory"
+            except HotseatError as error:
+                reason += f"; its container could not be killed ({error.message})"
+        left = await self._left()
+        if left:
+            told = ", ".join(f"{rules.size(nbytes)} of device {index}" for index, nbytes in sorted(left.items()))
+            reason += f"; it still holds {told}"
+        self._quarantine(reason)
+
+    async def _left(self) -> dict[int, int]:
+        """Device memory that it holds still, after the wait for late release."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._scene.deadlines.release
+        pids = {holding.process.pid for holding in self._scene.cuda.values()}
+        while True:
+            try:
+                left = {index: n for index, n in truth.held(await self._devices.use(), pids).items() if n}
+            except HotseatError:
+                return {}
+            if not left or loop.time() >= until:
+                return left
+            await asyncio.sleep(0.05)
+
+    # -- what is told
+
+    @property
+    def _swapping(self) -> State:
+        return State.SWAPPING_OUT if self._scene.direction is Direction.OUT else State.SWAPPING_IN
+
+    def _note(self, *, step: Step, committed: bool) -> None:
+        """Before each step. Once past the commit a journal that fails must not stop the way to a stable end."""
+        record = self._scene.record(state=self._swapping, step=step.effect, committed=committed or self._committed)
+        try:
+            self._journal.write(record)
+        except HotseatError:
+            if not self._committed:
+                raise
+        self._committed = self._committed or committed
+
+    def _tell(self, phase: str, what: str) -> None:
+        self._events.publish("phase", workload=self._name, phase=phase, status=what, direction=self._scene.direction)
+        if self._progress is not None:
+            self._progress(phase, what)
+
+    def _publish(self, state: State, note: str = "") -> None:
+        self._events.publish("state", workload=self._name, state=state, note=note)
+
+    def _report(self) -> SwapReport:
+        scene = self._scene
+        report = SwapReport(
+            workload=self._name,
+            direction=scene.direction,
+            phases=self._meter.phases(),
+            gpu_bytes=dict(scene.moved),
+            processes=scene.processes,
+            cuda_processes=len(scene.cuda),
+            threads=scene.threads,
+            started_at=self._begun,
+        )
+        self._journal.add_report(key=self._key, report=report)
+        self._events.publish(
+            "swap",
+            workload=self._name,
+            direction=report.direction,
+            seconds=report.seconds,
+            own_seconds=report.own_seconds,
+            gpu_bytes=dict(report.gpu_bytes),
+        )
+        return report

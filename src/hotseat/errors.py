@@ -7,12 +7,15 @@
     +-- Refused                a rule forbids it; nothing was touched            exit 4, HTTP 409
     |   +-- NoRoom             the device or the host lacks the memory           exit 4, HTTP 503
     |   +-- Busy               another swap of this workload is under way        exit 4, HTTP 409
+    |   +-- Unavailable        it cannot serve now: paused, stopped, waited long exit 4, HTTP 503
     +-- Failed                 it was tried and did not work                     exit 1, HTTP 502
         +-- DriverFailed       a checkpoint or NVML call said no
         |   +-- DriverTimeout  ... or nothing, within its deadline
         |   +-- WorkerDied     the process that makes the calls is gone
         +-- PlatformFailed     docker, podman or a cgroup said no
         +-- FreezeFailed       a thread would not stop in time
+        +-- EngineFailed       an engine refuses connections, breaks off, fails its probe
+        |   +-- EngineTimeout  ... or says nothing, within its deadline            HTTP 504
         +-- ProcessGone        a process ended, or its pid now belongs to another
         +-- VerifyFailed       the call succeeded, the world disagrees
         +-- RolledBack         a swap failed before its commit; the workload runs on unharmed
@@ -87,6 +90,13 @@ class Busy(Refused):
     code = "busy"
 
 
+class Unavailable(Refused):
+    """`details["retry_after"]`: seconds after which it is worth trying again, if that is known."""
+
+    code = "unavailable"
+    http_status = 503
+
+
 class Failed(HotseatError):
     code = "failed"
     http_status = 502
@@ -117,6 +127,15 @@ class PlatformFailed(Failed):
 
 class FreezeFailed(Failed):
     code = "freeze_failed"
+
+
+class EngineFailed(Failed):
+    code = "engine_failed"
+
+
+class EngineTimeout(EngineFailed):
+    code = "engine_timeout"
+    http_status = 504
 
 
 class ProcessGone(Failed):

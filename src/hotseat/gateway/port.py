@@ -1,0 +1,104 @@
+"""What the gateway needs of the rest: seats for its requests, and a relay of bytes to engines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from hotseat.errors import EngineFailed
+from hotseat.words import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """One model as /v1/models shows it."""
+
+    id: str
+    workload: str
+    state: State
+    waiting: int = 0
+    note: str = ""
+
+
+class Lease(Protocol):
+    """The workload is seated for this request. It may be parked in mid-answer and seated again meanwhile."""
+
+    @property
+    def workload(self) -> str: ...
+
+    @property
+    def url(self) -> str:
+        """Where its engine listens, without a slash at the end."""
+        ...
+
+    @property
+    def waited(self) -> float:
+        """Seconds from the request's arrival to the lease."""
+        ...
+
+    @property
+    def swapped(self) -> bool:
+        """A swap or a cold start was made meanwhile."""
+        ...
+
+    @property
+    def frozen(self) -> bool:
+        """Now: the workload is not running, so no byte can come."""
+        ...
+
+    def engine_down(self) -> None:
+        """Its engine refuses connections: probe it before the next lease."""
+        ...
+
+
+class Seats(Protocol):
+    def models(self) -> Sequence[ModelView]: ...
+
+    def seat(self, model: str) -> AbstractAsyncContextManager[Lease]:
+        """Waits until the workload of `model` is seated and its engine answers; holds the lease in the block.
+
+        `NotFound` (details["models"] lists what there is), `NoRoom`, `Unavailable`, `Quarantined`, `EngineFailed`; the
+        503s carry details["retry_after"] in seconds. Cancelling gives up the wait.
+        """
+        ...
+
+
+class Unreachable(EngineFailed):
+    """No connection to the engine, so not a byte of the request was sent: safe to try again."""
+
+
+class Answer(Protocol):
+    """An engine's answer whose head has arrived."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]: ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, still in its content encoding. `EngineFailed` if it breaks off."""
+        ...
+
+    async def aclose(self) -> None:
+        """Idempotent. Before the end of the body it closes the connection, which tells the engine to stop."""
+        ...
+
+
+class Relay(Protocol):
+    """HTTP towards engines. Has no limit on the duration of an answer: whoever calls cancels."""
+
+    async def open(self, *, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
+        """Send and wait for the head. `Unreachable`, `EngineFailed`.
+
+        A pooled connection that turns out to be stale (closed before the first byte of the answer) is replaced by a new
+        one, once.
+        """
+        ...
+
+    async def aclose(self) -> None: ...

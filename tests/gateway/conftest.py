@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from hotseat.gateway import Gateway
+from hotseat.gateway.relay import AiohttpRelay
+from hotseat.testing.engine import FakeEngine
+from hotseat.testing.seats import FakeSeats
+
+
+@dataclass
+class Stage:
+    """A client, a gateway, a fake engine behind it."""
+
+    client: aiohttp.ClientSession
+    url: str
+    engine: FakeEngine
+    seats: FakeSeats
+    port: int
+
+    def post(self, path: str = "/v1/chat/completions", **body: object) -> aiohttp.client._RequestContextManager:
+        return self.client.post(self.url + path, json={"model": "m", **body})
+
+
+@pytest.fixture
+async def make_stage() -> AsyncIterator[Callable[..., Awaitable[Stage]]]:
+    closing: list[Callable[[], Awaitable[None]]] = []
+
+    async def make(**options: float) -> Stage:
+        engine = FakeEngine()
+        await engine.start()
+        seats = FakeSeats({"m": engine.url})
+        relay = AiohttpRelay()
+        gateway = Gateway(seats, relay, **options)  # type: ignore[arg-type]
+        host, port = await gateway.start(host="127.0.0.1", port=0)
+        client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), auto_decompress=False)
+        closing.extend([client.close, gateway.aclose, relay.aclose, engine.stop])
+        return Stage(client=client, url=f"http://{host}:{port}", engine=engine, seats=seats, port=port)
+
+    yield make
+    for close in closing:
+        await close()
+
+
+@pytest.fixture
+async def stage(make_stage: Callable[..., Awaitable[Stage]]) -> Stage:
+    return await make_stage()

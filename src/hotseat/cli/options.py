@@ -16,10 +16,10 @@ verbose = click.option(
 emulated = click.option(
     "--emulated", is_flag=True, help="Use the emulated driver even where there is a GPU. No figure from it counts."
 )
-_socket = click.option(
-    "--socket",
+_control = click.option(
+    "--control",
     type=click.Path(),
-    envvar="HOTSEAT_SOCKET",
+    envvar="HOTSEAT_CONTROL",
     show_envvar=True,
     help="The daemon's control socket, if it is not at its usual place.",
 )
@@ -27,5 +27,5 @@ _no_daemon = click.option("--no-daemon", is_flag=True, help="Do it directly, eve
 
 
 def access(command: F) -> F:
-    """--socket and --no-daemon: how the command reaches workloads."""
-    return _socket(_no_daemon(command))
+    """--control and --no-daemon: how the command reaches workloads."""
+    return _control(_no_daemon(command))

@@ -1,0 +1,35 @@
+"""What a command needs of hotseat, whether a daemon runs or not. `direct` and `control` implement it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hotseat.cli.view import Row
+from hotseat.swap.port import Progress
+from hotseat.words import DeviceUse, SwapReport
+
+
+class Access(Protocol):
+    """One way to the workloads of this machine. `NotFound`, `Refused`, `Failed` as errors.py has them."""
+
+    @property
+    def way(self) -> str:
+        """ "daemon" or "direct", for remarks."""
+        ...
+
+    async def rows(self, *, everything: bool = False) -> Sequence[Row]:
+        """Workloads as they are now. `everything`: also containers that hold no GPU memory and never did."""
+        ...
+
+    async def devices(self) -> Sequence[DeviceUse]: ...
+
+    async def park(self, name: str, *, progress: Progress) -> SwapReport: ...
+
+    async def seat(self, name: str, *, progress: Progress) -> SwapReport: ...
+
+    async def swap(self, name: str, out: str | None, *, progress: Progress) -> Sequence[SwapReport]:
+        """Park `out` (or whoever must go, if that is clear) and seat `name`; one report a swap."""
+        ...
+
+    async def aclose(self) -> None: ...

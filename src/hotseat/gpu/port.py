@@ -35,18 +35,27 @@ class CheckpointDriver(Protocol):
     Every call has a deadline in seconds. `DriverTimeout`: at least one call did not return; the implementation has
     killed and replaced whatever hung, so the next call works, and `states` tells where each process is now.
     `DriverFailed`: a call returned an error; `.details["outcomes"]` is the list of `Outcome`, one a process, so that
-    the caller knows which of them went through. `ProcessGone`: a process ended or its pid was reused; not called.
+    the caller knows which of them went through. `ProcessGone`: a process ended or its pid was reused. If that was seen
+    before the call, none was called; `.details["processes"]` names those that are gone, "outcomes" holds the others'.
+    `WorkerDied`: nothing is known of the call; ask `states`. Queries are repeated once before they raise it.
+
+    A caller who is cancelled leaves the driver's call to end by itself or by its deadline.
     """
 
     async def find_cuda(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, int]:
-        """Those that use CUDA, each with the host thread id of its restore thread. Never blocks on frozen ones."""
+        """Those that use CUDA, each with the host thread id of its restore thread. Never blocks on frozen ones.
+
+        A process that has ended uses no CUDA and is left out. `DriverFailed` if a device lists one of the processes and
+        the checkpoint API does not know it (a wrong libcuda, MPS, Vulkan): parking it would silently free nothing.
+        `.details["found"]` then has what was found.
+        """
         ...
 
     async def states(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, ProcessState]:
         """State of each CUDA process. May block while a process is frozen: give a short deadline."""
         ...
 
-    async def lock(self, processes: Sequence[ProcessRef], *, timeout: float) -> Sequence[Outcome]:
+    async def lock(self, processes: Sequence[ProcessRef], *, timeout: float) -> Sequence[Outcome]:  # noqa: ASYNC109
         """Lock all, at the same time. `timeout` is the driver's own (a process not locked by then stays RUNNING
         with CUDA_ERROR_NOT_READY); the call's deadline is a second more."""
         ...

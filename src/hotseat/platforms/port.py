@@ -75,7 +75,7 @@ class Platform(Protocol):
 
     @property
     def name(self) -> str:
-        """"docker", "podman" or "process"."""
+        """ "docker", "podman" or "process"."""
         ...
 
     async def list(self) -> Sequence[Container]:

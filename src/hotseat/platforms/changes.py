@@ -1,0 +1,78 @@
+"""What happened between two looks at a platform's containers. Pure, no I/O.
+
+Platforms without an event stream compare such looks several times a second; those with one compare the looks before
+and after a gap in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from hotseat.platforms.port import Container, EventKind, PlatformEvent, Status
+
+Look = Mapping[str, Container]
+"""Container key -> what was seen."""
+
+_ALIVE = frozenset({Status.RUNNING, Status.PAUSED})
+
+
+def look(containers: Iterable[Container]) -> dict[str, Container]:
+    return {container.key: container for container in containers}
+
+
+def between(before: Look, after: Look, *, at: float) -> list[PlatformEvent]:
+    """The fewest events that lead from `before` to `after`, in an order in which they can have happened."""
+    events: list[PlatformEvent] = []
+    for key, old in before.items():
+        if key not in after:
+            if old.status in _ALIVE:
+                events.append(_event(EventKind.EXITED, old, at))
+            events.append(_event(EventKind.REMOVED, old, at))
+    for key, new in after.items():
+        events.extend(_event(kind, new, at) for kind in _kinds(before.get(key), new))
+    return events
+
+
+# An incarnation is told from the next by "started later", not "started at another time": the start time that an event
+# brings is a little later than the one that the daemon keeps.
+
+
+def _kinds(old: Container | None, new: Container) -> list[EventKind]:
+    kinds: list[EventKind] = []
+    was = old.status if old is not None else Status.CREATED
+    if old is None:
+        kinds.append(EventKind.CREATED)
+    elif was in _ALIVE and (new.status not in _ALIVE or old.started_at < new.started_at):
+        kinds.append(EventKind.EXITED)
+        was = Status.EXITED
+    elif was is Status.EXITED and new.status is Status.EXITED and old.started_at < new.started_at:
+        return [EventKind.STARTED, EventKind.EXITED]
+    if new.status in _ALIVE and was not in _ALIVE:
+        kinds.append(EventKind.STARTED)
+        was = Status.RUNNING
+    if new.status is Status.EXITED and old is None:
+        kinds.extend([EventKind.STARTED, EventKind.EXITED])
+    if was is Status.RUNNING and new.status is Status.PAUSED:
+        kinds.append(EventKind.PAUSED)
+    if was is Status.PAUSED and new.status is Status.RUNNING:
+        kinds.append(EventKind.UNPAUSED)
+    return kinds
+
+
+def tells_nothing_new(seen: Container | None, event: PlatformEvent) -> bool:
+    """A look already shows what the event tells: it happened before the look was taken."""
+    match event.kind:
+        case EventKind.CREATED:
+            return seen is not None
+        case EventKind.REMOVED:
+            return seen is None
+        case EventKind.STARTED | EventKind.UNPAUSED:
+            return seen is not None and seen.status is Status.RUNNING
+        case EventKind.PAUSED:
+            return seen is not None and seen.status is Status.PAUSED
+        case EventKind.EXITED:
+            return seen is not None and seen.status not in _ALIVE
+
+
+def _event(kind: EventKind, container: Container, at: float) -> PlatformEvent:
+    return PlatformEvent(kind=kind, key=container.key, name=container.name, at=at)

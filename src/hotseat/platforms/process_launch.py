@@ -1,0 +1,89 @@
+"""From a specification to a running shim."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from hotseat.errors import PlatformFailed, UsageError
+from hotseat.platforms import own_cgroup, process_shim
+from hotseat.platforms.process_registry import Record, Registry
+from hotseat.platforms.spec import ContainerSpec
+
+START_DEADLINE = 20.0
+"""Seconds until the shim says that the program runs."""
+
+
+def check_bare(spec: ContainerSpec) -> None:
+    """A bare process has the host's files, devices, network, user and capabilities. What it cannot have is refused,
+    but for devices: it sees them all anyway."""
+    asked = {
+        "image": spec.image,
+        "rootfs": spec.rootfs,
+        "binds": spec.binds,
+        "user": spec.user,
+        "shm_size": spec.shm_size,
+        "cap_add": spec.cap_add,
+        "cap_drop": spec.cap_drop,
+        "private_cgroups": spec.private_cgroups,
+        "network": spec.network if spec.network != "host" else "",
+    }
+    if impossible := [name for name, value in asked.items() if value]:
+        raise UsageError(
+            f"a bare process tree cannot have {', '.join(impossible)}", hint="leave it out, or use docker or podman"
+        )
+    if not spec.command:
+        raise UsageError("a bare process tree needs a command", hint="name the program and its arguments")
+
+
+async def launch(registry: Registry, record: Record, *, env: Mapping[str, str], identity: str) -> None:
+    """Start the program of `record` in a cgroup of its own named `identity`, kept by a shim that outlives us."""
+    cgroups = own_cgroup.create(identity, memory_limit=record.memory_limit)
+    try:
+        directory = registry.prepare_start(record.name, env=env, cgroups=cgroups)
+        _find_program(record, env)
+        await _run_shim(directory, name=record.name)
+    except BaseException:
+        own_cgroup.remove(cgroups)  # only goes if it is empty
+        raise
+
+
+def _find_program(record: Record, env: Mapping[str, str]) -> None:
+    program = record.command[0]
+    if "/" not in program and shutil.which(program, path=env.get("PATH")) is None:
+        raise PlatformFailed(f"{record.name}: no program {program}", hint="give its path, or put it on PATH")
+
+
+async def _run_shim(directory: Path, *, name: str) -> None:
+    # -I -S: the shim is a program of its own, nothing in the environment changes what it imports.
+    shim = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        str(Path(process_shim.__file__)),
+        str(directory),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert shim.stdout is not None
+    try:
+        async with asyncio.timeout(START_DEADLINE):
+            line = await shim.stdout.readline()
+            await shim.wait()
+    except TimeoutError:
+        raise PlatformFailed(
+            f"{name} was not started within {START_DEADLINE:g} s", hint="the host may be out of memory or processes"
+        ) from None
+    finally:
+        if shim.returncode is None:
+            shim.kill()
+            await shim.wait()
+    answer = json.loads(line) if line else {"error": "its shim ended without a word"}
+    if "error" in answer:
+        raise PlatformFailed(f"{name} did not start: {answer['error']}", hint="run its command by hand to see why")

@@ -1,0 +1,141 @@
+"""One incarnation of a process workload: its processes, frozen by its cgroup or, where it has none, by SIGSTOP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotseat.errors import PlatformFailed, ProcessGone
+from hotseat.linux import proc
+from hotseat.linux.identity import Process
+from hotseat.platforms import _kernel
+from hotseat.words import ProcessRef
+
+FREEZE_DEADLINE = 10.0
+"""Seconds until every thread stands still."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    name: str
+    main: ProcessRef
+    shim: ProcessRef | None = None
+    """Every process of the tree is beneath it, orphans too. None for an adopted tree."""
+    cgroup: Path | None = None
+    """The directory that freezes, its own."""
+
+    def alive(self) -> bool:
+        """Whether its first process runs (or stands frozen); a zombie does not."""
+        return bool(proc.refs([self.main.pid])) and proc.same(self.main)
+
+    def shim_alive(self) -> bool:
+        return self.shim is not None and bool(proc.refs([self.shim.pid])) and proc.same(self.shim)
+
+    def processes(self) -> Sequence[ProcessRef]:
+        """`ProcessGone` if its first process ended."""
+        self._check()
+        if self.cgroup is not None and self.cgroup.is_dir():
+            found = _kernel.pids_in(self.cgroup)
+        elif self.shim is not None and self.shim_alive():
+            found = proc.descendants(self.shim.pid)[1:]
+        else:
+            found = proc.descendants(self.main.pid)
+        out = proc.refs(found)
+        self._check()
+        return out
+
+    def paused(self) -> bool:
+        """Also when somebody else did it: with the cgroup, or SIGSTOP to its first process."""
+        if self.cgroup is not None and _kernel.frozen(self.cgroup):
+            return True
+        found = proc.stat(self.main.pid)
+        return found is not None and found.state == "T"
+
+    async def pause(self) -> None:
+        """Returns when every thread stands still. Idempotent."""
+        if self.cgroup is not None:
+            _kernel.set_frozen(self.cgroup, True)
+            end = time.monotonic() + FREEZE_DEADLINE
+            while not _kernel.frozen(self.cgroup):
+                if time.monotonic() > end:
+                    raise PlatformFailed("late")
+                await asyncio.sleep(0.002)
+        else:
+            signal_each(self.processes(), signal.SIGSTOP)
+
+    async def unpause(self) -> None:
+        """Idempotent. A process that was stopped by others goes on too."""
+        if self.cgroup is not None:
+            _kernel.set_frozen(self.cgroup, False)
+        signal_each(self.processes(), signal.SIGCONT)
+
+    def signal_main(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessGone), Process.open(self.main) as process:
+            process.signal(number)
+
+    def kill_all(self) -> None:
+        """SIGKILL to everything, the first process last, so that nothing is left without an owner. Then thaw: on
+        cgroup v1 what is frozen does not even die."""
+        with contextlib.suppress(ProcessGone):
+            processes = [process for process in self.processes() if process != self.main]
+            signal_each([*processes, self.main], signal.SIGKILL)
+        if self.cgroup is not None:
+            with contextlib.suppress(OSError):
+                _kernel.thaw(self.cgroup)
+
+    async def wait_end(self, *, deadline: float) -> bool:
+        """Whether its first process ended within `deadline` seconds, and its shim has written down how."""
+        end = time.monotonic() + deadline
+        for process in (self.main, self.shim):
+            if process is not None and not await ended(process, deadline=end - time.monotonic()):
+                return False
+        return True
+
+    def _check(self) -> None:
+        if not self.alive():
+            raise ProcessGone(f"the first process of {self.name} ({self.main.pid}) ended", hint="inspect it again")
+
+
+def signal_each(processes: Iterable[ProcessRef], number: signal.Signals) -> None:
+    """Never a process that took over a pid; those that are gone are passed over."""
+    for ref in processes:
+        with contextlib.suppress(ProcessGone), Process.open(ref) as process:
+            try:
+                process.signal(number)
+            except PermissionError as error:
+                raise PlatformFailed(
+                    f"process {ref.pid} may not be signalled", hint="run hotseat as root, or as that process's user"
+                ) from error
+
+
+async def ended(process: ProcessRef, *, deadline: float) -> bool:
+    """Wait until it ended (a zombie has). Woken by the kernel, not by polling."""
+    try:
+        held = Process.open(process)
+    except ProcessGone:
+        return True
+    with held:
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        loop.add_reader(held.fd, over.set)
+        try:
+            async with asyncio.timeout(max(0.0, deadline)):
+                await over.wait()
+        except TimeoutError:
+            return not held.alive()
+        finally:
+            loop.remove_reader(held.fd)
+        return True
+
+
+def started_at(process: ProcessRef) -> float:
+    """Seconds since the epoch, a second exact. The same at every reading, since the kernel keeps its own boot time."""
+    with open("/proc/stat") as file:
+        boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
+    return boot + process.start_time / os.sysconf("SC_CLK_TCK")

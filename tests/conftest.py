@@ -1,0 +1,40 @@
+"""What every test folder may ask for: private container engines, started once for all test processes, stopped after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hotseat.testing import engines
+
+
+@pytest.fixture(scope="session")
+def session_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One directory for all test processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def tiny_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tar of a root file system with busybox alone."""
+    return engines.tiny_image(tmp_path_factory.mktemp("image") / "tiny.tar")
+
+
+@pytest.fixture(scope="session")
+def docker_engine(session_directory: Path, tiny_image: Path) -> Iterator[engines.DockerDaemon]:
+    """A private dockerd that has the image `engines.TINY_IMAGE`. Tests remove the containers that they made."""
+    engine = engines.DockerDaemon(directory=session_directory / "dockerd")
+    with engines.shared(engine, users=session_directory / "dockerd.users", image=tiny_image):
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def podman_engine(session_directory: Path, tiny_image: Path) -> Iterator[engines.PodmanServer]:
+    """A private Podman store and service that has the image `engines.TINY_IMAGE`."""
+    engine = engines.PodmanServer(directory=session_directory / "podman")
+    with engines.shared(engine, users=session_directory / "podman.users", image=tiny_image):
+        yield engine

@@ -99,9 +99,10 @@ async def _held(devices: DeviceTruth, processes: list[ProcessRef]) -> int:
 
 async def _released(devices: DeviceTruth, before: dict[int, int], *, deadline: float) -> int:
     """Bytes that came free, once two readings agree (NVML lags a release by up to a second)."""
-    end = time.monotonic() + deadline
+    clock = asyncio.get_running_loop().time
+    end = clock() + deadline
     last = -1
-    while time.monotonic() < end:
+    while clock() < end:
         free = await _free(devices)
         now = sum(max(0, count - before.get(index, 0)) for index, count in free.items())
         if now and now == last:

@@ -16,7 +16,7 @@ verbose = click.option(
 emulated = click.option(
     "--emulated", is_flag=True, help="Use the emulated driver even where there is a GPU. No figure from it counts."
 )
-_control = click.option(
+control = click.option(
     "--control",
     type=click.Path(),
     envvar="HOTSEAT_CONTROL",
@@ -28,4 +28,4 @@ _no_daemon = click.option("--no-daemon", is_flag=True, help="Do it directly, eve
 
 def access(command: F) -> F:
     """--control and --no-daemon: how the command reaches workloads."""
-    return _control(_no_daemon(command))
+    return control(_no_daemon(command))

@@ -83,9 +83,9 @@ class Owner:
         while True:
             news = self._tracer.collect(waiting)
             waiting = self._tracer.unsettled()
-            if not waiting:
+            if not waiting and not news:
                 return
-            if time.monotonic() >= end:
+            if waiting and time.monotonic() >= end:
                 raise TracerError("unsettled", count=len(waiting), **self._tracer.describe(waiting[0]))
             if not news and not self._wait(min(patience, end - time.monotonic())):
                 self._tracer.bury()
@@ -145,7 +145,7 @@ class Owner:
                 self._buffer += data
             if self._drain(ready) or self._news < 0:
                 # Without a signalfd: look often while something happens, at last five times a second.
-                pause = 1.0 if self._tracer.collect() else min(pause * 1.5, 200.0)
+                pause = 1.0 if self._tracer.collect(self._tracer.unsettled()) else min(pause * 1.5, 200.0)
                 if pause == 200.0:
                     self._tracer.bury()
         line, _, self._buffer = self._buffer.partition(b"\n")

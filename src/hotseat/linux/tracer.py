@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import errno
 import os
 import threading
 from collections.abc import Collection, Iterable
@@ -62,8 +61,8 @@ class Tracer:
         self.processes: dict[int, int] = {}
         """pid -> start time."""
         self._own_children = own_children
-        self._frozen = False
-        """Every thread is held: from now on a thread can only be born of one that was let run."""
+        self._driver_runs = False
+        """All are held but those that were let run: a thread born from now on is one of the driver's, and runs too."""
         self._me = threading.get_native_id()
 
     # -- seizing --------------------------------------------------------------------------------------------------
@@ -94,7 +93,6 @@ class Tracer:
             return False
         except PermissionError:
             return self._denied(tid, pid)
-        self._frozen = False
         self.tracees[tid] = Tracee(tid, pid)
         return True
 
@@ -122,18 +120,23 @@ class Tracer:
             pid = found.tgid if found else tid
         if pid not in self.processes and (stat := proc.stat(pid)):
             self.processes[pid] = stat.start_time
-        mode = Mode.RUNNING if self._frozen else Mode.ASKED
+        mode = Mode.RUNNING if self._driver_runs else Mode.ASKED
         return self.tracees.setdefault(tid, Tracee(tid, pid, mode))
 
     # -- what the kernel reports ----------------------------------------------------------------------------------
 
     def collect(self, expected: Iterable[Tracee] = ()) -> bool:
-        """Take in every stop and death that is there now. Whether there was any. `expected` are asked first, by id."""
+        """Take in the stops and deaths that are there now. Whether there was any.
+
+        `expected` are asked by id; only if none of them has news are all asked, which is slow while many stop.
+        """
         any_news = False
         for tracee in expected:
             if (stop := abi.wait_stop(tracee.tid)) is not None:
                 any_news = True
                 self._take_in(stop)
+        if any_news:
+            return True
         while (stop := abi.wait_stop()) is not None:
             any_news = True
             self._take_in(stop)
@@ -204,9 +207,7 @@ class Tracer:
 
     def unsettled(self) -> list[Tracee]:
         """Those that were asked to stop and did not yet. None left: every thread is held."""
-        waiting = [tracee for tracee in self.tracees.values() if tracee.mode is Mode.ASKED]
-        self._frozen = not waiting
-        return waiting
+        return [tracee for tracee in self.tracees.values() if tracee.mode is Mode.ASKED]
 
     def examine(self, waiting: Iterable[Tracee]) -> None:
         """Why they do not stop: dead, gone in another thread's exec, or asleep for a child that is held."""
@@ -248,20 +249,22 @@ class Tracer:
     # -- letting go -----------------------------------------------------------------------------------------------
 
     def let_run(self, tids: Collection[int]) -> None:
+        if waiting := self.unsettled():
+            raise TracerError("unsettled", **self.describe(waiting[0]))
         for tid in tids:
-            tracee = self.tracees.get(tid)
-            if tracee is None:
+            if tid not in self.tracees:
                 raise TracerError("gone", tid=tid)
+        self._driver_runs = True
+        for tid in tids:
+            tracee = self.tracees[tid]
+            if tracee.mode is Mode.PINNED:
+                raise TracerError("unsettled", **self.describe(tracee))
             if tracee.mode is Mode.HELD:
                 try:
                     abi.ptrace(abi.PTRACE_CONT, tid)
-                except OSError as error:
-                    if error.errno == errno.ESRCH:
-                        raise TracerError("gone", tid=tid) from error
-                    raise
+                except ProcessLookupError as error:
+                    raise TracerError("gone", tid=tid) from error
                 tracee.mode = Mode.RUNNING
-            elif tracee.mode is not Mode.RUNNING:
-                raise TracerError("unsettled", **self.describe(tracee))
 
     def give_back_signals(self) -> None:
         """Queue what was postponed again, just before the owner ends."""

@@ -181,7 +181,7 @@ typedef enum {
 	CU_PROCESS_STATE_FAILED = 3
 } CUprocessState;
 
-/* Each is 64 bytes (72 for restore); reserved fields must be zero. */
+/* Each is 64 bytes; reserved fields must be zero. */
 typedef struct {
 	unsigned int timeoutMs; /* 0 = wait for ever */
 	unsigned int reserved0;

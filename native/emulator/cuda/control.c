@@ -1,0 +1,141 @@
+/* The caller's side of the checkpoint calls: find the process, post the request, wait for the answer.
+ *
+ * Callers of one letter box take turns by a lock that dies with its holder. A request that a dead caller left behind is
+ * waited for first. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define LOOK_NS 20000000ull /* how often a waiting caller looks whether the process still lives */
+
+static CUresult find(int pid, int *slot) {
+	struct hs_identity identity;
+	if (atomic_load(&hs.state) != HS_READY)
+		return CUDA_ERROR_NOT_INITIALIZED;
+	if (pid <= 0)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (hs_identity_read(pid, &identity) != 0)
+		return CUDA_ERROR_OPERATING_SYSTEM; /* there is no such process */
+	*slot = hs_slot_find(&hs.node, &identity);
+	return *slot < 0 ? CUDA_ERROR_NOT_INITIALIZED : CUDA_SUCCESS;
+}
+
+/* Until the box holds no request that is still to be answered; false if the process dies first. */
+static bool settled(struct hs_box *box, int slot) {
+	for (;;) {
+		uint32_t status = atomic_load(&box->status);
+		if (status == HS_BOX_IDLE || status == HS_BOX_DONE)
+			return true;
+		if (!hs_slot_alive(&hs.node, slot))
+			return false;
+		hs_futex_wait(&box->status, status, LOOK_NS);
+	}
+}
+
+struct request {
+	enum hs_op op;
+	uint32_t timeout_ms;
+	const CUcheckpointGpuPair *pairs;
+	uint32_t pair_count;
+	uint32_t *value;
+};
+
+static CUresult post(int slot, const struct request *request) {
+	int which = request->op == HS_OP_LOCK ? HS_BOX_HANDLER : HS_BOX_RESTORE;
+	struct hs_box *box = &hs.node.shared->slot[slot].box[which];
+	int turn = hs_node_reopen_control(&hs.node);
+	if (turn < 0)
+		return CUDA_ERROR_OPERATING_SYSTEM;
+	CUresult result = CUDA_ERROR_OPERATING_SYSTEM; /* what a process that dies meanwhile gives */
+	if (hs_lock_byte(turn, HS_BYTE_CALL(slot, which), F_WRLCK, true) == 0 && settled(box, slot)) {
+		box->op = request->op;
+		box->timeout_ms = request->timeout_ms;
+		box->pairs = request->pair_count;
+		memcpy(box->pair, request->pairs, request->pair_count * sizeof *request->pairs);
+		atomic_store(&box->status, HS_BOX_POSTED);
+		hs_futex_wake(&box->status);
+		if (settled(box, slot)) {
+			result = (CUresult)box->result;
+			if (request->value)
+				*request->value = box->value;
+		}
+	}
+	close(turn);
+	return result;
+}
+
+static CUresult call(int pid, const char *function, struct request request) {
+	int slot;
+	int64_t forced;
+	CUresult result = find(pid, &slot);
+	if (result != CUDA_SUCCESS)
+		return result;
+	hs_fault_hang(&hs.node, function);
+	if (hs_fault_take(&hs.node, HS_FAULT_RESULT, function, &forced))
+		return (CUresult)forced;
+	static const CUcheckpointGpuPair none[1];
+	if (!request.pairs)
+		request.pairs = none;
+	return post(slot, &request);
+}
+
+static bool zeroed(const void *bytes, size_t count) {
+	for (size_t i = 0; i < count; i++)
+		if (((const char *)bytes)[i])
+			return false;
+	return true;
+}
+
+CUresult cuCheckpointProcessGetRestoreThreadId(int pid, int *tid) {
+	int slot;
+	CUresult result = tid ? find(pid, &slot) : CUDA_ERROR_INVALID_VALUE;
+	if (result != CUDA_SUCCESS)
+		return result;
+	int found = hs_thread_find(&hs.node, pid, slot, hs.node.shared->slot[slot].restore_tid);
+	if (found < 0)
+		return CUDA_ERROR_OPERATING_SYSTEM;
+	*tid = found;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuCheckpointProcessGetState(int pid, CUprocessState *state) {
+	uint32_t value;
+	if (!state)
+		return CUDA_ERROR_INVALID_VALUE;
+	CUresult result = call(pid, __func__, (struct request){.op = HS_OP_STATE, .value = &value});
+	if (result == CUDA_SUCCESS)
+		*state = (CUprocessState)value;
+	return result;
+}
+
+CUresult cuCheckpointProcessLock(int pid, CUcheckpointLockArgs *args) {
+	if (args && (args->reserved0 || !zeroed(args->reserved1, sizeof args->reserved1)))
+		return CUDA_ERROR_INVALID_VALUE;
+	return call(pid, __func__, (struct request){.op = HS_OP_LOCK, .timeout_ms = args ? args->timeoutMs : 0});
+}
+
+CUresult cuCheckpointProcessCheckpoint(int pid, CUcheckpointCheckpointArgs *args) {
+	if (args && !zeroed(args->reserved, sizeof args->reserved))
+		return CUDA_ERROR_INVALID_VALUE;
+	return call(pid, __func__, (struct request){.op = HS_OP_CHECKPOINT});
+}
+
+CUresult cuCheckpointProcessRestore(int pid, CUcheckpointRestoreArgs *args) {
+	struct request request = {.op = HS_OP_RESTORE};
+	if (args) {
+		if (!zeroed(args->reserved, sizeof args->reserved) || args->reserved1 ||
+		    args->gpuPairsCount > HS_MAX_DEVICES || (args->gpuPairsCount && !args->gpuPairs))
+			return CUDA_ERROR_INVALID_VALUE;
+		request.pairs = args->gpuPairs;
+		request.pair_count = args->gpuPairsCount;
+	}
+	return call(pid, __func__, request);
+}
+
+CUresult cuCheckpointProcessUnlock(int pid, CUcheckpointUnlockArgs *args) {
+	if (args && !zeroed(args->reserved, sizeof args->reserved))
+		return CUDA_ERROR_INVALID_VALUE;
+	return call(pid, __func__, (struct request){.op = HS_OP_UNLOCK});
+}

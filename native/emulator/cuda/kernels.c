@@ -1,0 +1,68 @@
+/* CPU twins of the kernels that hotseat's own programs launch, found by name; the module's image is not looked at. */
+#include <string.h>
+
+#include "internal.h"
+
+struct kernel {
+	const char *name;
+	hs_kernel run;
+};
+
+static uint64_t mix64(uint64_t x) { /* splitmix64's finalizer */
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9ull;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebull;
+	return x ^ (x >> 31);
+}
+
+#define STEP 0x9e3779b97f4a7c15ull
+#define PARAM(type, index) (*(type *)params[index])
+
+/* (const uint64_t *data, uint64_t nwords, uint64_t first_index, uint64_t *out) */
+static CUresult digest(void **params) {
+	uint64_t words = PARAM(uint64_t, 1), first = PARAM(uint64_t, 2), sum = 0;
+	const uint64_t *data = hs_device_bytes(PARAM(CUdeviceptr, 0), words * 8, false);
+	_Atomic uint64_t *out = hs_device_bytes(PARAM(CUdeviceptr, 3), 8, true);
+	if (!data || !out || words > SIZE_MAX / 8)
+		return CUDA_ERROR_ILLEGAL_ADDRESS;
+	hs_wait_idle();
+	for (uint64_t i = 0; i < words; i++)
+		sum += mix64(data[i] ^ ((first + i + 1) * STEP));
+	atomic_fetch_add(out, sum);
+	return CUDA_SUCCESS;
+}
+
+/* (uint64_t *data, uint64_t nwords, uint64_t first_index, uint64_t seed) */
+static CUresult fill(void **params) {
+	uint64_t words = PARAM(uint64_t, 1), first = PARAM(uint64_t, 2), seed = PARAM(uint64_t, 3);
+	uint64_t *data = hs_device_bytes(PARAM(CUdeviceptr, 0), words * 8, true);
+	if (!data || words > SIZE_MAX / 8)
+		return CUDA_ERROR_ILLEGAL_ADDRESS;
+	hs_wait_idle();
+	for (uint64_t i = 0; i < words; i++)
+		data[i] = mix64(seed ^ ((first + i + 1) * STEP));
+	return CUDA_SUCCESS;
+}
+
+/* (uint64_t milliseconds): keeps the device busy that long; the call returns at once. */
+static CUresult spin(void **params) {
+	uint64_t now = hs_now_ns(), ns = PARAM(uint64_t, 0) * 1000000ull;
+	uint64_t busy = atomic_load(&hs.busy_until);
+	while (!atomic_compare_exchange_weak(&hs.busy_until, &busy, (busy > now ? busy : now) + ns))
+		;
+	return CUDA_SUCCESS;
+}
+
+static const struct kernel kernels[] = {
+	{"hotseat_digest", digest},
+	{"hotseat_fill", fill},
+	{"hotseat_spin", spin},
+};
+
+hs_kernel hs_kernel_find(const char *name) {
+	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+		if (strcmp(kernels[i].name, name) == 0)
+			return kernels[i].run;
+	return NULL;
+}

@@ -1,59 +1,13 @@
-"""Processes to work on, and the scripted driver: a libcuda and NVML in one file that does what a test wrote down."""
+"""Fixtures of the GPU tests."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from hotseat.gpu import procfs
-from hotseat.gpu.client import GpuClient
-from hotseat.words import ProcessRef
-
-SOURCE = Path(__file__).parent / "scripted_driver.c"
-
-
-def ref_of(pid: int) -> ProcessRef:
-    start = procfs.start_time(pid)
-    assert start is not None
-    return ProcessRef(pid, start)
-
-
-class Script:
-    """The directory that the scripted driver reads, and clients that load this driver."""
-
-    def __init__(self, *, library: Path, directory: Path) -> None:
-        self.library = library
-        self.directory = directory
-
-    def set(self, call: str, text: str, *, pid: int | None = None) -> None:
-        (self.directory / (call if pid is None else f"{call}.{pid}")).write_text(text)
-
-    def unset(self, call: str, *, pid: int | None = None) -> None:
-        (self.directory / (call if pid is None else f"{call}.{pid}")).unlink()
-
-    @property
-    def calls(self) -> list[tuple[str, int]]:
-        log = self.directory / "log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [(name, int(pid)) for name, pid in (line.split() for line in lines)]
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {"SCRIPTED_DRIVER": str(self.directory)}
-
-    def client(self, **options: object) -> GpuClient:
-        given = {"libcuda": str(self.library), "libnvml": str(self.library), "environ": self.environ} | options
-        return GpuClient(**given)  # type: ignore[arg-type]
-
-
-def compile_driver(directory: Path, *flags: str) -> Path:
-    out = directory / "driver.so"
-    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", *flags, "-o", str(out), str(SOURCE)]
-    subprocess.run(command, check=True, timeout=60)
-    return out
+from gpu_bench import Bench, DoubleBench, EmulatedBench, Script, compile_driver
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +33,16 @@ def process() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     for one in started:
         one.kill()
         one.wait(10)
+
+
+@pytest.fixture(params=["double", pytest.param("emulated", marks=pytest.mark.emulated)])
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """The port's two implementations, each with a machine to work on."""
+    if request.param == "double":
+        double = DoubleBench()
+        yield double
+        await double.driver.aclose()
+        return
+    with EmulatedBench.open() as emulated:
+        yield emulated
+        await emulated.driver.aclose()

@@ -4,6 +4,7 @@
 //   result N      return N
 //   value N       return 0 and give N (a thread id, a state)
 //   hang          never return
+//   gate N        return N once the file is gone
 //   crash         abort the process that called
 //   meet N        return 0 once N calls are inside at the same time, 999 if they are not within 20 s
 // Without a file it returns 0. Each call is first written to the file `log` as "CALL PID".
@@ -43,6 +44,10 @@ static int script(const char *call, int pid, int *value) {
   if (!strcmp(text, "value") && value) *value = number;
   if (!strcmp(text, "crash")) abort();
   while (!strcmp(text, "hang")) pause();
+  if (!strcmp(text, "gate")) {
+    while (access(path, F_OK) == 0) usleep(1000);
+    return number;
+  }
   if (!strcmp(text, "meet")) {
     atomic_fetch_add(&inside, 1);
     for (int i = 0; i < 20000; i++, usleep(1000))

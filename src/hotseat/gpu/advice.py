@@ -82,8 +82,9 @@ def no_start(hello: wire.Hello) -> DriverFailed:
 
 
 def missing_symbols(hello: wire.Hello) -> DriverFailed:
+    lacking = [name for name in CALLS.values() if name in hello.missing]
     return DriverFailed(
-        f"{hello.library} lacks {', '.join(hello.missing)}",
+        f"{hello.library} lacks {', '.join(lacking)}",
         hint="the checkpoint API needs driver 570 or newer; " + DOCTOR,
         library=hello.library,
     )

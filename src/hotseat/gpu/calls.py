@@ -51,6 +51,8 @@ def find(cuda: Cuda, processes: Sequence[tuple[int, int]]) -> list[wire.Item]:
         seconds = time.perf_counter() - began
         if result == CUDA_SUCCESS:
             tid = procfs.host_thread(pid, tid)
+        elif not held.alive():
+            result = wire.GONE
         held.close()
         items.append(wire.Item(index, result, tid, seconds))
     return items

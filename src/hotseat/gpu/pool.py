@@ -73,11 +73,12 @@ class Pool:
     async def aclose(self) -> None:
         """Kill every worker, also those lent out, and wait until they have ended (with a deadline each)."""
         self._closed = True
-        for task in self._starting:
+        starting = tuple(self._starting)
+        for task in starting:
             task.cancel()
         while self._waiting:
             self._fail(WorkerDied("the GPU client was closed"))
-        await asyncio.gather(*self._starting, return_exceptions=True)
+        await asyncio.gather(*starting, return_exceptions=True)
         for worker in (*self._idle, *self._lent):
             self._dispose(worker)
         self._idle.clear()
@@ -106,7 +107,6 @@ class Pool:
         for _ in range(min(missing, room) - len(self._starting)):
             task = asyncio.get_running_loop().create_task(self._start_one(), name="start a GPU worker")
             self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
 
     async def _start_one(self) -> None:
         try:
@@ -116,10 +116,14 @@ class Pool:
             while self._waiting:
                 self._fail(error)
             return
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._starting.discard(task)
         worker.on_exit = self._ended
         self._idle.append(worker)
         self._hand_out()
-        asyncio.get_running_loop().call_soon(self._fill)  # once this task no longer counts as starting
+        self._fill()
 
     def _fail(self, error: BaseException) -> None:
         future = self._waiting.popleft()

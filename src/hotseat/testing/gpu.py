@@ -20,7 +20,7 @@ from hotseat.gpu import advice, wire
 from hotseat.gpu.answers import Answers
 from hotseat.gpu.cuda_abi import (
     CUDA_ERROR_ILLEGAL_STATE,
-    CUDA_ERROR_INVALID_VALUE,
+    CUDA_ERROR_NOT_INITIALIZED,
     CUDA_ERROR_NOT_READY,
     CUDA_ERROR_OPERATING_SYSTEM,
     CUDA_ERROR_OUT_OF_MEMORY,
@@ -30,6 +30,9 @@ from hotseat.gpu.port import Outcome
 from hotseat.words import Device, DeviceUse, ProcessRef, ProcessState
 
 GIB = 1 << 30
+
+LOCK_GRACE = 1.0
+"""Seconds that a lock's deadline lies behind the driver's own timeout."""
 
 STEPS = {
     "lock": (ProcessState.RUNNING, ProcessState.LOCKED),
@@ -102,7 +105,7 @@ class Process:
     unknown_to_driver: bool = False
     """Listed by the device and not by the checkpoint API, as with a wrong libcuda or MPS."""
     group: str = ""
-    """Processes of one communicator: locked by separate calls they deadlock."""
+    """Processes of one communicator: taken one at a time they hang."""
     state: ProcessState = ProcessState.RUNNING
     lost: bool = False
     """A restore ran out of memory; final."""
@@ -130,6 +133,8 @@ class FakeGpu:
         self.processes: dict[ProcessRef, Process] = {}
         self.closed = False
         self._late: list[tuple[float, int, int]] = []
+        self._sent: set[asyncio.Task[wire.Item]] = set()
+        self._watchers: list[asyncio.Future[None]] = []
 
     # What a test does to the world
 
@@ -148,6 +153,7 @@ class FakeGpu:
         process = self.processes.pop(ref, None)
         if process is not None:
             self._release(process)
+            self._changed()
 
     def allocate(self, ref: ProcessRef, device: int, nbytes: int) -> None:
         """A running process takes more memory (or gives some back, if negative)."""
@@ -174,7 +180,7 @@ class FakeGpu:
 
     async def find_cuda(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, int]:
         answers = await self._call("find", processes, deadline=deadline)
-        found = answers.values(ignore={CUDA_ERROR_INVALID_VALUE, wire.GONE})
+        found = answers.values(ignore={CUDA_ERROR_NOT_INITIALIZED, wire.GONE})
         holders = {
             ref: sum(one.holds.values())
             for ref in answers.processes
@@ -191,7 +197,7 @@ class FakeGpu:
     async def lock(self, processes: Sequence[ProcessRef], *, timeout: float) -> Sequence[Outcome]:  # noqa: ASYNC109
         if not timeout > 0:
             raise ValueError("a lock needs a timeout above 0: to the driver 0 means for ever")
-        return (await self._call("lock", processes, deadline=timeout + 1.0)).outcomes()
+        return (await self._call("lock", processes, deadline=timeout + LOCK_GRACE)).outcomes()
 
     async def checkpoint(self, processes: Sequence[ProcessRef], *, deadline: float) -> Sequence[Outcome]:
         return (await self._call("checkpoint", processes, deadline=deadline)).outcomes()
@@ -204,6 +210,8 @@ class FakeGpu:
 
     async def aclose(self) -> None:
         self.closed = True
+        for task in self._sent:
+            task.cancel()
 
     # DeviceTruth
 
@@ -247,17 +255,14 @@ class FakeGpu:
         gone = [ref for ref in answers.processes if ref not in self.processes]
         if gone and op != "find":
             raise advice.gone(op, gone, [])
-        # Who is stuck is decided before any moves: the calls are made at the same time.
-        stuck = [self._deadlocks(op, ref, answers.processes) for ref in answers.processes]
         tasks = [
-            asyncio.ensure_future(self._one(op, index, ref, struck[index], stuck[index], deadline=deadline))
+            asyncio.ensure_future(self._one(op, index, ref, struck[index], deadline=deadline))
             for index, ref in enumerate(answers.processes)
         ]
-        try:
-            done, pending = await asyncio.wait(tasks, timeout=deadline)
-        finally:
-            for task in tasks:
-                task.cancel()
+        # What hangs at the deadline is not taken back: once the process can, it still does what it was told.
+        self._sent.update(tasks)
+        done, pending = await asyncio.wait(tasks, timeout=deadline)
+        self._sent -= done
         answers.add([task.result() for task in done])
         if pending:
             raise answers.timed_out()
@@ -267,23 +272,42 @@ class FakeGpu:
         answers.check()
         return answers
 
-    async def _one(
-        self, op: str, index: int, ref: ProcessRef, fault: Fault | None, stuck: bool, *, deadline: float
-    ) -> wire.Item:
-        began = asyncio.get_running_loop().time()
+    async def _one(self, op: str, index: int, ref: ProcessRef, fault: Fault | None, *, deadline: float) -> wire.Item:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         await asyncio.sleep(self.call_seconds)
+        effect = fault and fault.effect
+        if effect is Effect.HANG:
+            await loop.create_future()
         process = self.processes.get(ref)
         if process is not None and op != "find":
             await process.thawed.wait()
-        effect = fault and fault.effect
-        if stuck or effect is Effect.HANG:
-            await asyncio.get_running_loop().create_future()
+            await self._ranks(op, process)
         if effect is Effect.BUSY:
-            await asyncio.sleep(deadline - 1.0)  # a lock's deadline is a second more than its timeout
+            await asyncio.sleep(deadline - LOCK_GRACE)
         result, value = self._do(op, ref, fault)
+        self._changed()
         if effect is Effect.HANG_AFTER:
-            await asyncio.get_running_loop().create_future()
-        return wire.Item(index, result, value, asyncio.get_running_loop().time() - began)
+            await loop.create_future()
+        return wire.Item(index, result, value, loop.time() - began)
+
+    async def _ranks(self, op: str, process: Process) -> None:
+        """Ranks of a communicator taken one at a time hang: a checkpoint waits for as long as another rank runs, an
+        unlock for as long as another is checkpointed."""
+        against = {"checkpoint": ProcessState.RUNNING, "unlock": ProcessState.CHECKPOINTED}.get(op)
+        if process.group and against is not None:
+            while any(
+                one.state is against for one in self.processes.values() if one.group == process.group and one != process
+            ):
+                changed = asyncio.get_running_loop().create_future()
+                self._watchers.append(changed)
+                await changed
+
+    def _changed(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            if not watcher.done():
+                watcher.set_result(None)
 
     def _do(self, op: str, ref: ProcessRef, fault: Fault | None) -> tuple[int, int]:
         """One driver call on one process: (CUresult, value)."""
@@ -302,7 +326,7 @@ class FakeGpu:
                 process.state = ProcessState.FAILED
                 return fault.result, 0
         if not process.cuda or process.unknown_to_driver:
-            return CUDA_ERROR_INVALID_VALUE, 0
+            return CUDA_ERROR_NOT_INITIALIZED, 0
         if op == "find":
             return CUDA_SUCCESS, ref.pid
         if op == "state":
@@ -333,14 +357,6 @@ class FakeGpu:
             until = asyncio.get_running_loop().time() + self.release_lag
             self._late += [(until, device, nbytes) for device, nbytes in process.holds.items()]
         process.on_device = False
-
-    def _deadlocks(self, op: str, ref: ProcessRef, together: Sequence[ProcessRef]) -> bool:
-        """A rank cannot finish its GPU work, and so not be locked, once another was locked by an earlier call."""
-        me = self.processes.get(ref)
-        if op != "lock" or me is None or not me.group or me.state is not ProcessState.RUNNING:
-            return False
-        others = (one for one in self.processes.values() if one.group == me.group and one.ref not in together)
-        return any(one.state is ProcessState.LOCKED for one in others)
 
     def _fault(self, op: str, ref: ProcessRef) -> Fault | None:
         return next((fault for fault in self.faults if fault.strikes(op, ref.pid)), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from hotseat.errors import NotFound, PlatformFailed, Refused
+from hotseat.errors import NotFound, PlatformFailed, ProcessGone, Refused
 from hotseat.linux.port import HostMemory
 from hotseat.platforms import engine_json, inside, multiplexed
 from hotseat.platforms.engine_api import EngineApi
@@ -48,7 +49,9 @@ class EnginePlatform:
                     return None  # removed since the list was made
 
         found = await asyncio.gather(*(one(row["Id"]) for row in rows))
-        return [container for container in found if container is not None]
+        containers = [container for container in found if container is not None]
+        self._roots.keep_only({container.id for container in containers})
+        return containers
 
     async def inspect(self, ref: str) -> Container:
         data = await self._show(ref.removeprefix(f"{self.name}:"))
@@ -99,8 +102,9 @@ class EnginePlatform:
 
     async def unpause(self, container: Container) -> None:
         await self._reach("unpause", container, Status.RUNNING)
+        # The daemon's word is not enough: someone may have frozen the cgroup behind its back.
         root = self._roots.of(container)
-        root.thaw()  # for one that was frozen behind the daemon's back; nothing to do otherwise
+        await root.thaw(deadline=FREEZE_DEADLINE)
         await root.wait_frozen(False, deadline=FREEZE_DEADLINE)
 
     async def memory(self, container: Container) -> HostMemory:
@@ -124,16 +128,16 @@ class EnginePlatform:
 
     async def remove(self, container: Container) -> None:
         """Kill it if it runs and forget it, with its anonymous volumes. Nothing happens if it is gone already."""
-        await self._thaw_if_frozen_beneath(container)
-        try:
-            await self._api.raw(
-                "DELETE", f"containers/{container.id}", params={"force": "true", "v": "true"}, deadline=30.0
-            )
-        except NotFound:
-            return
+        with contextlib.suppress(NotFound):
+            await self._thaw_if_frozen_beneath(container)
+            await self._delete(container.id)
 
     async def aclose(self) -> None:
         await self._api.aclose()
+
+    async def _delete(self, identity: str) -> None:
+        params = {"force": "true", "v": "true"}
+        await self._api.raw("DELETE", f"containers/{identity}", params=params, deadline=30.0)
 
     async def _show(self, ref: str) -> Mapping[str, Any]:
         data: Mapping[str, Any] = await self._api.json("GET", f"containers/{quote(ref, safe='')}/json")
@@ -158,7 +162,8 @@ class EnginePlatform:
         now = await self._show(container.id)
         seen = engine_json.container(self.name, now)
         if seen.status is Status.RUNNING:
-            self._roots.of(self._roots.seen(seen)).thaw()
+            with contextlib.suppress(ProcessGone):
+                await self._roots.of(seen).thaw(deadline=FREEZE_DEADLINE)
 
     async def _gone(self, identity: str, *, deadline: float = 10.0) -> None:
         """Wait until the daemon too has noticed the end."""

@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hotseat.errors import PlatformFailed, ProcessGone
+from hotseat.linux import cgroup as cgroups
+from hotseat.linux import memory, proc
+from hotseat.linux.cgroup import Cgroup
 from hotseat.linux.port import HostMemory
-from hotseat.platforms import _kernel
 from hotseat.platforms.port import Container, Status
 from hotseat.words import ProcessRef
 
@@ -27,32 +28,33 @@ class Root:
 
     name: str
     main: ProcessRef
-    cgroup: Path | None
-    """Its directory in the hierarchy that freezes; None if it has none of its own (rootless Podman on cgroup v1)."""
+    cgroup: Cgroup | None
+    """In the hierarchy that freezes; None if it has none of its own (rootless Podman on cgroup v1)."""
 
     def processes(self) -> list[ProcessRef]:
         """`ProcessGone` if its first process ended: what the cgroup holds then may be its next incarnation."""
         self._check()
-        found = self._by_namespace() if self.cgroup is None else _refs(_kernel.pids_in(self.cgroup))
+        found = self._by_namespace() if self.cgroup is None else self.cgroup.processes()
         self._check()
         return found
 
     def frozen(self) -> bool:
-        return self.cgroup is not None and _kernel.frozen(self.cgroup)
+        return any(cgroup.frozen() for cgroup in self._freezing())
 
-    def thaw(self) -> None:
-        if self.cgroup is not None and self.frozen():
-            _kernel.thaw(self.cgroup)
+    async def thaw(self, *, deadline: float) -> None:
+        """If it is frozen. `FreezeFailed` if a cgroup above it is."""
+        for cgroup in self._freezing():
+            if cgroup.frozen():
+                await cgroup.thaw(deadline=deadline)
 
     def memory(self) -> HostMemory:
         self._check()
-        return _kernel.memory(self.main.pid)
+        return memory.of_process(self.main.pid)
 
     async def wait_frozen(self, wanted: bool, *, deadline: float) -> None:
         end = time.monotonic() + deadline
         while self.frozen() is not wanted:
-            if not _kernel.alive(self.main):
-                self._check()
+            self._check()
             if time.monotonic() > end:
                 raise PlatformFailed(
                     f"{self.name} is not {'frozen' if wanted else 'thawed'} after {deadline:g} s",
@@ -60,17 +62,25 @@ class Root:
                 )
             await asyncio.sleep(0.002)
 
+    def _freezing(self) -> list[Cgroup]:
+        """Its own, and the one that its first process is in: a runtime may freeze either."""
+        if self.cgroup is None:
+            return []
+        lowest = cgroups.of(self.main.pid, controller="freezer")
+        return [self.cgroup] if lowest is None or lowest.path == self.cgroup.path else [self.cgroup, lowest]
+
     def _check(self) -> None:
-        if not _kernel.alive(self.main):
+        if not proc.same(self.main):
             raise ProcessGone(f"the first process of {self.name} ({self.main.pid}) ended", hint="inspect it again")
 
     def _by_namespace(self) -> list[ProcessRef]:
         """Its pid namespace holds all of it, `exec` too; without one of its own there is only the tree."""
         own = _pid_namespace(self.main.pid)
         if own is None or own == _pid_namespace(os.getpid()):
-            return _refs(_kernel.descendants(self.main.pid))
-        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-        return _refs(sorted(pid for pid in pids if _pid_namespace(pid) == own))
+            return proc.refs(proc.descendants(self.main.pid))
+        return proc.refs(
+            int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _pid_namespace(int(entry)) == own
+        )
 
 
 class Roots:
@@ -106,31 +116,12 @@ class Roots:
 
 
 def _find(container: Container) -> Root:
-    if container.pid is None:
+    main = None if container.pid is None else proc.ref(container.pid)
+    if main is None:
         raise ProcessGone(f"{container.name} does not run ({container.status})", hint="start it first")
-    main = _kernel.ref(container.pid)
-    path = own_part(_kernel.cgroup_path(main.pid), container.id)
-    cgroup = None if path is None else _kernel.freezer_mount()[1] / path.lstrip("/")
-    return Root(name=container.name, main=main, cgroup=cgroup)
-
-
-def own_part(path: str, identity: str) -> str | None:
-    """ "/docker/4f1c.../init.scope" -> "/docker/4f1c..."; None if no part of the path names the container."""
-    parts = path.split("/")
-    for count, part in enumerate(parts, start=1):
-        if identity in part:
-            return "/".join(parts[:count])
-    return None
-
-
-def _refs(pids: Collection[int]) -> list[ProcessRef]:
-    found = []
-    for pid in pids:
-        try:
-            found.append(_kernel.ref(pid))
-        except ProcessGone:
-            continue
-    return found
+    found = cgroups.of(main.pid, controller="freezer", containing=container.id)
+    own = found if found is not None and container.id in found.path.name else None
+    return Root(name=container.name, main=main, cgroup=own)
 
 
 def _pid_namespace(pid: int) -> int | None:

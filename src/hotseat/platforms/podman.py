@@ -86,6 +86,12 @@ class PodmanPlatform(EnginePlatform):
             await self.unpause(container)
         await super().stop(container, grace=grace)
 
+    async def _delete(self, identity: str) -> None:
+        # The compatibility API waits ten seconds for a program that does not listen to SIGTERM.
+        params = {"force": "true", "v": "true", "timeout": "0"}
+        path = f"{_LIBPOD}/containers/{identity}"
+        await self._api.raw("DELETE", path, params=params, deadline=30.0, versioned=False)
+
     async def aclose(self) -> None:
         await super().aclose()
         if self._service is not None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from hotseat.config.paths import state_directory
 from hotseat.errors import NotFound, PlatformFailed, ProcessGone, Refused, UsageError
 from hotseat.linux.port import HostMemory
-from hotseat.platforms import _kernel, adoption, changes
+from hotseat.platforms import adoption, changes
 from hotseat.platforms.port import Container, PlatformEvent, Status
 from hotseat.platforms.process_launch import check_bare, launch
 from hotseat.platforms.process_registry import Record, Registry, boot_id
@@ -118,7 +118,8 @@ class ProcessPlatform:
             return
         everything = _processes(tree)
         tree.signal_main(signal.SIGTERM)
-        await tree.unpause()  # to let it die; the signal is the first thing it sees
+        with contextlib.suppress(ProcessGone):
+            await tree.unpause()  # to let it die; the signal is the first thing it sees
         if not await ended(tree.main, deadline=grace):
             await self.kill(container)
             return
@@ -129,7 +130,7 @@ class ProcessPlatform:
     async def kill(self, container: Container) -> None:
         tree = self._living(container)
         if tree is not None:
-            tree.kill_all()
+            await tree.kill_all()
             await self._wait_end(tree)
 
     async def pause(self, container: Container) -> None:
@@ -141,9 +142,7 @@ class ProcessPlatform:
         await self._tree(container).unpause()
 
     async def memory(self, container: Container) -> HostMemory:
-        tree = self._tree(container)
-        tree.processes()
-        return _kernel.memory(tree.main.pid)
+        return self._tree(container).memory()
 
     async def logs(self, container: Container, *, tail: int = 100) -> str:
         return self._registry.log_tail(container.name, lines=tail)
@@ -152,8 +151,11 @@ class ProcessPlatform:
         return self._events()
 
     async def remove(self, container: Container) -> None:
-        """Kill it if hotseat started it, and forget it. An adopted one runs on."""
-        record = self._record(container)
+        """Kill it if hotseat started it, and forget it. An adopted one runs on. Nothing happens if it is gone."""
+        try:
+            record = self._record(container)
+        except NotFound:
+            return
         if record.adopted is None:
             await self.kill(container)
         self._forget(container)
@@ -211,8 +213,7 @@ class ProcessPlatform:
             return 0.0, None
         if run.boot_id != boot_id():
             return run.started_at, None
-        cgroup = run.cgroups[0] if run.cgroups else None
-        return run.started_at, Tree(name=record.name, main=run.main, shim=run.shim, cgroup=cgroup)
+        return run.started_at, Tree(name=record.name, main=run.main, shim=run.shim, cgroup=run.freezer)
 
     async def _container(self, record: Record) -> Container:
         start, tree = self._present(record)

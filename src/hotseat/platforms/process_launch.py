@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from hotseat.errors import PlatformFailed, UsageError
-from hotseat.platforms import own_cgroup, process_shim
+from hotseat.errors import PlatformFailed, Refused, UsageError
+from hotseat.linux import own_cgroup
+from hotseat.platforms import process_shim
 from hotseat.platforms.process_registry import Record, Registry
 from hotseat.platforms.spec import ContainerSpec
 
@@ -42,13 +44,21 @@ def check_bare(spec: ContainerSpec) -> None:
 
 async def launch(registry: Registry, record: Record, *, env: Mapping[str, str], identity: str) -> None:
     """Start the program of `record` in a cgroup of its own named `identity`, kept by a shim that outlives us."""
-    cgroups = own_cgroup.create(identity, memory_limit=record.memory_limit)
+    own = own_cgroup.create(identity)
     try:
-        directory = registry.prepare_start(record.name, env=env, cgroups=cgroups)
+        if record.memory_limit is not None and (own is None or not own.set_memory_limit(record.memory_limit)):
+            raise Refused(
+                f"{record.name}: no memory limit can be set here",
+                rule="a limit needs a cgroup",
+                hint="run as root, or in a systemd unit with Delegate=yes; or leave memory_limit out",
+            )
+        directory = registry.prepare_start(record.name, env=env, own=own)
         _find_program(record, env)
         await _run_shim(directory, name=record.name)
     except BaseException:
-        own_cgroup.remove(cgroups)  # only goes if it is empty
+        if own is not None:
+            with contextlib.suppress(PlatformFailed):  # something runs in it after all: its shim will take it away
+                own.remove()
         raise
 
 

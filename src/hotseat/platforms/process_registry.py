@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from hotseat.errors import NotFound, PlatformFailed, Refused, UsageError
+from hotseat.linux.cgroup import Cgroup
+from hotseat.linux.own_cgroup import OwnCgroup
 from hotseat.words import ProcessRef
 
 log = logging.getLogger(__name__)
@@ -57,8 +59,8 @@ class Run:
     main: ProcessRef
     shim: ProcessRef
     boot_id: str
-    cgroups: tuple[Path, ...]
-    """The one that freezes first; empty if it has none."""
+    freezer: Cgroup | None
+    """Its own cgroup, the one that freezes."""
     started_at: float
 
 
@@ -130,7 +132,7 @@ class Registry:
                 main=ProcessRef(int(data["pid"]), int(data["start_time"])),
                 shim=ProcessRef(int(data["shim_pid"]), int(data["shim_start_time"])),
                 boot_id=str(data["boot_id"]),
-                cgroups=tuple(Path(path) for path in data["cgroups"]),
+                freezer=_cgroup(data["freezer"]),
                 started_at=float(data["started_at"]),
             )
         except (TypeError, KeyError, ValueError) as error:
@@ -145,10 +147,14 @@ class Registry:
         except (TypeError, KeyError, ValueError) as error:
             raise self._damaged(name, "exit.json", error) from error
 
-    def prepare_start(self, name: str, *, env: Mapping[str, str], cgroups: list[Path]) -> Path:
+    def prepare_start(self, name: str, *, env: Mapping[str, str], own: OwnCgroup | None) -> Path:
         """Write what only this start needs; the shim takes it away. Returns the workload's directory."""
         here = self.directory / name
-        start = {"env": dict(env), "cgroups": [str(path) for path in cgroups], "boot_id": boot_id()}
+        start: dict[str, Any] = {"env": dict(env), "cgroups": [], "freezer": None, "boot_id": boot_id()}
+        if own is not None:
+            freezer = own.freezer
+            start["cgroups"] = sorted({str(one.path) for one in (freezer, own.memory or freezer)})
+            start["freezer"] = {"path": str(freezer.path), "version": freezer.version, "top": str(freezer.top)}
         _write(here / "start.json", start)
         return here
 
@@ -198,6 +204,12 @@ def check_name(name: str) -> None:
 def boot_id() -> str:
     """Start times and pids mean nothing beyond the boot they come from."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _cgroup(data: Mapping[str, Any] | None) -> Cgroup | None:
+    if data is None:
+        return None
+    return Cgroup(path=Path(data["path"]), version=int(data["version"]), top=Path(data["top"]))
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:

@@ -167,7 +167,7 @@ def main(directory: str) -> None:
             "shim_pid": os.getpid(),
             "shim_start_time": start_time(os.getpid()),
             "boot_id": start["boot_id"],
-            "cgroups": start["cgroups"],
+            "freezer": start["freezer"],
             "started_at": time.time(),
         }
         write(os.path.join(directory, "run.json"), run)

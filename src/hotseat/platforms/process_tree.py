@@ -9,12 +9,12 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from hotseat.errors import PlatformFailed, ProcessGone
-from hotseat.linux import proc
+from hotseat.errors import Failed, PlatformFailed, ProcessGone
+from hotseat.linux import memory, proc, stopper
+from hotseat.linux.cgroup import Cgroup
 from hotseat.linux.identity import Process
-from hotseat.platforms import _kernel
+from hotseat.linux.port import HostMemory
 from hotseat.words import ProcessRef
 
 FREEZE_DEADLINE = 10.0
@@ -27,8 +27,8 @@ class Tree:
     main: ProcessRef
     shim: ProcessRef | None = None
     """Every process of the tree is beneath it, orphans too. None for an adopted tree."""
-    cgroup: Path | None = None
-    """The directory that freezes, its own."""
+    cgroup: Cgroup | None = None
+    """Its own, the one that freezes."""
 
     def alive(self) -> bool:
         """Whether its first process runs (or stands frozen); a zombie does not."""
@@ -40,8 +40,8 @@ class Tree:
     def processes(self) -> Sequence[ProcessRef]:
         """`ProcessGone` if its first process ended."""
         self._check()
-        if self.cgroup is not None and self.cgroup.is_dir():
-            found = _kernel.pids_in(self.cgroup)
+        if self.cgroup is not None:
+            found = self.cgroup.pids()
         elif self.shim is not None and self.shim_alive():
             found = proc.descendants(self.shim.pid)[1:]
         else:
@@ -52,7 +52,7 @@ class Tree:
 
     def paused(self) -> bool:
         """Also when somebody else did it: with the cgroup, or SIGSTOP to its first process."""
-        if self.cgroup is not None and _kernel.frozen(self.cgroup):
+        if self.cgroup is not None and self.cgroup.frozen():
             return True
         found = proc.stat(self.main.pid)
         return found is not None and found.state == "T"
@@ -60,34 +60,36 @@ class Tree:
     async def pause(self) -> None:
         """Returns when every thread stands still. Idempotent."""
         if self.cgroup is not None:
-            _kernel.set_frozen(self.cgroup, True)
-            end = time.monotonic() + FREEZE_DEADLINE
-            while not _kernel.frozen(self.cgroup):
-                if time.monotonic() > end:
-                    raise PlatformFailed("late")
-                await asyncio.sleep(0.002)
+            await self.cgroup.freeze(deadline=FREEZE_DEADLINE)
         else:
-            signal_each(self.processes(), signal.SIGSTOP)
+            await stopper.stop(self.processes, deadline=FREEZE_DEADLINE)
 
     async def unpause(self) -> None:
-        """Idempotent. A process that was stopped by others goes on too."""
+        """Idempotent. Undoes a SIGSTOP from elsewhere too."""
+        processes = self.processes()
         if self.cgroup is not None:
-            _kernel.set_frozen(self.cgroup, False)
-        signal_each(self.processes(), signal.SIGCONT)
+            await self.cgroup.thaw(deadline=FREEZE_DEADLINE)
+            processes = [self.main]
+        if self.paused():
+            stopper.resume(processes)
+
+    def memory(self) -> HostMemory:
+        self._check()
+        return memory.of_process(self.main.pid)
 
     def signal_main(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessGone), Process.open(self.main) as process:
             process.signal(number)
 
-    def kill_all(self) -> None:
+    async def kill_all(self) -> None:
         """SIGKILL to everything, the first process last, so that nothing is left without an owner. Then thaw: on
         cgroup v1 what is frozen does not even die."""
         with contextlib.suppress(ProcessGone):
             processes = [process for process in self.processes() if process != self.main]
             signal_each([*processes, self.main], signal.SIGKILL)
-        if self.cgroup is not None:
-            with contextlib.suppress(OSError):
-                _kernel.thaw(self.cgroup)
+        if self.cgroup is not None and self.cgroup.version == 1:
+            with contextlib.suppress(Failed):  # gone already, or its shim thaws it
+                await self.cgroup.thaw(deadline=FREEZE_DEADLINE)
 
     async def wait_end(self, *, deadline: float) -> bool:
         """Whether its first process ended within `deadline` seconds, and its shim has written down how."""

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,27 @@ def spawn(
     ref = proc.ref(int(started.stdout))
     if ref is not None:
         (directory / "daemon.json").write_text(json.dumps(ref))
+
+
+def run(arguments: Sequence[str], *, env: Mapping[str, str], user: tuple[int, int] | None = None) -> str:
+    """Its output. `PlatformFailed` with what it said on stderr if it fails."""
+    uid, gid = user or (None, None)
+    done = subprocess.run(
+        arguments,
+        env=dict(env),
+        user=uid,
+        group=gid,
+        extra_groups=[] if user else None,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PlatformFailed(f"{' '.join(arguments)}: {done.stderr.strip()}", hint="try it by hand")
+    return done.stdout
 
 
 def daemon(directory: Path) -> ProcessRef | None:

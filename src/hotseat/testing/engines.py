@@ -84,6 +84,10 @@ class DockerDaemon:
         """End the daemon alone; `start` brings it back with all that it knew."""
         daemons.end_daemon(self.directory)
 
+    def run(self, *arguments: str) -> str:
+        """One docker command on this daemon, as a person behind hotseat's back would give it."""
+        return daemons.run(["docker", "--host", f"unix://{self.socket}", *arguments], env=os.environ)
+
 
 @dataclass(kw_only=True)
 class PodmanServer:
@@ -142,21 +146,7 @@ class PodmanServer:
 
     def run(self, *arguments: str) -> str:
         """One podman command on this store, as a person behind hotseat's back would give it."""
-        uid, gid = self.user or (None, None)
-        done = subprocess.run(
-            [*self.command, *arguments],
-            env=self.env,
-            user=uid,
-            group=gid,
-            extra_groups=[] if self.user else None,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        return done.stdout
+        return daemons.run([*self.command, *arguments], env=self.env, user=self.user)
 
 
 _CONTAINERS_CONF = """\

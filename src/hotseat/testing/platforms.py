@@ -1,7 +1,7 @@
 """A container platform in memory: `port.Platform` without a daemon, with faults on demand.
 
 It passes the same contract suite as Docker, Podman and bare processes. `behind` does what a person does behind
-hotseat's back. Its processes exist nowhere else: pids count up from 4,000,001, beyond what a kernel gives out.
+hotseat's back. Its processes exist nowhere else: pids count up from 5,000,001, beyond what a kernel gives out (2^22).
 """
 
 from __future__ import annotations
@@ -18,17 +18,30 @@ from hotseat.platforms.port import Container, EventKind, PlatformEvent, Status
 from hotseat.platforms.spec import ContainerSpec
 from hotseat.words import ProcessRef
 
-FIRST_PID = 4_000_001
+FIRST_PID = 5_000_001
 _ALIVE = (Status.RUNNING, Status.PAUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What the processes of a container do."""
+
+    children: int = 0
+    says: tuple[str, ...] = ()
+    """Lines at its start."""
+    chatters: bool = False
+    """Says one more line whenever someone reads its log while it runs."""
+    sigterm_code: int | None = 143
+    """Exit code when asked to end; None: does not listen."""
 
 
 @dataclass(kw_only=True)
 class _Held:
     container: Container
+    program: Program
     processes: list[ProcessRef] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     memory: HostMemory
-    dies_of_sigterm: bool = True
 
 
 @dataclass(kw_only=True)
@@ -50,6 +63,7 @@ class FakePlatform:
         """(method, container name) of every call that changes something, in order."""
         self.behind = Behind(self)
         self._held: dict[str, _Held] = {}
+        self._programs: dict[str, Program] = {}
         self._faults: dict[str, list[_Fault]] = {}
         self._listeners: set[asyncio.Queue[PlatformEvent]] = set()
         self._pids = itertools.count(FIRST_PID)
@@ -65,6 +79,10 @@ class FakePlatform:
         seconds late. Without an error they are just late."""
         self._faults.setdefault(method, []).append(_Fault(error=error, after=after, times=times, delay=delay))
 
+    def program(self, name: str, program: Program) -> None:
+        """Containers of this name run this, from their next start on."""
+        self._programs[name] = program
+
     def set_processes(self, name: str, processes: Sequence[ProcessRef]) -> Container:
         """These are the container's processes now, the first one its main one: for use with other doubles."""
         held = self._find(name)
@@ -79,9 +97,6 @@ class FakePlatform:
 
     def write_log(self, name: str, text: str) -> None:
         self._find(name).log.append(text)
-
-    def ignore_sigterm(self, name: str) -> None:
-        self._find(name).dies_of_sigterm = False
 
     # port.Platform
 
@@ -110,7 +125,7 @@ class FakePlatform:
                 addresses=("127.0.0.1",) if spec.network == "host" else (),
             )
             memory = HostMemory(available=self.available, limit=spec.memory_limit)
-            self._held[container.id] = _Held(container=container, memory=memory)
+            self._held[container.id] = _Held(container=container, program=Program(), memory=memory)
             self._tell(EventKind.CREATED, container)
             return container
 
@@ -128,7 +143,9 @@ class FakePlatform:
         async with self._call("start", container.name):
             held = self._find(container.id)
             if held.container.status not in _ALIVE:
-                held.processes = [self._process()]
+                held.program = self._programs.get(held.container.name, Program())
+                held.processes = [self._process() for _ in range(1 + held.program.children)]
+                held.log.extend(f"{line}\n" for line in held.program.says)
                 pid, now = held.processes[0].pid, self._now()
                 held.container = replace(held.container, exit_code=None, status=Status.RUNNING, pid=pid, started_at=now)
                 self._tell(EventKind.STARTED, held.container)
@@ -138,7 +155,7 @@ class FakePlatform:
         async with self._call("stop", container.name):
             held = self._find(container.id)
             if held.container.status in _ALIVE:
-                self._end(held, code=143 if held.dies_of_sigterm else 137)
+                self._end(held, code=137 if held.program.sigterm_code is None else held.program.sigterm_code)
 
     async def kill(self, container: Container) -> None:
         async with self._call("kill", container.name):
@@ -160,7 +177,10 @@ class FakePlatform:
 
     async def logs(self, container: Container, *, tail: int = 100) -> str:
         async with self._call("logs"):
-            lines = "".join(self._find(container.id).log).splitlines(keepends=True)
+            held = self._find(container.id)
+            if held.program.chatters and held.container.status is Status.RUNNING:
+                held.log.append(f"line {len(held.log)}\n")
+            lines = "".join(held.log).splitlines(keepends=True)
             return "".join(lines[-tail:])
 
     async def remove(self, container: Container) -> None:
@@ -258,6 +278,15 @@ class Behind:
 
     def pause(self, name: str) -> None:
         self._platform._freeze(name, True)
+
+    async def start(self, name: str) -> None:
+        await self._platform.start(self._platform._find(name).container)
+
+    def stop(self, name: str) -> None:
+        held = self._platform._find(name)
+        if held.container.status in _ALIVE:
+            code = held.program.sigterm_code
+            self._platform._end(held, code=137 if code is None else code)
 
     def unpause(self, name: str) -> None:
         self._platform._freeze(name, False)

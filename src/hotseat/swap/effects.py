@@ -216,7 +216,9 @@ class Effects:
             if not found:
                 await self._weigh()
                 return
+            # All over again: a rank cannot be locked once another of its communicator was locked by an earlier call.
             await self._let_go()
+            await self._unlock()
             for process, thread in found.items():
                 self.scene.cuda[process] = Holding(process=process, restore_thread=thread)
             await self.look()

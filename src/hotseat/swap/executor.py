@@ -72,7 +72,7 @@ class Executor:
             committed = index >= plan.commit
             noted = False
             try:
-                if self._cancelled.is_set() and (not committed or step.interruptible):
+                if self._cancelled.is_set() and (index <= plan.commit or step.interruptible):
                     raise Cancelled(f"cancelled before {step.name}")
                 self._note(step=step, committed=committed)
                 noted = True

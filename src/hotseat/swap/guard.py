@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hotseat.errors import Busy
+from hotseat.linux import proc
+from hotseat.words import ProcessRef
 
 
 def boot_id() -> str:
@@ -20,27 +22,21 @@ def boot_id() -> str:
         return "unknown"
 
 
-def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat, or None if there is no such process, or only its zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+def living(process: ProcessRef) -> bool:
+    """Whether it runs; a zombie does not."""
+    return process in proc.refs([process.pid])
 
 
 def identity() -> str:
     """This process, for as long as it lives: "BOOT:PID:START"."""
-    pid = os.getpid()
-    return f"{boot_id()}:{pid}:{start_time(pid)}"
+    me = proc.ref(os.getpid())
+    return f"{boot_id()}:{os.getpid()}:{me.start_time if me else 0}"
 
 
 def alive(owner: str) -> bool:
     """Whether the process that `identity` named still runs."""
-    boot, _, rest = owner.partition(":")
-    pid, _, start = rest.partition(":")
-    return boot == boot_id() and pid.isdigit() and str(start_time(int(pid))) == start
+    boot, pid, start = (*owner.split(":"), "", "", "")[:3]
+    return boot == boot_id() and pid.isdigit() and start.isdigit() and living(ProcessRef(int(pid), int(start)))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hotseat.errors import HotseatError, ProcessGone
 from hotseat.gpu.port import CheckpointDriver, DeviceTruth
+from hotseat.linux import proc
 from hotseat.linux.port import HostMemory
 from hotseat.platforms.port import Status
 from hotseat.swap import guard, truth
@@ -137,18 +138,6 @@ HostBytes = Callable[[Sequence[ProcessRef]], int]
 
 
 def resident_bytes(processes: Sequence[ProcessRef]) -> int:
-    """Host memory of these processes: resident sets, shared pages by share (PSS of /proc/PID/smaps_rollup). Processes
-    that may not be read count as 0. Walks page tables, tens of milliseconds for a large process, so call it in a
-    thread."""
-    return sum(map(_resident, processes))
-
-
-def _resident(process: ProcessRef) -> int:
-    try:
-        with open(f"/proc/{process.pid}/smaps_rollup", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("Pss:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
+    """Host memory of these processes, shared pages by share. Walks page tables, tens of milliseconds for a large
+    process, so call it in a thread."""
+    return sum(proc.pss_bytes(process.pid) or 0 for process in processes)

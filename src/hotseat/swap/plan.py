@@ -63,7 +63,7 @@ class Plan:
 
     direction: Direction
     origin: State
-    """Where an undo leads back to: SEATED or PARKED."""
+    """Where an undo leads back to: SEATED, PARKED, or QUARANTINED for one that runs with a silent engine."""
     goal: State
     steps: tuple[Step, ...]
     commit: int
@@ -129,7 +129,7 @@ def plan_in(*, uses_cuda: bool, probe: bool) -> Plan:
 
 def plan_probe() -> Plan:
     """For a workload whose engine did not answer after an earlier swap in: ask it again, touch nothing."""
-    return Plan(direction=Direction.IN, origin=State.SEATED, goal=State.SEATED, steps=(PROBE,), commit=0)
+    return Plan(direction=Direction.IN, origin=State.QUARANTINED, goal=State.SEATED, steps=(PROBE,), commit=0)
 
 
 def plan_rescue(*, direction: Direction, goal: State, paused: bool, parked_already: bool = False) -> Plan:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from hotseat.errors import NoRoom
 from hotseat.gpu.port import DeviceTruth
+from hotseat.linux import proc
 from hotseat.swap.meter import Meter
 from hotseat.swap.records import Record
 from hotseat.swap.reservations import Reservations, Shortage
@@ -64,7 +64,7 @@ class Room:
         need = self._need(scene, processes)
         if any(granted.get(index, 0) < nbytes for index, nbytes in need.items()):
             raise NoRoom(
-                f"restoring {scene.workload.name} needs {need} bytes by device, reserved is {granted}: a bug in hotseat",
+                f"restoring {scene.workload.name} needs {need} bytes by device, {granted} are reserved: a bug",
                 rule="reserve before restore",
                 hint="please report it; nothing was tried",
             )
@@ -83,7 +83,7 @@ def no_room(name: str, lacking: Sequence[Shortage]) -> NoRoom:
     parts = []
     for one in lacking:
         holders = sorted(one.holders.items(), key=lambda entry: -entry[1])
-        told = [f"{process_name(pid)} (pid {pid}) holds {size(n)}" for pid, n in holders[:SHOWN]]
+        told = [f"{_called(pid)} (pid {pid}) holds {size(n)}" for pid, n in holders[:SHOWN]]
         if len(holders) > SHOWN:
             told.append(f"{len(holders) - SHOWN} more hold {size(sum(n for _, n in holders[SHOWN:]))}")
         told += [f"{size(n)} are reserved for {other}" for other, n in sorted(one.others.items())]
@@ -101,8 +101,6 @@ def no_room(name: str, lacking: Sequence[Shortage]) -> NoRoom:
     )
 
 
-def process_name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() or "?"
-    except OSError:
-        return "?"
+def _called(pid: int) -> str:
+    found = proc.stat(pid)
+    return found.name if found is not None else "a process"

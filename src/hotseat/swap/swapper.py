@@ -44,7 +44,7 @@ class ContainerSwapper:
         deadlines: Deadlines | None = None,
         policy: Policy | None = None,
         host_bytes: HostBytes = resident_bytes,
-        process_alive: Callable[[ProcessRef], bool] | None = None,
+        process_alive: Callable[[ProcessRef], bool] = guard.living,
     ) -> None:
         self._driver = driver
         self._devices = devices
@@ -55,7 +55,7 @@ class ContainerSwapper:
         self._policy = policy or Policy()
         self._host_bytes = host_bytes
         self._owner = guard.identity()
-        self._reservations = Reservations(journal=journal, alive=process_alive or _alive)
+        self._reservations = Reservations(journal=journal, alive=process_alive)
         self._observer = Observer(driver=driver, devices=devices, journal=journal, deadlines=self._deadlines)
 
     async def observe(self, workload: Workload) -> Observation:
@@ -204,7 +204,7 @@ class ContainerSwapper:
         return guard.only_one(self._journal.directory / "swaps", key=key, name=name)
 
     def _scene(self, sight: Sight, direction: Direction) -> Scene:
-        """What the swap starts from. The journal knows what a parked process held, the devices what a seated one holds."""
+        """What the swap starts from: what a parked process held is in the journal, a seated one on the devices."""
         record, seen = sight.record, sight.observation
         known = {holding.process: holding for holding in record.holdings} if record is not None else {}
         cuda: dict[ProcessRef, Holding] = {}
@@ -266,7 +266,3 @@ def _nothing_to_do(workload: Workload, direction: Direction, seen: Observation) 
         threads=0,
         started_at=time.time(),
     )
-
-
-def _alive(process: ProcessRef) -> bool:
-    return guard.start_time(process.pid) == process.start_time

@@ -100,9 +100,9 @@ class Transaction:
     async def _end_unhappily(self, plan: Plan, ended: Ended) -> BaseException:
         """Make for a stable state; the error that the caller is to see."""
         scene = self._scene
-        if ended.end is End.BROKEN and ended.step is not None and ended.step.effect is Do.PROBE:
-            if isinstance(ended.error, Cancelled):
-                self._settle(State.SEATED)
+        if ended.step is not None and ended.step.effect is Do.PROBE:
+            if isinstance(ended.error, Cancelled) and plan.origin is not State.QUARANTINED:
+                self._settle(State.SEATED)  # it runs; only nobody waits for its engine any more
                 return ended.error
             reason = f"it was swapped in and runs, but its engine does not answer: {words(ended.error)}"
             self._quarantine(reason, step=SILENT_ENGINE)

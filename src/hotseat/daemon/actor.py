@@ -1,0 +1,193 @@
+"""The one task that owns the state: takes messages, runs the core, has its effects done, wakes in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from hotseat.config import Workload
+from hotseat.daemon import messages as m
+from hotseat.daemon.book import Answer, JobKind, Record
+from hotseat.daemon.core import Core
+from hotseat.daemon.hands import Hands
+from hotseat.errors import Failed, HotseatError
+from hotseat.events import EventBus
+from hotseat.swap.port import Observation
+from hotseat.words import SwapReport
+
+_log = logging.getLogger(__name__)
+
+
+class Actor:
+    """`records` is for reading, from the same event loop; only this task writes."""
+
+    def __init__(
+        self,
+        workloads: Mapping[str, Workload],
+        *,
+        hands: Hands,
+        events: EventBus,
+        caps: Mapping[int, int] | None = None,
+    ) -> None:
+        self._core = Core(workloads, caps=caps)
+        self._hands = hands
+        self._events = events
+        self._inbox: deque[m.Message] = deque()
+        self._something = asyncio.Event()
+        self._jobs: set[asyncio.Task[None]] = set()
+        """Swaps, starts, recoveries: awaited at the end, never dropped."""
+        self._errands: set[asyncio.Task[None]] = set()
+        """Probes and looks: may be cancelled."""
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        return self._core.records
+
+    def send(self, message: m.Message) -> None:
+        self._inbox.append(message)
+        self._something.set()
+
+    async def ask(self, make: Callable[[Answer], m.Message]) -> Any:
+        """Send the message that `make` makes of an answer, and wait for that."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.send(make(answer_of(future)))
+        return await future
+
+    async def run(self) -> None:
+        """Until cancelled. An exception from here is a bug; the daemon ends with it rather than go on half right."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
+        try:
+            while True:
+                await self._something.wait()
+                self._something.clear()
+                while self._inbox:
+                    self._core.handle(self._inbox.popleft(), loop.time())
+                for effect in self._core.settle(loop.time()):
+                    self._perform(effect)
+                if timer is not None:
+                    timer.cancel()
+                timer = None
+                if self._core.wake_at < math.inf:
+                    timer = loop.call_at(self._core.wake_at, self._something.set)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for task in self._errands:
+                task.cancel()
+            await asyncio.gather(*self._errands, return_exceptions=True)
+
+    async def recover(self, name: str) -> None:
+        """End what a hotseat that died has begun with it. Before `run`. `HotseatError` if that cannot be."""
+        await self._hands.recover(name)
+
+    async def answers_done(self) -> None:
+        """Until no request is in flight that can end. One that is frozen waits for a turn that will not come."""
+        running = [record.name for record in self.records.values() if record.in_flight and not record.frozen]
+        await asyncio.gather(*(self._drained(name)() for name in running))
+
+    async def idle(self) -> None:
+        """Until every message sent so far has been handled."""
+        await self.ask(lambda answer: m.Sync(answer=answer))
+
+    async def jobs_done(self) -> None:
+        """Until no swap is under way."""
+        while self._jobs:
+            await asyncio.wait(self._jobs)
+            await asyncio.sleep(0)
+
+    def cancel_jobs(self) -> None:
+        """Ask swaps to come to a stable end soon: before their commit they are undone."""
+        for task in self._jobs:
+            task.cancel()
+
+    def _perform(self, effect: m.Effect) -> None:
+        match effect:
+            case m.Tell(answer=answer, value=value, error=error):
+                answer(value, error)
+            case m.Say(kind=kind, workload=workload, data=data):
+                self._events.publish(kind, workload=workload, **data)
+            case m.Launch(kind=kind, workload=name):
+                self._spawn(self._jobs, self._job(kind, name))
+            case m.Probe(workload=name, number=number):
+                self._spawn(self._errands, self._probe(name, number))
+            case m.Look(workload=name):
+                self._spawn(self._errands, self.look(name))
+
+    def _spawn(self, into: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        into.add(task)
+        task.add_done_callback(into.discard)
+
+    async def _job(self, kind: JobKind, name: str) -> None:
+        report: SwapReport | None = None
+        failure: HotseatError | None = None
+        seen: Observation | None = None
+
+        def progress(phase: str, status: str) -> None:
+            self.send(m.Progress(workload=name, phase=phase, status=status))
+
+        try:
+            match kind:
+                case JobKind.SWAP_OUT:
+                    report = await self._hands.swap_out(name, drained=self._drained(name), progress=progress)
+                case JobKind.SWAP_IN:
+                    report = await self._hands.swap_in(name, progress=progress)
+                case JobKind.START:
+                    report = await self._hands.start(name, progress=progress)
+                case JobKind.RECOVER:
+                    await self._hands.recover(name)
+        except HotseatError as error:
+            failure = error
+        except asyncio.CancelledError:
+            failure = Failed(f"the {kind} of {name} was cancelled", hint="hotseat is shutting down")
+        except Exception as error:
+            _log.exception("%s of %s", kind, name)
+            failure = Failed(f"the {kind} of {name} failed: {error!r}", hint="this is a bug; hotseat's log has more")
+        try:
+            seen = await self._hands.observe(name)
+        except HotseatError as error:
+            _log.warning("cannot look at %s: %s", name, error.message)
+        except asyncio.CancelledError:
+            pass  # shutting down: the next start looks
+        self.send(m.JobEnded(workload=name, report=report, error=failure, observation=seen))
+
+    def _drained(self, name: str) -> Callable[[], Coroutine[Any, Any, Any]]:
+        return lambda: self.ask(lambda answer: m.Drained(workload=name, answer=answer))
+
+    async def _probe(self, name: str, number: int) -> None:
+        failure: HotseatError | None = None
+        try:
+            await self._hands.probe(name)
+        except HotseatError as error:
+            failure = error
+        self.send(m.Probed(workload=name, number=number, error=failure))
+
+    async def look(self, name: str) -> None:
+        """Observe one workload and tell the core."""
+        epoch = self._core.records[name].epoch
+        seen: Observation | None = None
+        failure: HotseatError | None = None
+        try:
+            seen = await self._hands.observe(name)
+        except HotseatError as error:
+            failure = error
+        self.send(m.Observed(workload=name, epoch=epoch, observation=seen, error=failure))
+
+
+def answer_of(future: asyncio.Future[Any]) -> Answer:
+    """An answer that settles `future`; one that comes after its waiter has gone is dropped."""
+
+    def answer(value: Any, error: HotseatError | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    return answer

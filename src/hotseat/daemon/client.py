@@ -1,0 +1,130 @@
+"""The other end of the control API, for commands and programs. Errors are those that the daemon raised."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from hotseat.config import paths
+from hotseat.daemon import wire
+from hotseat.errors import Failed, NotFound
+from hotseat.swap.port import Progress
+from hotseat.words import DeviceUse, SwapReport
+
+QUICK = 10.0
+"""Seconds for a question that moves nothing. A swap takes as long as it takes: the daemon has the deadlines."""
+
+
+class Client:
+    """`async with Client(path) as client`. Every call raises `NotFound` if no daemon listens there."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or paths.control_socket()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.UnixConnector(path=str(self.path), limit=0)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def alive(self) -> bool:
+        """Whether a daemon answers there."""
+        try:
+            await self.health()
+        except NotFound:
+            return False
+        return True
+
+    async def health(self) -> dict[str, Any]:
+        return dict(await self._call("GET", "/v1/health"))
+
+    async def workloads(self) -> list[dict[str, Any]]:
+        """One object per workload, as `hotseat ps --json` prints them."""
+        return list(await self._call("GET", "/v1/workloads"))
+
+    async def devices(self) -> Sequence[DeviceUse]:
+        return [wire.use_from(item) for item in await self._call("GET", "/v1/devices")]
+
+    async def park(self, name: str, *, progress: Progress | None = None) -> Sequence[SwapReport]:
+        return await self._swap(f"/v1/workloads/{name}/park", None, progress)
+
+    async def seat(self, name: str, *, progress: Progress | None = None) -> Sequence[SwapReport]:
+        """The reports of all swaps made for it, its own last."""
+        return await self._swap(f"/v1/workloads/{name}/seat", None, progress)
+
+    async def swap(
+        self, going_in: str, going_out: str | None = None, *, progress: Progress | None = None
+    ) -> Sequence[SwapReport]:
+        return await self._swap("/v1/swap", {"in": going_in, "out": going_out}, progress)
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """From now on, as they happen; each has "seq", "at", "kind", "workload" and what belongs to its kind."""
+        async with self._request("GET", "/v1/events", None) as response:
+            seq = 0
+            async for line in response.content:
+                if line.startswith(b"id: "):
+                    seq = int(line[4:])
+                elif line.startswith(b"data: "):
+                    yield {"seq": seq, **wire.decode(line[6:])}
+
+    async def _swap(self, path: str, body: Any, progress: Progress | None) -> Sequence[SwapReport]:
+        async with contextlib.AsyncExitStack() as stack:
+            if progress is not None:
+                follow = asyncio.create_task(self._follow(progress))
+                stack.push_async_callback(_end, follow)
+                # So that the first phase is seen too; a daemon that is gone shows in the call itself.
+                await asyncio.wait({follow}, timeout=0.05)
+            answer = await self._call("POST", path, body, quick=False)
+        return [wire.report_from(item) for item in answer["reports"]]
+
+    async def _follow(self, progress: Progress) -> None:
+        async for event in self.events():
+            if event["kind"] == "phase":
+                progress(str(event.get("phase", "")), str(event.get("status", "")))
+
+    async def _call(self, method: str, path: str, body: Any = None, *, quick: bool = True) -> Any:
+        try:
+            async with asyncio.timeout(QUICK if quick else None), self._request(method, path, body) as response:
+                answer = wire.decode(await response.read())
+        except TimeoutError as error:
+            raise Failed(f"the daemon at {self.path} does not answer", hint="its log says why; restart it") from error
+        except aiohttp.ClientError as error:
+            raise Failed(
+                f"the daemon at {self.path} broke off: {error or type(error).__name__}",
+                hint="`hotseat ps` shows how far it came; the next start of the daemon ends what it left",
+            ) from error
+        if response.status >= 400:
+            raise wire.error_from(answer["error"])
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def _request(self, method: str, path: str, body: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise RuntimeError("use it as `async with Client(...)`")
+        data = None if body is None else wire.encode(body)
+        try:
+            response = await self._session.request(method, f"http://hotseat{path}", data=data)
+        except aiohttp.ClientConnectorError as error:
+            raise NotFound(
+                f"no hotseat daemon listens at {self.path}",
+                hint="start one: hotseat up; or leave it out: --no-daemon",
+            ) from error
+        async with response:
+            yield response
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,117 @@
+"""What a person asks for: park, seat, swap. Part of the core: synchronous, no I/O."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hotseat.daemon.book import Answer, JobKind, Record, Wish
+from hotseat.errors import Busy, HotseatError, Refused, Unavailable
+from hotseat.words import Direction, State, SwapReport
+
+if TYPE_CHECKING:
+    from hotseat.daemon.core import Core
+
+
+def park(core: Core, record: Record, answer: Answer, now: float) -> None:
+    """Answer with [SwapReport]. It stays parked until a new request or a `seat`, also with answers frozen in it."""
+    if (error := _closing(core)) is not None:
+        core.tell(answer, None, error)
+        return
+    record.held = True
+    job = record.job
+    if job is None:
+        job = core.launch(record, JobKind.SWAP_OUT, now)
+    elif job.kind is not JobKind.SWAP_OUT:
+        record.held = False
+        core.tell(answer, None, _busy(record))
+        return
+    job.answers.append(lambda value, error: answer(None if value is None else [value], error))
+
+
+def seat(core: Core, record: Record, wish: Wish, now: float) -> None:
+    """Answer with the reports of all swaps made for it, its own last."""
+    if (error := _closing(core)) is not None:
+        core.tell(wish.answer, None, error)
+        return
+    record.held = False
+    if record.job is None and record.state is State.SEATED:
+        core.tell(wish.answer, [_done_already(record)])
+    elif record.job is None and record.state not in (State.PARKED, State.STOPPED):
+        # Not the scheduler's business (quarantined, paused, another hotseat's swap): the swapper knows what to say.
+        job = core.launch(record, JobKind.SWAP_IN, now)
+        job.answers.append(lambda value, error: wish.answer(None if value is None else [value], error))
+    else:
+        record.not_before = 0.0
+        record.wishes.append(wish)
+
+
+def swap(core: Core, going_in: Record, going_out: Record, answer: Answer, now: float) -> None:
+    """Park one, seat the other. If the other cannot sit, the first gets its seat back."""
+    possible = going_in.state is State.PARKED or (going_in.state is State.STOPPED and going_in.can_start)
+    if going_in is going_out:
+        core.tell(answer, None, Refused(f"{going_in.name} cannot replace itself", rule="two workloads"))
+    elif going_in.job is not None:
+        core.tell(answer, None, _busy(going_in))
+    elif not possible:
+        refusal = Refused(
+            f"{going_in.name} is {going_in.state}, not parked",
+            rule="only a parked workload can be seated",
+            hint=f"to free the GPU only: hotseat park {going_out.name}",
+        )
+        core.tell(answer, None, refusal)
+    else:
+
+        def parked(value: list[SwapReport] | None, error: HotseatError | None) -> None:
+            if value is None:
+                answer(None, error)
+            else:
+                wish = Wish(since=now, answer=seated, reports=list(value))
+                seat(core, going_in, wish, now)
+
+        def seated(value: list[SwapReport] | None, error: HotseatError | None) -> None:
+            if error is not None:
+                error.message += f"; {going_out.name} gets its seat back"
+                seat(core, going_out, Wish(since=now, answer=_nobody), now)
+            answer(value, error)
+
+        park(core, going_out, parked, now)
+
+
+def preload(core: Core, now: float) -> None:
+    cold = [
+        record
+        for record in core.records.values()
+        if record.spec.platform == "process" and record.state is State.STOPPED and record.can_start
+    ]
+    for place, record in enumerate(reversed(cold)):
+        record.wishes.append(Wish(since=now + place * 1e-6, answer=_nobody, commanded=False))
+
+
+def _nobody(value: object, error: HotseatError | None) -> None:
+    """The answer that no one waits for."""
+
+
+def _closing(core: Core) -> Unavailable | None:
+    return Unavailable("hotseat is shutting down", rule="shutting down") if core.closing else None
+
+
+def _busy(record: Record) -> Busy:
+    doing = record.job.kind.value if record.job else "swap"
+    return Busy(
+        f"a {doing} of {record.name} is under way", rule="one swap at a time", hint="try again when it has ended"
+    )
+
+
+def _done_already(record: Record) -> SwapReport:
+    seen = record.observation
+    return SwapReport(
+        workload=record.name,
+        direction=Direction.IN,
+        phases=(),
+        gpu_bytes={},
+        processes=len(seen.processes) if seen else 0,
+        cuda_processes=len(seen.cuda) if seen else 0,
+        threads=0,
+        started_at=time.time(),
+    )

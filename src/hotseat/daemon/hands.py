@@ -1,0 +1,229 @@
+"""Effects on the world, one workload at a time: swaps, cold starts, probes, looks. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from hotseat.config import Workload as Spec
+from hotseat.errors import EngineFailed, NotFound, Unavailable
+from hotseat.gateway.health import Health
+from hotseat.platforms.port import Container, Platform, Status
+from hotseat.platforms.spec import ContainerSpec
+from hotseat.swap.port import Observation, Progress, Swapper, Workload
+from hotseat.words import Direction, PhaseTime, SwapReport
+
+_MADE_FROM = "hotseat.made-from"
+LOOK_EVERY = 0.25
+"""Seconds between looks at a container that starts."""
+
+
+class Hands(Protocol):
+    """What the actor has done for it. All raise `HotseatError`s."""
+
+    async def swap_out(
+        self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress
+    ) -> SwapReport:
+        """`drained` returns once the gateway has no request in flight; used if the workload is to be drained."""
+        ...
+
+    async def swap_in(self, name: str, *, progress: Progress) -> SwapReport: ...
+
+    async def start(self, name: str, *, progress: Progress) -> SwapReport: ...
+
+    async def recover(self, name: str) -> None: ...
+
+    async def probe(self, name: str) -> None: ...
+
+    async def observe(self, name: str) -> Observation | None:
+        """None: there is no such container."""
+        ...
+
+    async def glance(self, name: str) -> Container | None:
+        """Only its container: a hundredth of the work."""
+        ...
+
+
+@runtime_checkable
+class Recovers(Protocol):
+    """A swapper that ends what a hotseat which died has begun."""
+
+    async def recover(self, workload: Workload) -> Observation: ...
+
+
+@runtime_checkable
+class Creates(Protocol):
+    """A platform on which hotseat makes the workload itself."""
+
+    async def create(self, spec: ContainerSpec) -> Container: ...
+
+    async def remove(self, container: Container) -> None: ...
+
+
+class RealHands:
+    def __init__(
+        self,
+        specs: Mapping[str, Spec],
+        *,
+        swapper: Swapper,
+        platforms: Mapping[str, Platform],
+        health: Health,
+        caps: Mapping[int, int],
+    ) -> None:
+        self._specs = specs
+        self._swapper = swapper
+        self._platforms = platforms
+        self._health = health
+        self._caps = dict(caps)
+
+    async def swap_out(
+        self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress
+    ) -> SwapReport:
+        limit = self._specs[name].drain
+
+        async def drain() -> None:
+            try:
+                await asyncio.wait_for(drained(), limit)
+            except TimeoutError:
+                return  # what is left is frozen in mid-answer
+
+        workload = await self._workload(name)
+        return await self._swapper.swap_out(workload, drain=drain if limit is not None else None, progress=progress)
+
+    async def swap_in(self, name: str, *, progress: Progress) -> SwapReport:
+        workload = await self._workload(name)
+        probe = self._probe_of(name, workload.container, within=self._specs[name].health_timeout)
+        return await self._swapper.swap_in(workload, caps=self._caps, probe=probe, progress=progress)
+
+    async def start(self, name: str, *, progress: Progress) -> SwapReport:
+        """Start its container (make it first, if it is a process) and wait until the engine answers."""
+        spec, platform = self._specs[name], self._platform(name)
+        begun, clock = time.time(), time.perf_counter()
+        progress("start", "start")
+        container = await self._made(name)
+        if container.status is Status.PAUSED:
+            raise Unavailable(f"{name} is paused by {spec.platform}", rule="what others paused stays paused")
+        if container.status is not Status.RUNNING:
+            container = await platform.start(container)
+        started = time.perf_counter()
+        progress("start", "done")
+        progress("probe", "start")
+        await self._wait_healthy(name, container)
+        progress("probe", "done")
+        seen = await self._swapper.observe(Workload(name=name, container=container, platform=platform))
+        phases = (
+            PhaseTime(name="start", seconds=started - clock, part="platform"),
+            PhaseTime(name="probe", seconds=time.perf_counter() - started, part="engine"),
+        )
+        return SwapReport(
+            workload=name,
+            direction=Direction.IN,
+            phases=phases,
+            gpu_bytes=dict(seen.gpu_bytes),
+            processes=len(seen.processes),
+            cuda_processes=len(seen.cuda),
+            threads=0,
+            started_at=begun,
+        )
+
+    async def recover(self, name: str) -> None:
+        if isinstance(self._swapper, Recovers):
+            await self._swapper.recover(await self._workload(name))
+
+    async def probe(self, name: str) -> None:
+        container = (await self._workload(name)).container
+        await self._probe_of(name, container, within=self._specs[name].health_timeout)()
+
+    async def observe(self, name: str) -> Observation | None:
+        try:
+            return await self._swapper.observe(await self._workload(name))
+        except NotFound:
+            return None
+
+    async def glance(self, name: str) -> Container | None:
+        try:
+            return await self._platform(name).inspect(self._specs[name].container or name)
+        except NotFound:
+            return None
+
+    async def _workload(self, name: str) -> Workload:
+        platform = self._platform(name)
+        container = await platform.inspect(self._specs[name].container or name)
+        return Workload(name=name, container=container, platform=platform)
+
+    def _platform(self, name: str) -> Platform:
+        return self._platforms[self._specs[name].platform]
+
+    async def _made(self, name: str) -> Container:
+        """Its container; for a process, written down as the file has it now."""
+        spec, platform = self._specs[name], self._platform(name)
+        try:
+            container = await platform.inspect(spec.container or name)
+        except NotFound:
+            if spec.platform != "process":
+                raise
+        else:
+            if spec.platform != "process" or container.status in (Status.RUNNING, Status.PAUSED):
+                return container
+            if container.labels.get(_MADE_FROM) == _fingerprint(spec):
+                return container
+            if isinstance(platform, Creates):
+                await platform.remove(container)  # the file says something else than when it was made
+        if not isinstance(platform, Creates):
+            raise NotFound(f"no {spec.platform} container {spec.container}", hint="create it first")
+        return await platform.create(
+            ContainerSpec(
+                name=spec.container or name,
+                command=tuple(spec.command or ()),
+                env=spec.env,
+                workdir=str(spec.workdir) if spec.workdir else None,
+                labels={"hotseat.models": ",".join(spec.models or ()), _MADE_FROM: _fingerprint(spec)},
+            )
+        )
+
+    async def _wait_healthy(self, name: str, container: Container) -> None:
+        """Until the engine answers. `EngineFailed` at once if its container ends meanwhile, with its last words."""
+        platform = self._platform(name)
+        probe = asyncio.ensure_future(self._probe_of(name, container, within=self._specs[name].start_timeout)())
+        try:
+            while True:
+                await asyncio.wait({probe}, timeout=LOOK_EVERY)
+                if probe.done():
+                    return probe.result()
+                now = await platform.inspect(container.id)
+                if now.status in (Status.EXITED, Status.CREATED):
+                    said = (await platform.logs(now, tail=5)).strip()
+                    raise EngineFailed(
+                        f"{name} ended while it started (exit code {now.exit_code})" + (f": {said}" if said else ""),
+                        hint=f"its log has more; is its command right? It ran on {self._specs[name].platform}",
+                    )
+        finally:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+
+    def _probe_of(self, name: str, container: Container, *, within: float) -> Callable[[], Awaitable[None]]:
+        spec = self._specs[name]
+        return lambda: self._health.wait(name, base_url(name, spec, container) + spec.health, within=within)
+
+
+def _fingerprint(spec: Spec) -> str:
+    made_from = repr((spec.command, sorted(spec.env.items()), spec.workdir, spec.models))
+    return hashlib.sha256(made_from.encode()).hexdigest()[:16]
+
+
+def base_url(name: str, spec: Spec, container: Container) -> str:
+    """Where its engine listens."""
+    if spec.url is not None:
+        return spec.url
+    if not container.addresses:
+        raise Unavailable(
+            f"{name} has no address that this host reaches",
+            hint="give `url` instead of `port`, with a published port, or put it on a network",
+            rule="an engine must be reachable",
+        )
+    address = container.addresses[0]
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{spec.port}"

@@ -1,0 +1,174 @@
+"""What the actor is told, and what it wants done. Plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotseat.daemon.book import Answer, JobKind, Ticket
+from hotseat.errors import HotseatError
+from hotseat.swap.port import Observation
+from hotseat.words import DeviceUse, SwapReport
+
+# -- in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """The request has ended, or its client has gone: whatever the ticket's state was."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDown:
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Park:
+    workload: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    workload: str
+    answer: Answer
+    commanded: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    workload: str
+    out: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """Answer once no request is in flight."""
+
+    workload: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    workload: str
+    phase: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A look at the world that began when the record's epoch was `epoch`. Neither: there is no such container."""
+
+    workload: str
+    epoch: int
+    observation: Observation | None = None
+    error: HotseatError | None = None
+    """It could not be looked at (the platform's daemon is down, ...): what was known stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnded:
+    workload: str
+    report: SwapReport | None = None
+    error: HotseatError | None = None
+    observation: Observation | None = None
+    """Looked at after the end. None: could not be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    workload: str
+    number: int
+    error: HotseatError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    uses: Sequence[DeviceUse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """Answer when all messages before this one have had their effect."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preload:
+    """Start the processes of the file that do not run; the first of the file last, so that it keeps the seat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """From now on nothing new is begun; who waits is told so."""
+
+
+Message = (
+    Arrived
+    | Left
+    | EngineDown
+    | Park
+    | Seat
+    | Swap
+    | Drained
+    | Progress
+    | Observed
+    | JobEnded
+    | Probed
+    | Devices
+    | Sync
+    | Preload
+    | Closing
+)
+
+# -- out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Begin this job; `JobEnded` tells its end."""
+
+    kind: JobKind
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    workload: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Observe it now rather than at the next turn."""
+
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    kind: str
+    workload: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    answer: Answer
+    value: Any = None
+    error: HotseatError | None = None
+
+
+Effect = Launch | Probe | Look | Say | Tell

@@ -1,0 +1,138 @@
+"""What the world shows, taken into the records: looks at it, and ends of jobs. Part of the core: no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hotseat.daemon.book import Job, JobKind, Record
+from hotseat.daemon.messages import JobEnded, Look, Observed, Say
+from hotseat.errors import Busy, HotseatError, NoRoom
+from hotseat.swap.port import Observation
+from hotseat.words import State, SwapReport
+
+if TYPE_CHECKING:
+    from hotseat.daemon.core import Core
+
+_OUTCOMES = {
+    JobKind.SWAP_OUT: (State.PARKED, State.SEATED),
+    JobKind.SWAP_IN: (State.SEATED, State.PARKED),
+    JobKind.START: (State.SEATED, State.STOPPED),
+    JobKind.RECOVER: (State.STOPPED, State.STOPPED),
+}
+_MOVING = (State.SWAPPING_IN, State.SWAPPING_OUT)
+RECOVER_EVERY = 5.0
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
+GIVE_UP_AFTER = 3
+"""Failed ways in, in a row, after which those who wait are told."""
+KEEP_AFTER_BUSY, KEEP_AFTER_FAILURE = 5.0, 30.0
+"""Seconds until a workload that could not be parked is asked again."""
+
+
+def observed(core: Core, record: Record, message: Observed, now: float) -> None:
+    if message.observation is not None:
+        # Also during a job: whose memory is whose on a device must be known at all times.
+        record.pids = frozenset(process.pid for process in message.observation.processes)
+    if record.job is not None or message.epoch != record.epoch:
+        return
+    if message.error is not None:
+        core.set_state(record, record.state, f"cannot be looked at: {message.error.message}")
+    elif message.observation is None:
+        record.observation = None
+        record.pids = frozenset()
+        _enter(core, record, State.STOPPED, "there is no such container", now)
+    else:
+        _take(core, record, message.observation, now)
+        if record.state in _MOVING and now >= record.not_before:
+            # Another hotseat swaps it, or died while it did. Recovery tells the two apart and ends the second.
+            record.not_before = now + RECOVER_EVERY
+            core.launch(record, JobKind.RECOVER, now)
+
+
+def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None:
+    job = record.job
+    assert job is not None, record.name
+    record.job = None
+    record.epoch += 1
+    if message.error is None:
+        record.seconds[job.kind] = now - job.begun
+        record.failures, record.trouble = 0, ""
+    if message.observation is not None:
+        record.pids = frozenset(process.pid for process in message.observation.processes)
+        _take(core, record, message.observation, now)
+    else:
+        # Nothing is known: take it for what a success would have made of it, and look again at once.
+        done, undone = _OUTCOMES[job.kind]
+        _enter(core, record, done if message.error is None else undone, "not looked at yet", now)
+        core.do(Look(workload=record.name))
+    if record.state is State.SEATED and message.error is None and job.kind in (JobKind.SWAP_IN, JobKind.START):
+        record.ready = True
+        record.seated_since = now
+    _account(core, record, job, message.report)
+    if message.error is not None:
+        _failed(core, record, job, message.error, now)
+    for answer in job.answers:
+        core.tell(answer, message.report, message.error)
+
+
+def _account(core: Core, record: Record, job: Job, report: SwapReport | None) -> None:
+    if report is None:
+        return
+    target = core.records.get(job.makes_room_for or "")
+    for wish in [*record.wishes, *(target.wishes if target is not None else ())]:
+        wish.reports.append(report)
+
+
+def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: float) -> None:
+    core.do(Say(kind="note", workload=record.name, data={"error": error.as_dict(), "job": job.kind.value}))
+    if job.kind is JobKind.SWAP_OUT:
+        record.keep_until = now + (KEEP_AFTER_BUSY if isinstance(error, Busy) else KEEP_AFTER_FAILURE)
+        record.held = record.held and record.state is State.PARKED
+        target = core.records.get(job.makes_room_for or "")
+        if target is not None:
+            target.trouble = f"{record.name} could not be parked: {error.message}"
+    elif job.kind is not JobKind.RECOVER:
+        record.failures += 1
+        record.not_before = now + min(FIRST_BACKOFF * 2 ** (record.failures - 1), LONGEST_BACKOFF)
+        # Room that was there a moment ago may come back by itself; anything else will be the same next time.
+        if record.failures >= GIVE_UP_AFTER or not isinstance(error, NoRoom | Busy):
+            record.failures = 0
+            core.turn_away(record, error)
+        else:
+            record.trouble = error.message
+
+
+def _take(core: Core, record: Record, seen: Observation, now: float) -> None:
+    before = record.observation
+    record.observation = seen
+    restarted = before is None or _incarnation(before) != _incarnation(seen)
+    if restarted:
+        record.ready = False
+        record.learned = None if before is None or before.container.key != seen.container.key else record.learned
+        record.keep_until = record.not_before = 0.0
+    if seen.state is State.SEATED and seen.gpu_bytes:
+        known = {} if record.learned is None or restarted else record.learned
+        record.learned = {
+            index: max(known.get(index, 0), seen.gpu_bytes.get(index, 0)) for index in {*known, *seen.gpu_bytes}
+        }
+    _enter(core, record, seen.state, seen.note, now, restarted=restarted)
+
+
+def _enter(core: Core, record: Record, state: State, note: str, now: float, *, restarted: bool = False) -> None:
+    if state is State.SEATED:
+        if record.state is not State.SEATED or restarted:
+            record.ready = False
+            record.seated_since = now
+        record.frozen_since = None
+        record.held = False
+    else:
+        record.ready = False
+        if record.frozen_since is None:
+            record.frozen_since = now
+            if record.state is State.SEATED:
+                # It left its seat behind our back: whoever parked it meant it.
+                record.held = True
+    core.set_state(record, state, note)
+
+
+def _incarnation(seen: Observation) -> tuple[Any, ...]:
+    return (seen.container.key, seen.container.started_at)

@@ -1,0 +1,75 @@
+"""The gateway's seats, given by the actor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from hotseat.daemon.actor import Actor, answer_of
+from hotseat.daemon.book import Record, Ticket
+from hotseat.daemon.hands import base_url
+from hotseat.daemon.messages import Arrived, EngineDown, Left
+from hotseat.errors import NotFound
+from hotseat.gateway.port import ModelView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorLease:
+    actor: Actor
+    record: Record
+    ticket: Ticket
+    waited: float
+    url: str
+
+    @property
+    def workload(self) -> str:
+        return self.record.name
+
+    @property
+    def swapped(self) -> bool:
+        return self.ticket.swapped
+
+    @property
+    def frozen(self) -> bool:
+        return self.record.frozen
+
+    def engine_down(self) -> None:
+        self.actor.send(EngineDown(workload=self.record.name))
+
+
+class ActorSeats:
+    """Implements `hotseat.gateway.port.Seats`."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self._by_model = {
+            model: record for record in actor.records.values() for model in record.spec.models or (record.name,)
+        }
+
+    def models(self) -> Sequence[ModelView]:
+        return [
+            ModelView(id=model, workload=record.name, state=record.state, waiting=len(record.waiting), note=record.note)
+            for model, record in self._by_model.items()
+        ]
+
+    @contextlib.asynccontextmanager
+    async def seat(self, model: str) -> AsyncIterator[ActorLease]:
+        record = self._by_model.get(model)
+        if record is None:
+            known = list(self._by_model)
+            raise NotFound(f"no model {model!r}", hint="there are: " + ", ".join(known), models=known)
+        loop = asyncio.get_running_loop()
+        given: asyncio.Future[float] = loop.create_future()
+        ticket = Ticket(workload=record.name, arrived=loop.time(), answer=answer_of(given))
+        self._actor.send(Arrived(ticket=ticket))
+        try:
+            waited = await given
+            # Seated, so it was observed and has a container.
+            assert record.observation is not None
+            url = base_url(record.name, record.spec, record.observation.container)
+            yield ActorLease(actor=self._actor, record=record, ticket=ticket, waited=waited, url=url)
+        finally:
+            # Whatever became of it: granted, refused, given up while it waited, or granted in this very moment.
+            self._actor.send(Left(ticket=ticket))

@@ -1,0 +1,58 @@
+"""What those who wait in vain are told. Pure."""
+
+from __future__ import annotations
+
+from hotseat.daemon.book import Record
+from hotseat.errors import HotseatError, NoRoom, Quarantined, Unavailable
+from hotseat.words import State
+
+
+def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
+    """Why waiting for it does not help; None while it may."""
+    name, platform = record.name, record.spec.platform
+    if closing:
+        return Unavailable("hotseat is shutting down", hint="try again when it is back", rule="shutting down")
+    if record.job is not None:
+        return None
+    match record.state:
+        case State.QUARANTINED:
+            return Quarantined(
+                f"{name} is quarantined: {record.note or 'a swap failed after its commit'}",
+                hint=f"restart it to bring it back: {restart(record)}",
+            )
+        case State.PAUSED:
+            return Unavailable(
+                f"{name} was paused outside hotseat",
+                hint=f"{platform} unpause {record.spec.container}",
+                rule="what others paused stays paused",
+            )
+        case State.STOPPED if not record.can_start:
+            why = f" ({record.note})" if record.note else ""
+            if not record.exists:
+                return Unavailable(
+                    f"{name}: there is no {platform} container {record.spec.container}{why}",
+                    hint="create it, or correct `container` in hotseat.yaml",
+                    rule="hotseat creates no containers",
+                )
+            return Unavailable(
+                f"{name} is stopped{why}",
+                hint=f"start it, or set `start: true`: {restart(record)}",
+                rule="start: false",
+            )
+        case _:
+            return None
+
+
+def no_room(record: Record, reason: str) -> NoRoom:
+    trouble = f"; {record.trouble}" if record.trouble else ""
+    return NoRoom(
+        f"{record.name} cannot be seated: {reason}{trouble}",
+        hint="`hotseat ps` shows who holds what; park, unpin or end one of those",
+        rule="device memory",
+    )
+
+
+def restart(record: Record) -> str:
+    if record.spec.platform == "process":
+        return "end its processes; the next request starts it"
+    return f"{record.spec.platform} restart {record.spec.container}"

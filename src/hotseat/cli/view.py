@@ -30,7 +30,10 @@ class Row:
     """Device index -> bytes it needs to sit again."""
     host_bytes: int = 0
     waiting: int = 0
-    """Requests that wait for it; always 0 without a daemon."""
+    """Requests that wait for it, and `in_flight` those that its engine works on; always 0 without a daemon."""
+    in_flight: int = 0
+    pinned: bool = False
+    """Never parked to make room for others (hotseat.yaml)."""
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -44,8 +47,11 @@ class Row:
             "gpu_bytes": sum(self.gpu_bytes.values()),
             "gpu_bytes_per_device": {str(index): count for index, count in self.gpu_bytes.items()},
             "parked_gpu_bytes": sum(self.parked_gpu_bytes.values()),
+            "parked_gpu_bytes_per_device": {str(index): count for index, count in self.parked_gpu_bytes.items()},
             "host_bytes": self.host_bytes,
             "waiting": self.waiting,
+            "in_flight": self.in_flight,
+            "pinned": self.pinned,
             "note": self.note,
         }
 
@@ -68,6 +74,29 @@ class Row:
 
 
 HEADINGS = ["NAME", "STATE", "PLATFORM", "MODELS", "PIDS", "GPU", "HOST", "WAITING", "NOTE"]
+
+
+def row_from(data: Mapping[str, Any]) -> Row:
+    """`Row.as_json` and the control API's rows, read back."""
+
+    def per_device(name: str) -> dict[int, int]:
+        return {int(index): int(count) for index, count in data.get(name, {}).items()}
+
+    return Row(
+        name=data["name"],
+        state=State(data["state"]),
+        platform=data["platform"],
+        container=data["container"],
+        models=tuple(data.get("models", ())),
+        pids=tuple(data.get("pids", ())),
+        gpu_bytes=per_device("gpu_bytes_per_device"),
+        parked_gpu_bytes=per_device("parked_gpu_bytes_per_device"),
+        host_bytes=data.get("host_bytes", 0),
+        waiting=data.get("waiting", 0),
+        in_flight=data.get("in_flight", 0),
+        pinned=data.get("pinned", False),
+        note=data.get("note", ""),
+    )
 
 
 def report_json(report: SwapReport) -> dict[str, Any]:

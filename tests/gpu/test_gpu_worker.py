@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -182,6 +184,32 @@ class TestDeaths:
         await asyncio.wait_for(parent.wait(), 20)
         await until(lambda: not exists(worker))
 
+    async def test_worker_dies_with_its_parent_though_its_socket_stays_open(self, script: Script) -> None:
+        """Another child may have inherited the parent's end; then there is no end of file."""
+        ours, theirs = socket.socketpair()
+        program = textwrap.dedent(f"""
+            import os, subprocess, sys, time
+            worker = [sys.executable, "-m", "hotseat.gpu.worker", "{theirs.fileno()}", "cuda", str(os.getpid())]
+            print(subprocess.Popen([*worker, {str(script.library)!r}], pass_fds=[{theirs.fileno()}]).pid, flush=True)
+            time.sleep(600)
+        """)
+        with ours, theirs:
+            parent = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                program,
+                stdout=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | script.environ,
+            )
+            assert parent.stdout is not None
+            worker = ref_of(int(await asyncio.wait_for(parent.stdout.readline(), 20)))
+            await until(lambda: ("init", 0) in script.calls)
+            await asyncio.to_thread(ours.recv, 1)  # its hello: it has asked the kernel for its death by now
+            parent.kill()
+            await asyncio.wait_for(parent.wait(), 20)
+            await until(lambda: not exists(worker))
+
     async def test_worker_whose_parent_is_gone_already_does_not_start(self, script: Script) -> None:
         ours, theirs = os.pipe()
         worker = await asyncio.create_subprocess_exec(
@@ -358,6 +386,22 @@ class TestHousekeeping:
             await gpu.states(refs[:2], deadline=20)
             await until(lambda: len(fds()) == before)
         assert not any("hotseat-worker" in fd for fd in fds())
+
+    async def test_start_that_lacks_descriptors_says_so_and_leaks_none(self, script: Script) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        async with script.client() as gpu:
+            before = len(fds())
+            for room in range(6):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (before + room, hard))
+                try:
+                    with pytest.raises(DriverFailed, match="cannot start a GPU worker") as caught:
+                        await gpu.start()
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert "ulimit" in caught.value.hint
+                await asyncio.sleep(0)
+                assert len(fds()) == before
+            await gpu.start()
 
     async def test_close_leaves_no_process_and_is_final(self, script: Script, process: Start) -> None:
         gpu = script.client(spares=2)

@@ -82,9 +82,8 @@ def no_start(hello: wire.Hello) -> DriverFailed:
 
 
 def missing_symbols(hello: wire.Hello) -> DriverFailed:
-    lacking = [name for name in CALLS.values() if name in hello.missing]
     return DriverFailed(
-        f"{hello.library} lacks {', '.join(lacking)}",
+        f"{hello.library} lacks {', '.join(hello.missing)}",
         hint="the checkpoint API needs driver 570 or newer; " + DOCTOR,
         library=hello.library,
     )

@@ -149,7 +149,7 @@ class GpuClient:
 
     async def _attempt(self, answers: Answers, *, timeout_ms: int) -> Answers:
         worker = await self._borrow()
-        if set(worker.hello.missing) & set(advice.CALLS.values()):
+        if worker.hello.missing:
             self._pool.give_back(worker)
             raise advice.missing_symbols(worker.hello)
         answers.library = worker.hello.library

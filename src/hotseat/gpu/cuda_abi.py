@@ -104,12 +104,15 @@ PROTOTYPES = {
     "cuCheckpointProcessUnlock": (c_int, POINTER(CUcheckpointUnlockArgs)),
 }
 
+CHECKPOINT_CALLS = tuple(name for name in PROTOTYPES if name.startswith("cuCheckpoint"))
+"""The calls without which nothing can be parked; driver 570 and newer have them."""
+
 
 class Cuda:
     """libcuda, loaded by name through the loader or from a path. Every method returns a CUresult or (CUresult, value).
 
     `OSError` if the library cannot be loaded. A symbol that it lacks stands in `missing`; calling it gives
-    CUDA_ERROR_NOT_FOUND. All calls release the interpreter's lock, so threads may wait in several at once.
+    CUDA_ERROR_NOT_FOUND (500). All calls release the interpreter's lock, so threads may wait in several at once.
     """
 
     def __init__(self, library: str = "libcuda.so.1") -> None:

@@ -66,6 +66,7 @@ class Pool:
 
     def discard(self, worker: WorkerProcess) -> None:
         """Kill a worker that may hang; another takes its place."""
+        worker.kill()  # at once: whoever hears of the deadline next may rely on it
         self._lent.discard(worker)
         self._dispose(worker)
         self._fill()

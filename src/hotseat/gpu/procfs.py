@@ -21,10 +21,10 @@ def read(path: str) -> bytes:
         os.close(fd)
 
 
-def start_time(pid: int) -> int | None:
+def start_time(pid: int, *, proc: str = "/proc") -> int | None:
     """Field 22 of /proc/PID/stat (clock ticks since boot); None if there is no such process."""
     try:
-        stat = read(f"/proc/{pid}/stat")
+        stat = read(f"{proc}/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name in field 2 may hold spaces and brackets, so count from behind its last bracket.

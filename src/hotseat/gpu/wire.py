@@ -30,7 +30,7 @@ class Hello(msgspec.Struct, tag="hello", array_like=True):
     result: int = 0
     """CUresult or nvmlReturn behind `error`."""
     missing: list[str] = []
-    """Symbols that the library lacks."""
+    """Checkpoint calls that the library lacks."""
     version: str = ""
     """CUDA version of the driver ("13.0"), or the driver's own version from NVML ("580.159.04")."""
     device_names: list[str] = []

@@ -18,7 +18,7 @@ import sys
 import threading
 
 from hotseat.gpu import calls, procfs, wire
-from hotseat.gpu.cuda_abi import CUDA_SUCCESS, Cuda
+from hotseat.gpu.cuda_abi import CHECKPOINT_CALLS, CUDA_SUCCESS, Cuda
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -74,7 +74,8 @@ def start_cuda(library: str) -> tuple[Cuda | None, wire.Hello]:
         cuda = Cuda(library)
     except OSError as error:
         return None, wire.Hello(role="cuda", error=f"cannot load {library}: {error}")
-    hello = wire.Hello(role="cuda", library=procfs.mapped_file(cuda.address()), missing=cuda.missing)
+    missing = [name for name in CHECKPOINT_CALLS if name in cuda.missing]
+    hello = wire.Hello(role="cuda", library=procfs.mapped_file(cuda.address()), missing=missing)
     version = cuda.driver_version()
     hello.version = f"{version // 1000}.{version % 1000 // 10}" if version else ""
     result = cuda.init()

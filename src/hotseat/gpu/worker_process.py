@@ -54,24 +54,26 @@ class WorkerProcess:
     @classmethod
     async def start(cls, *, role: str, library: str, environ: Mapping[str, str], deadline: float) -> WorkerProcess:
         """Start a worker and hear its hello. `DriverFailed` if it cannot serve, `DriverTimeout` after `deadline` s."""
-        words = os.memfd_create("hotseat-worker-stderr", os.MFD_CLOEXEC)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            ours.setblocking(False)
-            reader, writer = await asyncio.open_unix_connection(sock=ours)
-            arguments = [str(theirs.fileno()), role, str(os.getpid()), library]
-            # -P: never import from the directory that we happen to be in. A session of its own: Ctrl-C at a terminal
-            # is for us. Forked here, on the loop's thread, since a worker dies with the thread that made it.
-            process = subprocess.Popen(  # noqa: ASYNC220  (a vfork, 1 ms)
-                [sys.executable, "-P", "-m", "hotseat.gpu.worker", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                pass_fds=[theirs.fileno()],
-                env={name: value for name, value in environ.items() if name not in HIDDEN},
-                start_new_session=True,
-            )
-        worker = cls(process, reader=reader, writer=writer, words=words)
+        with contextlib.ExitStack() as undo:
+            try:
+                words = os.memfd_create("hotseat-worker-stderr", os.MFD_CLOEXEC)
+                undo.callback(os.close, words)
+                ours, theirs = socket.socketpair()
+                undo.callback(ours.close)
+                with theirs:
+                    ours.setblocking(False)
+                    reader, writer = await asyncio.open_unix_connection(sock=ours)
+                    undo.callback(writer.transport.abort)
+                    process = _spawn(role, library, theirs.fileno(), words, environ)
+                    undo.callback(process.wait, KILL_DEADLINE)
+                    undo.callback(process.kill)
+                    worker = cls(process, reader=reader, writer=writer, words=words)
+            except OSError as error:
+                raise DriverFailed(
+                    f"cannot start a GPU worker: {error}",
+                    hint="this host lacks memory, or hotseat's limits (`ulimit -a`) files or processes",
+                ) from error
+            undo.pop_all()
         try:
             async with asyncio.timeout(deadline):
                 answer = await worker._receive()
@@ -176,3 +178,18 @@ class WorkerProcess:
         os.close(self._pidfd)
         self._exited.set()
         self.on_exit(self)
+
+
+def _spawn(role: str, library: str, fd: int, words: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Forks on the calling thread, which must be the event loop's: a worker dies with the thread that made it.
+    Blocks for about a millisecond (vfork)."""
+    # -P: never import from the directory that we happen to be in. A session of its own: Ctrl-C at a terminal is for us.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "hotseat.gpu.worker", str(fd), role, str(os.getpid()), library],
+        stdin=subprocess.DEVNULL,
+        stdout=words,
+        stderr=words,
+        pass_fds=[fd],
+        env={name: value for name, value in environ.items() if name not in HIDDEN},
+        start_new_session=True,
+    )

@@ -3,7 +3,7 @@
 import ctypes as C
 
 import conformance_actors as actors
-from conformance_actors import Actor, target
+from conformance_actors import Actor
 from conformance_registry import check
 
 MIB = 1 << 20
@@ -17,6 +17,10 @@ class Api(actors.Target):
         pointer, status = C.c_void_p(), C.c_int(-1)
         result = self.lib.cuGetProcAddress_v2(name, C.byref(pointer), version, C.c_uint64(0), C.byref(status))
         return result, status.value, bool(pointer.value)
+
+    def proc_without_status(self, name, version):
+        pointer = C.c_void_p()
+        return self.lib.cuGetProcAddress_v2(name, C.byref(pointer), version, C.c_uint64(0), None), bool(pointer.value)
 
     def text(self, function, value):
         text = C.c_char_p()
@@ -43,6 +47,13 @@ class Api(actors.Target):
     def without_context(self):
         self.lib.cuCtxSetCurrent(None)
         return [self.alloc(4096)[0], self.info()[0], self.raw("cuCtxSynchronize")]
+
+    def map_only(self, address, size, handle):
+        zero = C.c_uint64(0)
+        return self.lib.cuMemMap(C.c_uint64(address), C.c_size_t(size), zero, C.c_uint64(handle), zero)
+
+    def address_free(self, address, size):
+        return self.lib.cuMemAddressFree(C.c_uint64(address), C.c_size_t(size))
 
     def granularity(self):
         size = C.c_size_t()
@@ -72,17 +83,18 @@ def api():
     return Actor(Api)
 
 
-@check([[0, 0, True], [0, 0, True], [500, 1, False], [0, 0, True]], source="guess")
+@check([[0, 0, True], [0, 0, True], [0, 1, False], [0, 0, True]], source="run")
 def entry_points_by_name():
     app = api()
     names = ((b"cuMemAlloc", 12000), (b"cuCtxCreate", 13000), (b"cuNoSuchThing", 12000), (b"cuInit", 2000))
     return [app.proc(name, version) for name, version in names]
 
 
-@check([[500, 2, False], [500, 1, False]], source="guess")
+@check([[0, 2, False], [0, 1, False], [0, False]], source="run")
 def entry_points_refused():
     app = api()
-    return [app.proc(b"cuMemCreate", 9000), app.proc(b"cuMemAlloc_v2", 12000)]
+    out = [app.proc(b"cuMemCreate", 9000), app.proc(b"cuMemAlloc_v2", 12000)]
+    return [*out, app.proc_without_status(b"cuNoSuchThing", 12000)]
 
 
 @check([0, 0, True], source="guess")
@@ -142,13 +154,25 @@ def granularity_of_virtual_memory():
     return api().granularity()
 
 
-@check([1, 1, 1], source="guess")
+@check([1, 1, 0], source="run")
 def wrong_virtual_memory():
     app = api()
     result_small = app.create(4096)[0]
     _, address = app.reserve(4 * MIB)
     _, handle = app.create(2 * MIB)
     return [result_small, app.map(address + (64 << 30), 2 * MIB, handle), app.unmap(address, 2 * MIB)]
+
+
+@check([0, 0, 0, 1, 1, 1], source="guess")
+def access_to_virtual_memory():
+    """Written with access, then unmapped; written without access; freed while mapped."""
+    app = api()
+    _, address = app.reserve(4 * MIB)
+    _, handle = app.create(2 * MIB)
+    out = [app.map(address, 2 * MIB, handle), app.write(address, b"x" * 16), app.unmap(address, 2 * MIB)]
+    out.append(app.write(address, b"x" * 16))
+    app.map_only(address, 2 * MIB, handle)
+    return [*out, app.write(address, b"x" * 16), app.address_free(address, 4 * MIB)]
 
 
 @check(2)

@@ -79,13 +79,26 @@ def _settled(app):
     return True
 
 
-@check([HANG, 1], source="guess")
-def lock_of_a_held_process_happens_later():
-    """Its caller is dead by then. What state is the process in, a while after it runs again?"""
+@check([HANG, 0], source="run")
+def lock_of_a_dead_caller_is_dropped():
+    """The process was held when it was asked for, and its caller is dead when it runs again."""
     app, control = target(), controller()
     held = ptrace.stop(app.pid)
-    control.start("lock", app.pid, 500)
+    control.start("lock", app.pid, 0)
     out = [control.answer(2.0)]
+    control.kill()
+    ptrace.release(held)
+    time.sleep(1.5)
+    return [*out, controller().state(app.pid)[1]]
+
+
+@check([0, HANG, 1], source="guess")
+def checkpoint_of_a_dead_caller_is_dropped():
+    app, control = target(), controller()
+    out = [control.lock(app.pid)]
+    held = ptrace.stop(app.pid)
+    control.start("checkpoint", app.pid)
+    out.append(control.answer(2.0))
     control.kill()
     ptrace.release(held)
     time.sleep(1.5)
@@ -120,7 +133,7 @@ def stopped_process_is_not_checkpointed_or_restored():
     return out
 
 
-@check([HANG, 0, 1], source="guess")
+@check([HANG, 0, 1], source="run")
 def sigstop_is_a_freeze_too():
     """The caller waits; what does it get when the process goes on after the caller's time is over?"""
     app, control = target(), controller()

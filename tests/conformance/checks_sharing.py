@@ -54,12 +54,25 @@ def unmapped_and_released_is_no_hindrance():
     return [result, user.unmap(mine, SIZE * MIB), user.release(handle), cycle(control, user.pid)]
 
 
-@check([0, 0, [0, 0, 0, 0]], source="guess")
-def unmapped_but_held_is_no_hindrance():
+@check([0, 0, [0, 0, 801, 401]], source="run")
+def unmapped_but_held_is_lost_too():
     *_, user, handle = _shared()
     control = controller()
     result, mine = user.map_import(handle, SIZE)
     return [result, user.unmap(mine, SIZE * MIB), cycle(control, user.pid)]
+
+
+@check([0, 0, 801, 401], source="run")
+def imported_and_never_mapped_is_lost_too():
+    *_, user, _ = _shared()
+    return cycle(controller(), user.pid)
+
+
+@check([0, [0, 0, 801, 401]], source="run")
+def mapped_and_released_is_lost_too():
+    *_, user, handle = _shared()
+    user.map_import(handle, SIZE)
+    return [user.release(handle), cycle(controller(), user.pid)]
 
 
 @check(1, source="guess")

@@ -50,24 +50,6 @@ def lock_and_unlock_only():
     return [*cycle(control, app.pid, ("lock", "unlock")), control.state(app.pid)[1]]
 
 
-@check([0, HANG, 0, 0])
-def lock_blocks_calls():
-    app, control = target(), controller()
-    out = [control.lock(app.pid)]
-    app.start("info")
-    out += [app.answer(1.0), control.unlock(app.pid)]
-    return [*out, app.answer()[0]]
-
-
-@check([0, 0, 0, HANG, 0, 0])
-def blocked_call_returns_after_a_cycle():
-    app, control = target(), controller()
-    out = cycle(control, app.pid, ("lock", "checkpoint"))
-    app.start("info")
-    out += [control.restore(app.pid), app.answer(0.5), control.unlock(app.pid)]
-    return [*out, app.answer()[0]]
-
-
 @check([600, RUNNING, [0, 0], 0])
 def lock_times_out_while_a_call_waits_for_a_kernel():
     app, control = target(), controller()
@@ -99,17 +81,30 @@ def lock_without_a_timeout_waits_for_a_kernel():
     return [*out, control.answer(1.0), control.answer(10.0)]
 
 
-@check([0, [0, RUNNING], 0], source="guess")
-def state_is_told_while_a_lock_waits():
+@check([0, 0, HANG, 0, [0, LOCKED]], source="run")
+def state_waits_behind_a_lock_that_waits():
     app, control, other = target(), controller(), controller()
     out = [app.spin(2000)]
     control.start("lock", app.pid, 0)
     time.sleep(0.3)
+    out.append(other.tid(app.pid)[0])
     other.start("state", app.pid)
-    return [*out, other.answer(1.0), control.answer(10.0)]
+    return [*out, other.answer(0.8), control.answer(10.0), other.answer(10.0)]
 
 
-@check([0, HANG, RUNNING, LOCKED], source="guess")
+@check([HANG, [0, CHECKPOINTED]], source="guess")
+def state_waits_behind_a_checkpoint():
+    app, control, other = target(), controller(), controller()
+    app.fill(512)
+    other.state(app.pid)
+    control.lock(app.pid)
+    control.start("checkpoint", app.pid)
+    control.answer(0.1)
+    other.start("state", app.pid)
+    return [other.answer(0.05), other.answer(20.0)]
+
+
+@check([0, HANG, LOCKED, LOCKED], source="run")
 def lock_of_a_caller_that_died_happens_all_the_same():
     """It waits for a kernel when its caller is killed."""
     app, control, other = target(), controller(), controller()
@@ -185,14 +180,7 @@ def restore_refuses_pairs_without_our_gpu():
     return [*out, control.state(app.pid)[1], *cycle(control, app.pid, ("restore", "unlock"))]
 
 
-@check([0, 0, 1, CHECKPOINTED, 0, 0], source="guess")
-def restore_refuses_a_count_without_pairs():
-    app, control = target(), controller()
-    out = [*cycle(control, app.pid, ("lock", "checkpoint")), control.restore_args(app.pid, (), 1)]
-    return [*out, control.state(app.pid)[1], *cycle(control, app.pid, ("restore", "unlock"))]
-
-
-@check([3, 3], source="header")
-def caller_must_call_cuinit():
+@check([0, 0, 0, 0, 0, 0], source="guess")
+def caller_need_not_call_cuinit():
     app, control = target(), actors.Actor(actors.Loaded)
-    return [control.tid(app.pid)[0], control.lock(app.pid)]
+    return [control.tid(app.pid)[0], control.state(app.pid)[0], *cycle(control, app.pid)]

@@ -1,5 +1,5 @@
-"""The processes of a check. The check itself never loads libcuda: every actor is a forked child that does, so that a call
-that never returns can be killed and looked at from outside."""
+"""The processes of a check. The check itself never loads libcuda: every actor is a forked child that does, so that a
+call that never returns can be killed and looked at from outside."""
 
 import ctypes as C
 import os

@@ -83,6 +83,11 @@ class Cuda:
             or self.lib.cuCtxSetCurrent(context)
         )
 
+    def error_name(self):
+        """Something to wait for that has no effect."""
+        text = C.c_char_p()
+        return self.lib.cuGetErrorName(0, C.byref(text))
+
     def alloc(self, size):
         address = C.c_uint64()
         return self.lib.cuMemAlloc_v2(C.byref(address), C.c_size_t(size)), address.value

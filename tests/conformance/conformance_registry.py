@@ -1,7 +1,7 @@
 """The table of checks. A check is a function that returns what it saw; `expected` is what the real driver showed.
 
-`source` says where the expectation is from: "FACTS" (measured before), "header" (cuda.h's words), "run" (this suite on an
-H200, driver 580.159.04) or "guess" (nobody has looked; the first run on a GPU decides).
+`source` says where the expectation is from: "FACTS" (measured before), "header" (cuda.h's words), "run" (this suite on
+an H200, driver 580.159.04) or "guess" (nobody has looked; the first run on a GPU decides).
 """
 
 from dataclasses import dataclass
@@ -35,4 +35,6 @@ def seen(value):
     """As JSON would bring it back."""
     if isinstance(value, tuple | list):
         return [seen(item) for item in value]
+    if isinstance(value, dict):
+        return {key: seen(item) for key, item in value.items()}
     return value

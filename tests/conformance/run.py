@@ -3,12 +3,13 @@
 
     python3 tests/conformance/run.py [--library PATH] [--nvml PATH] [--json FILE] [--jobs N] [--only NAME ...]
 
-Needs nothing but Python 3.11. Each check is a process of its own, killed with all it started at its deadline. Exit code: 0
-all as expected, 1 something differs.
+Needs nothing but Python 3.11. Each check is a process of its own, killed with all it started at its deadline. Exit
+code: 0 all as expected, 1 something differs.
 """
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -20,6 +21,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import checks_api
+import checks_blocking
 import checks_data
 import checks_freezing
 import checks_identity
@@ -29,7 +31,7 @@ import conformance_actors
 import conformance_driver
 from conformance_registry import CHECKS, seen
 
-MODULES = (checks_api, checks_data, checks_freezing, checks_identity, checks_sharing, checks_states)
+MODULES = (checks_api, checks_blocking, checks_data, checks_freezing, checks_identity, checks_sharing, checks_states)
 DEADLINE = 60.0
 """Seconds for one check."""
 
@@ -72,10 +74,8 @@ def judge(name, options):
 
 
 def kill_group(process):
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     try:
         process.communicate(timeout=10)
     except subprocess.TimeoutExpired:

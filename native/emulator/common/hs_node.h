@@ -53,7 +53,7 @@ struct hs_identity {
 	int32_t pid;
 	uint64_t start;
 };
-int hs_identity_read(int pid, struct hs_identity *identity); /* 0 or -ESRCH */
+int hs_identity_read(int pid, struct hs_identity *identity); /* 0, -ESRCH, -ECHILD: a zombie */
 int hs_slot_find(const struct hs_node *node, const struct hs_identity *identity); /* slot index or -1 */
 int hs_thread_find(const struct hs_node *node, int pid, int slot, int inner_tid);  /* caller's tid or -1 */
 int hs_slot_pid(const struct hs_node *node, int slot);				 /* caller's pid or -1 */

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define HS_MAGIC 0x45544145534f5448ull /* "HTOSEATE" */
-#define HS_VERSION 1
+#define HS_VERSION 2
 #define HS_MAX_DEVICES 16
 #define HS_MAX_SLOTS 512
 #define HS_MAX_FAULTS 32
@@ -29,7 +29,7 @@
 /* Bytes of the control file that locks are taken on. */
 #define HS_BYTE_ALLOC ((int64_t)1 << 40)
 #define HS_BYTE_LIVE(slot) (((int64_t)1 << 40) + 0x1000 + (slot))
-#define HS_BYTE_CALL(slot, box) (((int64_t)1 << 40) + 0x2000 + 2 * (slot) + (box))
+#define HS_BYTE_CALL(slot) (((int64_t)1 << 40) + 0x2000 + (slot))
 #define HS_BYTE_SHARE(share) (((int64_t)1 << 40) + 0x4000 + (share))
 
 struct hs_late { /* memory that NVML goes on showing as used */
@@ -53,7 +53,7 @@ struct hs_pair {
 	uint8_t from[16], to[16];
 };
 
-/* A letter box of one service thread of a process; callers take turns by HS_BYTE_CALL. */
+/* The letter box of a process, emptied by its restore thread; callers take turns by HS_BYTE_CALL. */
 struct hs_box {
 	_Atomic uint32_t status;
 	uint32_t op;
@@ -64,8 +64,6 @@ struct hs_box {
 	struct hs_pair pair[HS_MAX_DEVICES];
 };
 
-enum { HS_BOX_HANDLER, HS_BOX_RESTORE };
-
 #define HS_SLOT_LOST 1u	   /* a restore failed: final */
 #define HS_SLOT_MANAGED 2u /* uses managed memory: cannot be checkpointed */
 
@@ -74,14 +72,14 @@ struct hs_slot {
 	int32_t pid;	   /* in its own pid namespace */
 	uint64_t pid_ns;   /* inode of that namespace */
 	uint64_t start;	   /* field 22 of /proc/PID/stat */
-	int32_t restore_tid, handler_tid;
+	int32_t restore_tid, handler_tid; /* the handler comes with the first context */
 	_Atomic uint32_t state; /* CUprocessState */
 	_Atomic uint32_t flags;
 	_Atomic uint64_t comm_id;
 	uint32_t comm_ranks;
 	uint32_t reserved;
 	char name[16];
-	struct hs_box box[2];
+	struct hs_box box;
 };
 
 enum hs_fault_kind {

@@ -52,7 +52,7 @@ int hs_identity_read(int pid, struct hs_identity *identity) {
 	if (!field)
 		return -ESRCH;
 	if (field[1] == ' ' && (field[2] == 'Z' || field[2] == 'X'))
-		return -ESRCH;
+		return -ECHILD;
 	for (int i = 2; i < 22 && field; i++)
 		field = strchr(field + 1, ' ');
 	if (!field)

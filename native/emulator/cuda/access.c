@@ -83,5 +83,5 @@ static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, CUd
 }
 
 CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr ptr) {
-	HS_CALL(pointer_attribute(data, attribute, ptr));
+	HS_PASS(pointer_attribute(data, attribute, ptr));
 }

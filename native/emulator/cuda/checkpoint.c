@@ -24,6 +24,7 @@ int hs_do_lock(uint32_t timeout_ms) {
 		hs_sleep_ns(timeout_ms ? timeout_ms * 1000000ull : ~0ull >> 1);
 		return CUDA_ERROR_NOT_READY;
 	}
+	hs_ask_handler();
 	if (!hs_gate_close(timeout_ms * 1000000ull))
 		return CUDA_ERROR_NOT_READY;
 	become(CU_PROCESS_STATE_LOCKED);

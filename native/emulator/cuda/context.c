@@ -30,6 +30,8 @@ CUresult hs_current_ok(struct hs_ctx **ctx) {
 }
 
 static CUresult create(int ordinal, unsigned int flags, struct hs_ctx **out) {
+	if (hs_handler_start() != 0)
+		return CUDA_ERROR_OPERATING_SYSTEM;
 	uint32_t count = (uint32_t)((hs.node.shared->context_bytes + HS_GRANULE - 1) / HS_GRANULE);
 	struct hs_ctx *ctx = calloc(1, sizeof *ctx);
 	uint32_t *ids = calloc(count + 1, sizeof *ids);
@@ -80,6 +82,8 @@ static CUresult primary_retain(CUcontext *out, CUdevice dev) {
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *ctx, CUdevice dev) {
+	if (hs_ordinal_ok(dev) && hs.primary[dev])
+		HS_PASS(primary_retain(ctx, dev)); /* only counts */
 	HS_CALL(primary_retain(ctx, dev));
 }
 
@@ -108,7 +112,7 @@ CUresult cuDevicePrimaryCtxReset_v2(CUdevice dev) {
 
 CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags) {
 	(void)flags; /* they choose how to wait for a device; nothing here waits on one */
-	HS_CALL(hs_ordinal_ok(dev) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE);
+	HS_PASS(hs_ordinal_ok(dev) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE);
 }
 
 static CUresult primary_state(CUdevice dev, unsigned int *flags, int *active) {
@@ -122,7 +126,7 @@ static CUresult primary_state(CUdevice dev, unsigned int *flags, int *active) {
 }
 
 CUresult cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active) {
-	HS_CALL(primary_state(dev, flags, active));
+	HS_PASS(primary_state(dev, flags, active));
 }
 
 static CUresult push(struct hs_ctx *ctx) {
@@ -177,7 +181,7 @@ CUresult cuCtxDestroy_v2(CUcontext ctx) {
 }
 
 CUresult cuCtxPushCurrent_v2(CUcontext ctx) {
-	HS_CALL(push((struct hs_ctx *)ctx));
+	HS_PASS(push((struct hs_ctx *)ctx));
 }
 
 static CUresult pop(CUcontext *ctx) {
@@ -190,7 +194,7 @@ static CUresult pop(CUcontext *ctx) {
 }
 
 CUresult cuCtxPopCurrent_v2(CUcontext *ctx) {
-	HS_CALL(pop(ctx));
+	HS_PASS(pop(ctx));
 }
 
 static CUresult set_current(struct hs_ctx *ctx) {
@@ -200,7 +204,7 @@ static CUresult set_current(struct hs_ctx *ctx) {
 }
 
 CUresult cuCtxSetCurrent(CUcontext ctx) {
-	HS_CALL(set_current((struct hs_ctx *)ctx));
+	HS_PASS(set_current((struct hs_ctx *)ctx));
 }
 
 static CUresult get_current(CUcontext *ctx) {
@@ -211,7 +215,7 @@ static CUresult get_current(CUcontext *ctx) {
 }
 
 CUresult cuCtxGetCurrent(CUcontext *ctx) {
-	HS_CALL(get_current(ctx));
+	HS_PASS(get_current(ctx));
 }
 
 static CUresult get_number(int *number, int (*read)(const struct hs_ctx *)) {
@@ -231,18 +235,18 @@ static int read_flags(const struct hs_ctx *ctx) {
 }
 
 CUresult cuCtxGetDevice(CUdevice *dev) {
-	HS_CALL(get_number(dev, read_ordinal));
+	HS_PASS(get_number(dev, read_ordinal));
 }
 
 CUresult cuCtxGetFlags(unsigned int *flags) {
-	HS_CALL(get_number((int *)flags, read_flags));
+	HS_PASS(get_number((int *)flags, read_flags));
 }
 
 CUresult cuCtxGetApiVersion(CUcontext ctx, unsigned int *version) {
 	(void)ctx;
 	if (version)
 		*version = 3020;
-	HS_CALL(version ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
+	HS_PASS(version ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
 }
 
 static CUresult synchronize(void) {
@@ -254,5 +258,5 @@ static CUresult synchronize(void) {
 }
 
 CUresult cuCtxSynchronize(void) {
-	HS_CALL(synchronize());
+	HS_PASS(synchronize());
 }

@@ -1,7 +1,9 @@
-/* The caller's side of the checkpoint calls: find the process, post the request, wait for the answer.
+/* The caller's side of the checkpoint calls: find the process, post the request, wait for the answer. The caller need not
+ * have called cuInit.
  *
- * Callers of one letter box take turns by a lock that dies with its holder. A request that a dead caller left behind is
- * waited for first. */
+ * Callers take turns by a lock that dies with its holder. What a dead caller left behind is withdrawn if the process has
+ * not begun it, and waited for if it has. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,15 +12,26 @@
 
 #define LOOK_NS 20000000ull /* how often a waiting caller looks whether the process still lives */
 
+/* The node as this caller sees it: the process's own, or one opened for these calls alone. */
+static struct hs_node *node(void) {
+	static struct hs_node opened;
+	static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+	if (atomic_load(&hs.state) == HS_READY)
+		return &hs.node;
+	pthread_mutex_lock(&opening);
+	bool there = opened.shared || hs_node_open(&opened) == 0;
+	pthread_mutex_unlock(&opening);
+	return there ? &opened : NULL;
+}
+
 static CUresult find(int pid, int *slot) {
 	struct hs_identity identity;
-	if (atomic_load(&hs.state) != HS_READY)
+	if (!node())
 		return CUDA_ERROR_NOT_INITIALIZED;
-	if (pid <= 0)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (hs_identity_read(pid, &identity) != 0)
-		return CUDA_ERROR_OPERATING_SYSTEM; /* there is no such process */
-	*slot = hs_slot_find(&hs.node, &identity);
+	int error = pid > 0 ? hs_identity_read(pid, &identity) : -ESRCH;
+	if (error)
+		return error == -ECHILD ? CUDA_ERROR_NOT_INITIALIZED : CUDA_ERROR_OPERATING_SYSTEM;
+	*slot = hs_slot_find(node(), &identity);
 	return *slot < 0 ? CUDA_ERROR_NOT_INITIALIZED : CUDA_SUCCESS;
 }
 
@@ -28,7 +41,7 @@ static bool settled(struct hs_box *box, int slot) {
 		uint32_t status = atomic_load(&box->status);
 		if (status == HS_BOX_IDLE || status == HS_BOX_DONE)
 			return true;
-		if (!hs_slot_alive(&hs.node, slot))
+		if (!hs_slot_alive(node(), slot))
 			return false;
 		hs_futex_wait(&box->status, status, LOOK_NS);
 	}
@@ -43,13 +56,16 @@ struct request {
 };
 
 static CUresult post(int slot, const struct request *request) {
-	int which = request->op == HS_OP_LOCK ? HS_BOX_HANDLER : HS_BOX_RESTORE;
-	struct hs_box *box = &hs.node.shared->slot[slot].box[which];
-	int turn = hs_node_reopen_control(&hs.node);
+	struct hs_box *box = &node()->shared->slot[slot].box;
+	int turn = hs_node_reopen_control(node());
 	if (turn < 0)
 		return CUDA_ERROR_OPERATING_SYSTEM;
 	CUresult result = CUDA_ERROR_OPERATING_SYSTEM; /* what a process that dies meanwhile gives */
-	if (hs_lock_byte(turn, HS_BYTE_CALL(slot, which), F_WRLCK, true) == 0 && settled(box, slot)) {
+	bool ours = hs_lock_byte(turn, HS_BYTE_CALL(slot), F_WRLCK, true) == 0;
+	uint32_t left_behind = HS_BOX_POSTED;
+	if (ours)
+		atomic_compare_exchange_strong(&box->status, &left_behind, HS_BOX_IDLE);
+	if (ours && settled(box, slot)) {
 		box->op = request->op;
 		box->timeout_ms = request->timeout_ms;
 		box->pairs = request->pair_count;
@@ -72,8 +88,8 @@ static CUresult call(int pid, const char *function, struct request request) {
 	CUresult result = find(pid, &slot);
 	if (result != CUDA_SUCCESS)
 		return result;
-	hs_fault_hang(&hs.node, function);
-	if (hs_fault_take(&hs.node, HS_FAULT_RESULT, function, &forced))
+	hs_fault_hang(node(), function);
+	if (hs_fault_take(node(), HS_FAULT_RESULT, function, &forced))
 		return (CUresult)forced;
 	static const CUcheckpointGpuPair none[1];
 	if (!request.pairs)
@@ -93,7 +109,7 @@ CUresult cuCheckpointProcessGetRestoreThreadId(int pid, int *tid) {
 	CUresult result = tid ? find(pid, &slot) : CUDA_ERROR_INVALID_VALUE;
 	if (result != CUDA_SUCCESS)
 		return result;
-	int found = hs_thread_find(&hs.node, pid, slot, hs.node.shared->slot[slot].restore_tid);
+	int found = hs_thread_find(node(), pid, slot, node()->shared->slot[slot].restore_tid);
 	if (found < 0)
 		return CUDA_ERROR_OPERATING_SYSTEM;
 	*tid = found;

@@ -26,7 +26,7 @@ static CUresult get(CUdevice *device, int ordinal) {
 }
 
 CUresult cuDeviceGet(CUdevice *device, int ordinal) {
-	HS_CALL(get(device, ordinal));
+	HS_PASS(get(device, ordinal));
 }
 
 static CUresult get_count(int *count) {
@@ -37,7 +37,7 @@ static CUresult get_count(int *count) {
 }
 
 CUresult cuDeviceGetCount(int *count) {
-	HS_CALL(get_count(count));
+	HS_PASS(get_count(count));
 }
 
 static CUresult get_name(char *name, int len, CUdevice dev) {
@@ -50,7 +50,7 @@ static CUresult get_name(char *name, int len, CUdevice dev) {
 }
 
 CUresult cuDeviceGetName(char *name, int len, CUdevice dev) {
-	HS_CALL(get_name(name, len, dev));
+	HS_PASS(get_name(name, len, dev));
 }
 
 static CUresult get_uuid(CUuuid *uuid, CUdevice dev) {
@@ -63,11 +63,11 @@ static CUresult get_uuid(CUuuid *uuid, CUdevice dev) {
 }
 
 CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice dev) {
-	HS_CALL(get_uuid(uuid, dev));
+	HS_PASS(get_uuid(uuid, dev));
 }
 
 CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice dev) {
-	HS_CALL(get_uuid(uuid, dev));
+	HS_PASS(get_uuid(uuid, dev));
 }
 
 static CUresult total_mem(size_t *bytes, CUdevice dev) {
@@ -80,7 +80,7 @@ static CUresult total_mem(size_t *bytes, CUdevice dev) {
 }
 
 CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev) {
-	HS_CALL(total_mem(bytes, dev));
+	HS_PASS(total_mem(bytes, dev));
 }
 
 /* An H200's answers, so that callers which choose by capability take the same way. What is not listed is 0. */
@@ -131,7 +131,7 @@ static CUresult get_attribute(int *value, CUdevice_attribute attribute, CUdevice
 }
 
 CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice dev) {
-	HS_CALL(get_attribute(value, attribute, dev));
+	HS_PASS(get_attribute(value, attribute, dev));
 }
 
 static CUresult get_pci(char *text, int len, CUdevice dev) {
@@ -144,7 +144,7 @@ static CUresult get_pci(char *text, int len, CUdevice dev) {
 }
 
 CUresult cuDeviceGetPCIBusId(char *text, int len, CUdevice dev) {
-	HS_CALL(get_pci(text, len, dev));
+	HS_PASS(get_pci(text, len, dev));
 }
 
 static CUresult capability(int *major, int *minor, CUdevice dev) {
@@ -153,7 +153,7 @@ static CUresult capability(int *major, int *minor, CUdevice dev) {
 }
 
 CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice dev) {
-	HS_CALL(capability(major, minor, dev));
+	HS_PASS(capability(major, minor, dev));
 }
 
 static CUresult can_access_peer(int *can, CUdevice dev, CUdevice peer) {
@@ -166,5 +166,5 @@ static CUresult can_access_peer(int *can, CUdevice dev, CUdevice peer) {
 }
 
 CUresult cuDeviceCanAccessPeer(int *can, CUdevice dev, CUdevice peer) {
-	HS_CALL(can_access_peer(can, dev, peer));
+	HS_PASS(can_access_peer(can, dev, peer));
 }

@@ -1,14 +1,18 @@
 /* The gate that a lock closes: application calls wait before it, calls inside it are waited for. */
 #include "internal.h"
 
-CUresult hs_enter(const char *function) {
-	int life = atomic_load(&hs.state);
-	if (life != HS_READY)
+CUresult hs_enter_pass(const char *function) {
+	if (atomic_load(&hs.state) != HS_READY)
 		return CUDA_ERROR_NOT_INITIALIZED;
 	int64_t result;
 	hs_fault_hang(&hs.node, function);
-	if (hs_fault_take(&hs.node, HS_FAULT_RESULT, function, &result))
-		return (CUresult)result;
+	return hs_fault_take(&hs.node, HS_FAULT_RESULT, function, &result) ? (CUresult)result : CUDA_SUCCESS;
+}
+
+CUresult hs_enter(const char *function) {
+	CUresult result = hs_enter_pass(function);
+	if (result != CUDA_SUCCESS)
+		return result;
 	for (;;) {
 		while (atomic_load(&hs.closed))
 			hs_futex_wait(&hs.closed, 1, 0);

@@ -110,7 +110,7 @@ static CUresult device_pointer(CUdeviceptr *ptr, void *p, unsigned int flags) {
 }
 
 CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *ptr, void *p, unsigned int flags) {
-	HS_CALL(device_pointer(ptr, p, flags));
+	HS_PASS(device_pointer(ptr, p, flags));
 }
 
 static CUresult managed(CUdeviceptr *ptr, size_t bytes, unsigned int flags) {

@@ -123,6 +123,8 @@ CUresult cuInit(unsigned int flags) {
 		return CUDA_ERROR_INVALID_VALUE;
 	if (atomic_load(&hs.state) == HS_FORKED)
 		return CUDA_ERROR_NOT_INITIALIZED;
+	if (atomic_load(&hs.state) == HS_READY)
+		HS_CALL(CUDA_SUCCESS); /* a lock holds up even this */
 	pthread_mutex_lock(&init_lock);
 	CUresult result = atomic_load(&hs.state) == HS_READY ? CUDA_SUCCESS : init_once();
 	pthread_mutex_unlock(&init_lock);

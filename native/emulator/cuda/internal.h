@@ -78,6 +78,7 @@ extern struct hs_process hs;
 
 /* gate.c: every application call goes in and out here */
 CUresult hs_enter(const char *function);
+CUresult hs_enter_pass(const char *function);
 void hs_leave(void);
 bool hs_gate_close(uint64_t timeout_ns); /* 0 = for ever; false: timed out, open again */
 void hs_gate_open(void);
@@ -90,6 +91,13 @@ void hs_wait_idle(void); /* for the kernels that were launched */
 		result_ = (expression);              \
 		hs_leave();                          \
 		return result_;                      \
+	} while (0)
+
+/* For calls that a lock lets through: they look, reserve addresses or wait, and give the device no work. */
+#define HS_PASS(expression)                                 \
+	do {                                                \
+		CUresult result_ = hs_enter_pass(__func__); \
+		return result_ ? result_ : (expression);    \
 	} while (0)
 
 /* context.c */
@@ -131,6 +139,8 @@ CUresult hs_host_free(void *p);
 
 /* service.c */
 int hs_service_start(void);
+int hs_handler_start(void); /* with the first context; later calls do nothing */
+void hs_ask_handler(void);	 /* returns when it has answered, never while it is stopped */
 
 /* checkpoint.c: run by the service threads only */
 int hs_do_lock(uint32_t timeout_ms);

@@ -13,6 +13,7 @@ static const struct {
 #undef X
 };
 
+/* Since its second version the call succeeds also when there is no such function: the pointer is NULL then. */
 CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, uint64_t flags,
 			     CUdriverProcAddressQueryResult *status) {
 	if (!symbol || !pfn || flags > 2)
@@ -31,9 +32,10 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, ui
 	}
 	if (status)
 		*status = found;
-	return found == CU_GET_PROC_ADDRESS_SUCCESS ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+	return CUDA_SUCCESS;
 }
 
 CUresult cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, uint64_t flags) {
-	return cuGetProcAddress_v2(symbol, pfn, cudaVersion, flags, NULL);
+	CUresult result = cuGetProcAddress_v2(symbol, pfn, cudaVersion, flags, NULL);
+	return result == CUDA_SUCCESS && !*pfn ? CUDA_ERROR_NOT_FOUND : result;
 }

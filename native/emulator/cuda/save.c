@@ -114,8 +114,8 @@ CUresult hs_save_all(void) {
 				atomic_store(&hs.slot->state, CU_PROCESS_STATE_FAILED);
 				return CUDA_ERROR_OPERATING_SYSTEM;
 			}
-		} else if (mem->maps > 0) {
-			mem->lost = true;
+		} else {
+			mem->lost = true; /* held is enough, it need not be mapped */
 			let_go_of_share(mem);
 		}
 	}

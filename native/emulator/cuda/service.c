@@ -1,7 +1,9 @@
-/* The two threads that cuInit starts in every process: the restore thread, and the event handler that serves locks.
+/* The driver's threads in a process: the restore thread, started by cuInit, which serves all requests; and the event
+ * handler, started with the first context, without which there is no lock (so a process in which only the restore thread
+ * runs cannot be locked, as measured on the real driver).
  *
  * They call no malloc, no stdio and take no lock that an application thread could hold while it is stopped. A request
- * whose caller died meanwhile is carried out all the same: it had been sent. */
+ * that nobody has begun when its caller dies is dropped; one that was begun goes on. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <sys/prctl.h>
@@ -37,12 +39,12 @@ static int answer(struct hs_box *box) {
 static _Noreturn void serve(struct hs_box *box) {
 	for (;;) {
 		uint32_t status = atomic_load(&box->status);
-		if (status != HS_BOX_POSTED) {
+		if (status != HS_BOX_POSTED || !atomic_compare_exchange_strong(&box->status, &status, HS_BOX_BUSY)) {
 			hs_futex_wait(&box->status, status, 0);
 			continue;
 		}
-		atomic_store(&box->status, HS_BOX_BUSY);
-		box->result = answer(box);
+		if (hs_byte_locked(hs.node.control, HS_BYTE_CALL(hs.node.own_slot)))
+			box->result = answer(box);
 		atomic_store(&box->status, HS_BOX_DONE);
 		hs_futex_wake(&box->status);
 	}
@@ -52,32 +54,52 @@ static void *restore_thread(void *arg) {
 	prctl(PR_SET_NAME, "cuda-restore");
 	hs.slot->restore_tid = (int32_t)syscall(SYS_gettid);
 	pthread_barrier_wait(arg);
-	serve(&hs.slot->box[HS_BOX_RESTORE]);
+	serve(&hs.slot->box);
 }
 
-static void *handler_thread(void *arg) {
+static _Atomic uint32_t asked, agreed; /* questions to the event handler, and those it has answered */
+
+static _Noreturn void *handler_thread(void *arg) {
 	prctl(PR_SET_NAME, "cuda-EvtHandlr");
 	hs.slot->handler_tid = (int32_t)syscall(SYS_gettid);
 	pthread_barrier_wait(arg);
-	serve(&hs.slot->box[HS_BOX_HANDLER]);
+	for (uint32_t last = 0;; last = atomic_load(&asked)) {
+		hs_futex_wait(&asked, last, 0);
+		atomic_store(&agreed, atomic_load(&asked));
+		hs_futex_wake(&agreed);
+	}
+}
+
+void hs_ask_handler(void) {
+	if (!hs.slot->handler_tid)
+		return; /* no context yet, no handler */
+	uint32_t question = atomic_fetch_add(&asked, 1) + 1;
+	hs_futex_wake(&asked);
+	for (uint32_t seen; (seen = atomic_load(&agreed)) != question;)
+		hs_futex_wait(&agreed, seen, 0);
+}
+
+static int start(void *(*run)(void *)) {
+	pthread_barrier_t started;
+	pthread_t thread;
+	sigset_t all, before;
+	pthread_barrier_init(&started, NULL, 2);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's */
+	int error = pthread_create(&thread, NULL, run, &started);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!error) {
+		pthread_detach(thread);
+		pthread_barrier_wait(&started);
+	}
+	pthread_barrier_destroy(&started);
+	return error ? -1 : 0;
 }
 
 int hs_service_start(void) {
-	static pthread_barrier_t started;
-	pthread_t thread;
-	sigset_t all, before;
-	pthread_barrier_init(&started, NULL, 3);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's */
-	int error = pthread_create(&thread, NULL, restore_thread, &started);
-	if (!error) {
-		pthread_detach(thread);
-		error = pthread_create(&thread, NULL, handler_thread, &started);
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error)
-		return -1;
-	pthread_detach(thread);
-	pthread_barrier_wait(&started);
-	return 0;
+	return start(restore_thread);
+}
+
+int hs_handler_start(void) {
+	return hs.slot->handler_tid ? 0 : start(handler_thread);
 }

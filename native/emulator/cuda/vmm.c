@@ -17,7 +17,7 @@ static CUresult reserve(CUdeviceptr *ptr, size_t bytes, size_t alignment, CUdevi
 
 CUresult cuMemAddressReserve(CUdeviceptr *ptr, size_t bytes, size_t alignment, CUdeviceptr addr,
 			     unsigned long long flags) {
-	HS_CALL(reserve(ptr, bytes, alignment, addr, flags));
+	HS_PASS(reserve(ptr, bytes, alignment, addr, flags));
 }
 
 static bool nothing_mapped(uint64_t at, uint64_t bytes) {
@@ -35,7 +35,7 @@ static CUresult address_free(CUdeviceptr ptr, size_t bytes) {
 }
 
 CUresult cuMemAddressFree(CUdeviceptr ptr, size_t bytes) {
-	HS_CALL(address_free(ptr, bytes));
+	HS_PASS(address_free(ptr, bytes));
 }
 
 static CUresult check_prop(const CUmemAllocationProp *prop) {
@@ -132,8 +132,9 @@ static bool whole_mappings(uint64_t ptr, uint64_t bytes) {
 static CUresult unmap(CUdeviceptr ptr, size_t bytes) {
 	hs_wait_idle();
 	pthread_mutex_lock(&hs.lock);
-	bool ok = whole_mappings(ptr, bytes);
-	for (uint64_t at = ptr; ok && at < ptr + bytes;) {
+	bool empty = hs_arena_reserved(ptr, bytes) && nothing_mapped(ptr, bytes); /* which is no error */
+	bool ok = empty || whole_mappings(ptr, bytes);
+	for (uint64_t at = ptr; ok && !empty && at < ptr + bytes;) {
 		struct hs_range *range = hs_range_at(at);
 		struct hs_mem *mem = range->mem;
 		at += range->bytes;
@@ -185,7 +186,7 @@ static CUresult get_access(unsigned long long *flags, const CUmemLocation *locat
 }
 
 CUresult cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdeviceptr ptr) {
-	HS_CALL(get_access(flags, location, ptr));
+	HS_PASS(get_access(flags, location, ptr));
 }
 
 static CUresult granularity(size_t *bytes, const CUmemAllocationProp *prop) {
@@ -198,7 +199,7 @@ static CUresult granularity(size_t *bytes, const CUmemAllocationProp *prop) {
 CUresult cuMemGetAllocationGranularity(size_t *bytes, const CUmemAllocationProp *prop,
 				       CUmemAllocationGranularity_flags option) {
 	(void)option;
-	HS_CALL(granularity(bytes, prop));
+	HS_PASS(granularity(bytes, prop));
 }
 
 static CUresult properties(struct hs_mem *mem, void *out) {
@@ -215,7 +216,7 @@ static CUresult properties(struct hs_mem *mem, void *out) {
 }
 
 CUresult cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop, CUmemGenericAllocationHandle handle) {
-	HS_CALL(with_handle(handle, properties, prop));
+	HS_PASS(with_handle(handle, properties, prop));
 }
 
 static CUresult retain(CUmemGenericAllocationHandle *handle, void *addr) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 MAGIC = 0x45544145534F5448
-VERSION = 1
+VERSION = 2
 GRANULE = 2 << 20
 MAX_DEVICES = 16
 MAX_SLOTS = 512
@@ -59,7 +59,7 @@ class Slot(ctypes.Structure):
         ("comm_ranks", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
         ("name", ctypes.c_char * 16),
-        ("box", Box * 2),
+        ("box", Box),
     )
 
 

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from daemon_house import House, MakeHouse, until
 
-from conftest import House, MakeHouse, until
 from hotseat.errors import Failed, NoRoom, RolledBack
 from hotseat.words import Direction
 

@@ -1,29 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 import aiohttp
 import pytest
+from gateway_stage import Stage
 
 from hotseat.gateway import Gateway
 from hotseat.gateway.relay import AiohttpRelay
 from hotseat.testing.engine import FakeEngine
 from hotseat.testing.seats import FakeSeats
-
-
-@dataclass
-class Stage:
-    """A client, a gateway, a fake engine behind it."""
-
-    client: aiohttp.ClientSession
-    url: str
-    engine: FakeEngine
-    seats: FakeSeats
-    port: int
-
-    def post(self, path: str = "/v1/chat/completions", **body: object) -> aiohttp.client._RequestContextManager:
-        return self.client.post(self.url + path, json={"model": "m", **body})
 
 
 @pytest.fixture

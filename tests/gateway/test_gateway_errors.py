@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
-from conftest import Stage
+from gateway_stage import Stage
 
 from hotseat.errors import NoRoom, Quarantined, Unavailable, UsageError
 from hotseat.gateway import Gateway

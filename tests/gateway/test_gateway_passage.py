@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 
-from conftest import Stage
+from gateway_stage import Stage
 from yarl import URL
 
 from hotseat.gateway import headers
@@ -98,7 +98,7 @@ async def test_a_pooled_connection_that_went_stale_is_replaced(stage: Stage) -> 
         async with asyncio.TaskGroup() as group:
             for _ in range(4):
                 group.create_task(_ok(stage))
-        stage.engine.drop_idle_connections()
+        stage.engine.drop_connections()
     assert len(stage.engine.asked) == 12
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
-from conftest import Stage
+from gateway_stage import Stage
 
 from hotseat.errors import NoRoom
 from hotseat.gateway import headers

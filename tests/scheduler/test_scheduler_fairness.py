@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import Sim, Simulation
+from scheduler_simulation import Sim, Simulation
 
 from hotseat.words import State
 

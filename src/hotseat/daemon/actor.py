@@ -161,8 +161,10 @@ class Actor:
 
     async def _probe(self, name: str, number: int) -> None:
         failure: HotseatError | None = None
+        seen = self.records[name].observation
+        assert seen is not None, name  # seated, so it was looked at
         try:
-            await self._hands.probe(name)
+            await self._hands.probe(name, seen.container)
         except HotseatError as error:
             failure = error
         self.send(m.Probed(workload=name, number=number, error=failure))

@@ -36,7 +36,7 @@ class Hands(Protocol):
 
     async def recover(self, name: str) -> None: ...
 
-    async def probe(self, name: str) -> None: ...
+    async def probe(self, name: str, container: Container) -> None: ...
 
     async def observe(self, name: str) -> Observation | None:
         """None: there is no such container."""
@@ -133,8 +133,7 @@ class RealHands:
         if isinstance(self._swapper, Recovers):
             await self._swapper.recover(await self._workload(name))
 
-    async def probe(self, name: str) -> None:
-        container = (await self._workload(name)).container
+    async def probe(self, name: str, container: Container) -> None:
         await self._probe_of(name, container, within=self._specs[name].health_timeout)()
 
     async def observe(self, name: str) -> Observation | None:

@@ -75,21 +75,26 @@ class FakeEngine:
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
 
+    async def die(self) -> None:
+        """Like the death of its process: connections break, the port refuses."""
+        self.drop_connections()
+        await self.stop()
+
     async def stop(self) -> None:
-        """Like the death of the process: connections close, the port refuses."""
+        """Answers under way end, then the port refuses."""
         if self._runner is not None:
             self.thaw()
             self.go.set()
             await self._runner.cleanup()
             self._runner = None
 
-    def drop_idle_connections(self) -> None:
-        """As engines do with connections that were idle while they were frozen."""
+    def drop_connections(self) -> None:
+        """All of them, as engines do with those that were idle while they were frozen."""
         assert self._runner is not None
         assert self._runner.server is not None
         for connection in list(self._runner.server.connections):
             if connection.transport is not None:
-                connection.transport.close()
+                connection.transport.abort()
 
     def token(self, index: int) -> bytes:
         delta = {"choices": [{"index": 0, "delta": {"content": f"t{index} "}}], "model": self.model}
@@ -106,7 +111,9 @@ class FakeEngine:
         return web.Response(status=200 if self.healthy else 503)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        asked = Asked(path=request.rel_url.raw_path_qs, headers=list(request.headers.items()), body=await request.read())
+        asked = Asked(
+            path=request.rel_url.raw_path_qs, headers=list(request.headers.items()), body=await request.read()
+        )
         self.asked.append(asked)
         try:
             response = await self._reply(request, json.loads(asked.body))

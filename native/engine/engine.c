@@ -179,6 +179,7 @@ struct engine *engine_start(const struct options *options, struct ranks *ranks) 
 		perror("hotseat-demo-engine: cannot start the engine thread");
 		exit(1);
 	}
+	pthread_setname_np(engine->thread, "cuda");
 	return engine;
 }
 

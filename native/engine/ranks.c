@@ -204,7 +204,10 @@ int ranks_serve(const struct options *options) {
 	static struct block_digest digests[STEP_MAX_BLOCKS];
 	struct request request;
 	struct shards *shards;
+	char name[16];
 
+	snprintf(name, sizeof name, "engine-rank-%d", options->rank);
+	prctl(PR_SET_NAME, name); /* it was started as /proc/self/exe, and ps would say "exe" */
 	/* a Ctrl-C goes to all; rank 0 tells the others when to end */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);

@@ -40,7 +40,7 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_damaged_input_breaks_nothing(fuzzer: Path, seed: int) -> None:
     result = subprocess.run(
-        [fuzzer, str(seed), "8000"],
+        [fuzzer, str(seed), "40000"],
         capture_output=True,
         text=True,
         timeout=110,

@@ -97,7 +97,7 @@ def entry_points_refused():
     return [*out, app.proc_without_status(b"cuNoSuchThing", 12000)]
 
 
-@check([0, 0, True], source="guess")
+@check([0, 0, True], source="run")
 def checkpoint_entry_point():
     return api().proc(b"cuCheckpointProcessLock", 13000)
 
@@ -113,7 +113,7 @@ def calls_without_a_context():
     return api().without_context()
 
 
-@check([1, 1, 1, 0, 0, 1], source="guess")
+@check([1, 1, 1, 0, 0, 1], source="run")
 def wrong_frees():
     app = api()
     _, address = app.alloc(4 * MIB)
@@ -121,7 +121,7 @@ def wrong_frees():
     return [*out, app.cuMemFree_v2(address), app.cuMemFree_v2(address)]
 
 
-@check([1, 0, 1], source="guess")
+@check([1, 0, 1], source="run")
 def wrong_copies():
     app = api()
     _, address = app.alloc(4 * MIB)
@@ -138,7 +138,7 @@ def set_and_copy_on_the_device():
     return [result, app.read(two, 8) == (0, b"\4\3\2\1" * 2), app.crc(one, MIB) == app.crc(two, MIB)]
 
 
-@check([[0, True, 5 * MIB], [0, True, 700]], source="guess")
+@check([[0, True, 5 * MIB], [0, True, 700]], source="run")
 def address_ranges():
     app = api()
     out = []
@@ -149,7 +149,7 @@ def address_ranges():
     return out
 
 
-@check([0, 2 * MIB], source="guess")
+@check([0, 2 * MIB], source="run")
 def granularity_of_virtual_memory():
     return api().granularity()
 
@@ -163,7 +163,7 @@ def wrong_virtual_memory():
     return [result_small, app.map(address + (64 << 30), 2 * MIB, handle), app.unmap(address, 2 * MIB)]
 
 
-@check([0, 0, 0, 1, 1, 1], source="guess")
+@check([0, 0, 0, 1, 1, 1], source="run")
 def access_to_virtual_memory():
     """Written with access, then unmapped; written without access; freed while mapped."""
     app = api()

@@ -49,7 +49,7 @@ def stream_and_event_survive():
     return [app.stream_and_event(), cycle(control, app.pid), app.use_stream_and_event()]
 
 
-@check([0, [0, 0, 0, 0], True, 0], source="guess")
+@check([0, [0, 0, 0, 0], True, 0], source="run")
 def pinned_host_memory_survives():
     app, control = target(), controller()
     result, address = app.fill(1)
@@ -148,7 +148,7 @@ def restore_without_room_is_final():
     return [*out, control.state(app.pid)[1]]
 
 
-@check([0, [0, 801, 0], 0], source="guess")
+@check([0, [0, 801, 0], 0], source="run")
 def managed_memory():
     app, control = target(), controller()
     out = [app.managed(16), cycle(control, app.pid, ("lock", "checkpoint", "unlock"))]

@@ -55,7 +55,7 @@ def held_by_ptrace_then_locked():
     return [*out, app.call("info", patience=5)[0] if _settled(app) else "blocked"]
 
 
-@check([0, 0, 0, 0, True], source="guess")
+@check([0, 0, 0, 0, True], source="run")
 def only_the_driver_threads_run():
     """All threads of the application held first, those that cuInit started left alone."""
     app, control = target(), controller()
@@ -92,7 +92,7 @@ def lock_of_a_dead_caller_is_dropped():
     return [*out, controller().state(app.pid)[1]]
 
 
-@check([0, HANG, 1], source="guess")
+@check([0, HANG, 1], source="run")
 def checkpoint_of_a_dead_caller_is_dropped():
     app, control = target(), controller()
     out = [control.lock(app.pid)]

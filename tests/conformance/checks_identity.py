@@ -43,13 +43,13 @@ def process_without_cuda():
     return [*out, *cycle(control, app.pid)]
 
 
-@check([3, 3, 3], source="guess")
+@check([3, 3, 3], source="run")
 def process_that_only_loaded_libcuda():
     app, control = Actor(actors.Loaded), controller()
     return [control.tid(app.pid)[0], control.state(app.pid)[0], control.lock(app.pid, 1000)]
 
 
-@check([0, 0, 0, 0, 0, 0], source="guess")
+@check([0, 0, 0, 0, 0, 0], source="run")
 def process_without_a_context():
     app, control = Actor(actors.InitOnly), controller()
     app.tid(1)
@@ -95,7 +95,7 @@ def caller_asks_about_itself():
     return [result, tid in driver.threads(control.pid), *control.state(control.pid)]
 
 
-@check([0, 0], source="guess")
+@check([0, 0], source="run")
 def caller_locks_itself():
     control = controller()
     control.start("lock", control.pid, 1000)
@@ -109,7 +109,7 @@ def forked_child_has_no_cuda():
     return target().fork_and_try()
 
 
-@check([3, 3, 0, 0, 0, 0], source="guess")
+@check([3, 3, 0, 0, 0, 0], source="run")
 def forked_child_is_not_a_cuda_process():
     app, control = target(), controller()
     child = app.fork_sleeper()
@@ -119,7 +119,7 @@ def forked_child_is_not_a_cuda_process():
     return out
 
 
-@check([0, 0, 304], source="guess")
+@check([0, 0, 304], source="run")
 def killed_while_checkpointed():
     app, control = target(), controller()
     out = cycle(control, app.pid, ("lock", "checkpoint"))
@@ -149,7 +149,7 @@ def others_run_on_meanwhile():
     return [*out, runs.sum(address, 8) == before, *results]
 
 
-@check([True, 2], source="guess")
+@check([True, 2], source="run")
 def caller_killed_in_the_middle():
     """The checkpoint goes on without the caller that asked for it."""
     app, control, other = target(), controller(), controller()

@@ -38,7 +38,7 @@ def imported_and_mapped_is_lost_at_restore():
     return [*cycle(control, user.pid, ("lock", "checkpoint", "restore")), control.state(user.pid)[1]]
 
 
-@check([0, 0, 801, 304, 401], source="guess")
+@check([0, 0, 801, 304, 401], source="run")
 def what_is_left_after_that():
     *_, user, handle = _shared()
     control = controller()
@@ -75,13 +75,13 @@ def mapped_and_released_is_lost_too():
     return [user.release(handle), cycle(controller(), user.pid)]
 
 
-@check(1, source="guess")
+@check(1, source="run")
 def imported_handle_cannot_be_exported():
     *_, user, handle = _shared()
     return user.export(handle)[0]
 
 
-@check([[0, 0, 0, 0], True], source="guess")
+@check([[0, 0, 0, 0], True], source="run")
 def exporter_survives_while_others_hold():
     owner, address, _, user, handle = _shared()
     control = controller()
@@ -99,7 +99,7 @@ def memory_outlives_its_exporter():
     return [result, user.sum(mine, SIZE) == before]
 
 
-@check(1, source="guess")
+@check(1, source="run")
 def plain_memory_cannot_be_exported():
     app = target()
     return app.export(app.vmm(SIZE, False)[2][0])[0]

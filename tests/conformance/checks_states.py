@@ -3,6 +3,7 @@
 import time
 
 import conformance_actors as actors
+import conformance_driver as driver
 from conformance_actors import HANG, controller, cycle, target
 from conformance_registry import check
 
@@ -92,14 +93,16 @@ def state_waits_behind_a_lock_that_waits():
     return [*out, other.answer(0.8), control.answer(10.0), other.answer(10.0)]
 
 
-@check([HANG, [0, CHECKPOINTED]], source="guess")
+@check([HANG, [0, CHECKPOINTED]], source="run")
 def state_waits_behind_a_checkpoint():
     app, control, other = target(), controller(), controller()
     app.fill(512)
     other.state(app.pid)
     control.lock(app.pid)
+    before = driver.rss_anon(app.pid)
     control.start("checkpoint", app.pid)
-    control.answer(0.1)
+    while driver.rss_anon(app.pid) < before + (8 << 20) and control.answer(0.001) == HANG:
+        pass  # until the copy is under way
     other.start("state", app.pid)
     return [other.answer(0.05), other.answer(20.0)]
 
@@ -117,7 +120,7 @@ def lock_of_a_caller_that_died_happens_all_the_same():
     return [*out, other.state(app.pid)[1]]
 
 
-@check([0, LOCKED, 0], source="guess")
+@check([0, LOCKED, 0], source="run")
 def lock_outlives_its_caller():
     app, control, other = target(), controller(), controller()
     out = [control.lock(app.pid)]
@@ -125,7 +128,7 @@ def lock_outlives_its_caller():
     return [*out, other.state(app.pid)[1], other.unlock(app.pid)]
 
 
-@check([0, 401], source="guess")
+@check([0, 401], source="run")
 def two_callers_lock_at_once():
     app, one, two = target(), controller(), controller()
     one.start("lock", app.pid, 3000)
@@ -172,7 +175,7 @@ def restore_on_the_same_gpu_by_uuid():
     return [*out, control.restore_args(app.pid, ((uuid, uuid),)), control.unlock(app.pid)]
 
 
-@check([0, 0, 1, CHECKPOINTED, 0, 0], source="guess")
+@check([0, 0, 1, CHECKPOINTED, 0, 0], source="run")
 def restore_refuses_pairs_without_our_gpu():
     app, control = target(), controller()
     out = cycle(control, app.pid, ("lock", "checkpoint"))
@@ -180,7 +183,7 @@ def restore_refuses_pairs_without_our_gpu():
     return [*out, control.state(app.pid)[1], *cycle(control, app.pid, ("restore", "unlock"))]
 
 
-@check([0, 0, 0, 0, 0, 0], source="guess")
+@check([0, 0, 0, 0, 0, 0], source="run")
 def caller_need_not_call_cuinit():
     app, control = target(), actors.Actor(actors.Loaded)
     return [control.tid(app.pid)[0], control.state(app.pid)[0], *cycle(control, app.pid)]

@@ -7,6 +7,8 @@ import pickle
 import select
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import conformance_driver as driver
@@ -31,7 +33,6 @@ class Actor:
             _serve(theirs, factory)
         theirs.close()
         self.socket = ours
-        self.late = False
 
     def start(self, method, *args):
         """Asks for a call without waiting for the answer."""
@@ -72,6 +73,27 @@ class Actor:
     def kill(self):
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
+
+
+class Spawned(Actor):
+    """The same by fork and exec, for callers that have threads. `name`: a class of this module."""
+
+    def __init__(self, name, env=None, prefix=()):
+        ours, theirs = socket.socketpair()
+        command = [*prefix, sys.executable, __file__, name, driver.LIBRARY, driver.NVML, str(theirs.fileno())]
+        self.process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()])
+        self.pid = self.process.pid
+        theirs.close()
+        self.socket = ours
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.socket.close()
+
+    def wait(self, seconds=10.0):
+        """The exit code, negative for a signal."""
+        return self.process.wait(seconds)
 
 
 def _serve(sock, factory):
@@ -314,3 +336,8 @@ def controller():
 
 def cycle(control, pid, names=("lock", "checkpoint", "restore", "unlock")):
     return [control.call(name, pid) for name in names]
+
+
+if __name__ == "__main__":
+    _class, driver.LIBRARY, driver.NVML, _fd = sys.argv[1:]
+    _serve(socket.socket(fileno=int(_fd)), globals()[_class])

@@ -204,6 +204,8 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr p
 
 static CUresult get_info(size_t *free_bytes, size_t *total) {
 	struct hs_ctx *ctx;
+	if (atomic_load(&hs.slot->state) == CU_PROCESS_STATE_CHECKPOINTED)
+		return CUDA_ERROR_OPERATING_SYSTEM; /* a lock lets the call through, but there is no device to ask */
 	CUresult result = free_bytes && total ? hs_current_ok(&ctx) : CUDA_ERROR_INVALID_VALUE;
 	if (result != CUDA_SUCCESS)
 		return result;

@@ -258,5 +258,5 @@ static CUresult synchronize(void) {
 }
 
 CUresult cuCtxSynchronize(void) {
-	HS_PASS(synchronize());
+	HS_WAIT(synchronize());
 }

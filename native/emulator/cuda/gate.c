@@ -1,4 +1,6 @@
 /* The gate that a lock closes: application calls wait before it, calls inside it are waited for. */
+#include <signal.h>
+
 #include "internal.h"
 
 CUresult hs_enter_pass(const char *function) {
@@ -7,6 +9,14 @@ CUresult hs_enter_pass(const char *function) {
 	int64_t result;
 	hs_fault_hang(&hs.node, function);
 	return hs_fault_take(&hs.node, HS_FAULT_RESULT, function, &result) ? (CUresult)result : CUDA_SUCCESS;
+}
+
+/* Seen on an H200: threads that wait for a checkpointed device get SIGSEGV. Hence freeze before checkpoint. */
+CUresult hs_enter_wait(const char *function) {
+	CUresult result = hs_enter_pass(function);
+	if (result == CUDA_SUCCESS && atomic_load(&hs.slot->state) == CU_PROCESS_STATE_CHECKPOINTED)
+		raise(SIGSEGV);
+	return result;
 }
 
 CUresult hs_enter(const char *function) {

@@ -79,6 +79,7 @@ extern struct hs_process hs;
 /* gate.c: every application call goes in and out here */
 CUresult hs_enter(const char *function);
 CUresult hs_enter_pass(const char *function);
+CUresult hs_enter_wait(const char *function);
 void hs_leave(void);
 bool hs_gate_close(uint64_t timeout_ns); /* 0 = for ever; false: timed out, open again */
 void hs_gate_open(void);
@@ -97,6 +98,13 @@ void hs_wait_idle(void); /* for the kernels that were launched */
 #define HS_PASS(expression)                                 \
 	do {                                                \
 		CUresult result_ = hs_enter_pass(__func__); \
+		return result_ ? result_ : (expression);    \
+	} while (0)
+
+/* For those of them that look at the device: they end a process that is checkpointed, as the real driver does. */
+#define HS_WAIT(expression)                                 \
+	do {                                                \
+		CUresult result_ = hs_enter_wait(__func__); \
 		return result_ ? result_ : (expression);    \
 	} while (0)
 

@@ -56,7 +56,7 @@ static CUresult wait(void) {
 
 CUresult cuStreamSynchronize(CUstream stream) {
 	(void)stream;
-	HS_PASS(wait());
+	HS_WAIT(wait());
 }
 
 static CUresult ended(uint64_t at) {
@@ -68,7 +68,7 @@ static CUresult ended(uint64_t at) {
 
 CUresult cuStreamQuery(CUstream stream) {
 	(void)stream;
-	HS_PASS(ended(atomic_load(&hs.busy_until)));
+	HS_WAIT(ended(atomic_load(&hs.busy_until)));
 }
 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags) {
@@ -138,11 +138,11 @@ static CUresult event_synchronize(CUevent event) {
 }
 
 CUresult cuEventSynchronize(CUevent event) {
-	HS_PASS(event_synchronize(event));
+	HS_WAIT(event_synchronize(event));
 }
 
 CUresult cuEventQuery(CUevent event) {
-	HS_PASS(event ? ended(event->at) : CUDA_ERROR_INVALID_HANDLE);
+	HS_WAIT(event ? ended(event->at) : CUDA_ERROR_INVALID_HANDLE);
 }
 
 static CUresult event_elapsed(float *milliseconds, CUevent start, CUevent end) {

@@ -1,0 +1,97 @@
+"""Engines in real Podman containers on the host's root file system, as an operator would start them.
+
+On a GPU machine prepared so that /etc/hotseat-gpu-flags holds the flags a GPU container needs there, and
+/run/rootfs/N are writable copies of the host's root. Without a GPU the demo engine stands in, on the emulated driver.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from http_client import complete, get
+from lab import Lab
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """One container to be: how to start it and what to ask it."""
+
+    name: str
+    port: int
+    model: str
+    run: list[str]
+    """Arguments of `podman run` after the name."""
+    extra: dict[str, object] = field(default_factory=dict)
+    """Further fields of a completion request."""
+    ready_within: float = 300
+
+    def start(self, lab: Lab) -> float:
+        """Cold start: seconds from `podman run` to the first healthy answer."""
+        lab.sh(["podman", "rm", "-f", "-t", "0", self.name], ok=False)
+        started = time.monotonic()
+        lab.sh(["podman", "run", "-d", "--name", self.name, *self.run])
+        try:
+            lab.wait(f"{self.name} healthy", lambda: self.healthy(lab), deadline=self.ready_within)
+        except Exception:
+            lab.say(lab.sh(["podman", "logs", "--tail", "40", self.name], ok=False))
+            raise
+        return time.monotonic() - started
+
+    def healthy(self, lab: Lab) -> bool:
+        state = lab.sh(["podman", "inspect", "-f", "{{.State.Status}}", self.name], ok=False).strip()
+        if state not in ("running", "created", "paused"):
+            raise RuntimeError(f"{self.name} is {state or 'gone'}")
+        return get(self.port, "/health") == 200
+
+    def ask(self, prompt: list[int] | str, *, tokens: int, port: int | None = None, deadline: float = 180):
+        return complete(port or self.port, self.model, prompt, tokens=tokens, deadline=deadline, **self.extra)
+
+    def status(self, lab: Lab) -> str:
+        """What `podman ps` says of it."""
+        line = lab.sh(["podman", "ps", "-a", "--filter", f"name=^{self.name}$", "--format", "{{.Status}}"]).strip()
+        state = lab.sh(["podman", "inspect", "-f", "{{.State.Status}}", self.name]).strip()
+        return f"{line} ({state})"
+
+    def paused(self, lab: Lab) -> bool:
+        return lab.sh(["podman", "inspect", "-f", "{{.State.Status}}", self.name]).strip() == "paused"
+
+    def remove(self, lab: Lab) -> None:
+        lab.sh(["podman", "rm", "-f", "-t", "0", self.name], ok=False)
+
+
+def gpu_flags(slot: int) -> list[str]:
+    flags = shlex.split(Path("/etc/hotseat-gpu-flags").read_text())
+    return ["--network", "host", *flags, "--rootfs", f"/run/rootfs/{slot}"]
+
+
+def torch(name: str, size: str, port: int, slot: int, seed: int) -> Engine:
+    script = Path(f"/run/rootfs/{slot}/root/server.py")
+    script.write_text((HERE.parent.parent / "examples/pytorch/server.py").read_text())
+    argv = f"python3 /root/server.py --size {size} --name {name} --port {port} --seed {seed}"
+    return Engine(name=name, port=port, model=name, run=[*gpu_flags(slot), *shlex.split(argv)])
+
+
+def vllm(name: str, size: str, port: int, slot: int, share: float) -> Engine:
+    """vLLM with CUDA graphs; the kit and the model's configuration lie on the host's root."""
+    argv = (
+        f"bash /opt/vllmkit/serve.sh /opt/models/{size} {port} --max-model-len 8192 "
+        f"--gpu-memory-utilization {share} --enable-prompt-tokens-details"
+    )
+    run = ["--env", f"NAME={name}", "--env", "SLEEP=0", "--shm-size", "4g", *gpu_flags(slot), *shlex.split(argv)]
+    return Engine(name=name, port=port, model=name, run=run, extra={"ignore_eos": True}, ready_within=240)
+
+
+def demo(name: str, port: int, slot: int, weights: str, kv: str, seed: int, options: str = "") -> Engine:
+    binary = Path(f"/run/rootfs/{slot}/root/hotseat-demo-engine")
+    binary.write_bytes((HERE.parent.parent / "src/hotseat/_native/hotseat-demo-engine").read_bytes())
+    binary.chmod(0o755)
+    argv = (
+        f"/root/hotseat-demo-engine --model {name} --host 127.0.0.1 --port {port} --weights {weights} --kv {kv} "
+        f"--seed {seed} {options}"
+    )
+    return Engine(name=name, port=port, model=name, run=[*gpu_flags(slot), *shlex.split(argv)])

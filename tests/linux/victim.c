@@ -44,6 +44,17 @@ static _Noreturn void *breed(void *counter)
 		(*(_Atomic uint64_t *)counter)++;
 	}
 }
+static _Noreturn void *driver(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		usleep(500);
+		pthread_t thread;
+		if (!counters[4] || pthread_create(&thread, NULL, nothing, NULL)) continue;
+		pthread_join(thread, NULL);
+		counters[2]++;
+	}
+}
 static void *exec_soon(void *unused)
 {
 	(void)unused;
@@ -53,6 +64,20 @@ static void *exec_soon(void *unused)
 	return NULL;
 }
 
+static volatile int *forbidden;
+static void *fault(void *unused)
+{
+	while (!counters[1]) usleep(1000);
+	counters[3] = *forbidden; /* the handler below makes it good */
+	counters[2]++;
+	return unused;
+}
+static void mend(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	counters[number]++;
+	if (info->si_code > 0) mprotect((void *)forbidden, 4096, PROT_READ);
+}
 static void count_signal(int number, siginfo_t *info, void *context)
 {
 	(void)context;
@@ -128,12 +153,19 @@ int main(int argc, char **argv)
 		for (long i = 1; i < n; i++) start_thread(doze, (void *)&counters[300 + i]);
 		counters[0] = 1;
 		doze((void *)&counters[300]);
+	} else if (!strcmp(mode, "fault")) { /* once counter 1 is set a thread reads a forbidden page, then sets 2; [11]: SIGSEGVs */
+		struct sigaction action = {.sa_sigaction = mend, .sa_flags = SA_SIGINFO | SA_RESTART};
+		sigaction(SIGSEGV, &action, NULL);
+		forbidden = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		start_thread(fault, NULL);
+		counters[0] = 1;
+		sleeper(NULL);
 	} else if (!strcmp(mode, "trace")) { /* traces the process of which n is the pid */
 		if (ptrace(PTRACE_SEIZE, (pid_t)n, NULL, NULL)) die("PTRACE_SEIZE");
 		counters[0] = 1;
 		for (;;) pause();
-	} else if (!strcmp(mode, "clone")) { /* a driver's thread: counter 1 work of the first, 2 threads it makes, 3 theirs */
-		start_thread(breed, (void *)&counters[2]);
+	} else if (!strcmp(mode, "clone")) { /* counter 1: work; 2: threads that a driver's thread makes once 4 is set */
+		start_thread(driver, NULL);
 		counters[0] = 1;
 		doze((void *)&counters[1]);
 	} else {

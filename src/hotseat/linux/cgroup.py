@@ -118,11 +118,12 @@ class Cgroup:
             self.write("cgroup.freeze", "1" if frozen else "0")
 
     def _who_runs(self) -> str:
-        for pid in self.pids():
-            for tid in proc.task_ids(pid):
-                found = proc.stat(tid)
-                if found and found.state == "D" and "refrigerator" not in (where := proc.wchan(tid)):
-                    return f": thread {tid} ({found.name}) of process {pid} is in uninterruptible sleep in {where}"
+        """For people: what keeps it from freezing, as far as one can tell (version 1 shows the frozen as D too)."""
+        found = [stat for pid in self.pids() for tid in proc.task_ids(pid) if (stat := proc.stat(tid))]
+        for one in sorted(found, key=lambda stat: stat.state == "D"):
+            where = proc.wchan(one.pid)
+            if one.state not in proc.DEAD and "refrigerator" not in where and "freezer" not in where:
+                return f": thread {one.pid} ({one.name}) is in state {one.state}" + (f" in {where}" if where else "")
         return ""
 
     def write(self, name: str, value: str) -> None:
@@ -163,6 +164,14 @@ def of(pid: int, *, controller: str, containing: str = "") -> Cgroup | None:
         if containing and parent.is_relative_to(cgroup.top) and containing in parent.name:
             return Cgroup(path=parent, version=mount.version, top=cgroup.top)
     return cgroup
+
+
+def at(path: Path) -> Cgroup:
+    """The cgroup at a directory that somebody wrote down. `PlatformFailed` if it is in no cgroup file system."""
+    for mount in cgroup_mounts.read_mounts():
+        if path.is_relative_to(mount.point):
+            return Cgroup(path=path, version=mount.version, top=Path(mount.point))
+    raise PlatformFailed(f"{path} is not in a cgroup file system", hint="is it mounted? see /proc/self/mountinfo")
 
 
 def has_controller(cgroup: Cgroup, controller: str) -> bool:

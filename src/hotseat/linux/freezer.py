@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from hotseat.errors import FreezeFailed, HotseatError, ProcessGone, Refused
-from hotseat.linux import owners
+from hotseat.linux import cgroup, owners
 from hotseat.linux.port import ListProcesses
 from hotseat.words import ProcessRef
 
@@ -127,12 +127,7 @@ def _translate(kind: str, facts: dict[str, Any]) -> HotseatError:
                 **facts,
             )
         case "unsettled":
-            return FreezeFailed(
-                f"thread {facts['tid']} ({facts['name']}) of process {facts['pid']} would not stop: "
-                f"state {facts['state']}{_state(facts)}",
-                hint=_way_out(facts),
-                **facts,
-            )
+            return _unsettled(facts)
         case "gone":
             return ProcessGone(f"thread {facts['tid']} is gone", hint="list the workload's processes again", **facts)
         case "reused":
@@ -146,18 +141,23 @@ def _translate(kind: str, facts: dict[str, Any]) -> HotseatError:
 
 
 def _frozen(facts: dict[str, Any]) -> bool:
-    return "refrigerator" in str(facts["wchan"])
+    """By a cgroup of version 1: it looks like any uninterruptible sleep. (Version 2 lets tracers stop its frozen.)"""
+    found = cgroup.of(facts["pid"], controller="freezer") if facts["state"] == "D" else None
+    return found is not None and found.version == 1 and found.frozen()
 
 
-def _state(facts: dict[str, Any]) -> str:
+def _unsettled(facts: dict[str, Any]) -> FreezeFailed:
+    hint = "all threads were let go; wait until the kernel call has finished (disk, network file system, driver), retry"
     if _frozen(facts):
-        return " (frozen by its cgroup)"
-    if facts["state"] == "D":
-        return f" (uninterruptible sleep in {facts['wchan'] or 'the kernel'})"
-    return f" (in {facts['wchan']})" if facts["wchan"] else ""
-
-
-def _way_out(facts: dict[str, Any]) -> str:
-    if _frozen(facts):
-        return "thaw the cgroup (unpause the container) first"
-    return "all threads were let go; wait until the kernel call has finished (disk, network file system, driver), retry"
+        why = " (frozen by its cgroup)"
+        hint = "thaw the cgroup (unpause the container) first"
+    elif facts["state"] == "D":
+        why = f" (uninterruptible sleep in {facts['wchan'] or 'the kernel'})"
+    else:
+        why = f" (in {facts['wchan']})" if facts["wchan"] else ""
+    return FreezeFailed(
+        f"thread {facts['tid']} ({facts['name']}) of process {facts['pid']} would not stop: "
+        f"state {facts['state']}{why}",
+        hint=hint,
+        **facts,
+    )

@@ -79,6 +79,8 @@ class Owner:
         """Wait until all are held. Looks into /proc only at those that keep it waiting, ever less often."""
         end = time.monotonic() + deadline
         patience = 0.002
+        if self._own_children:
+            self._tracer.bury()
         waiting = self._tracer.unsettled()
         while True:
             news = self._tracer.collect(waiting)
@@ -103,12 +105,10 @@ class Owner:
             yield
             return
         done = threading.Event()
-        dead: list[int] = []
 
         def reap() -> None:
             while not done.wait(0.05):
-                while (tid := abi.reap(any_thread=True)) is not None:
-                    dead.append(tid)
+                self._tracer.reap_beside()
 
         beside = threading.Thread(target=reap, daemon=True)
         beside.start()
@@ -117,8 +117,6 @@ class Owner:
         finally:
             done.set()
             beside.join()
-            for tid in dead:
-                self._tracer.forget(tid)
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
@@ -146,7 +144,7 @@ class Owner:
             if self._drain(ready) or self._news < 0:
                 # Without a signalfd: look often while something happens, at last five times a second.
                 pause = 1.0 if self._tracer.collect(self._tracer.unsettled()) else min(pause * 1.5, 200.0)
-                if pause == 200.0:
+                if pause == 200.0 and self._own_children:
                     self._tracer.bury()
         line, _, self._buffer = self._buffer.partition(b"\n")
         request: dict[str, Any] = json.loads(line)

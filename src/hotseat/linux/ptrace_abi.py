@@ -1,4 +1,4 @@
-"""ptrace(2), wait(2), signalfd(2) and rt_tgsigqueueinfo(2) through ctypes, names as in the headers.
+"""ptrace(2), wait(2), signalfd(2) and rt_sigqueueinfo(2) through ctypes, names as in the headers.
 
 Imports nothing of hotseat. Every function raises `OSError` with the call's errno and nothing else.
 ptrace belongs to the thread that seized: all of these must be called by that thread.
@@ -41,15 +41,16 @@ WAIT_OWN = __WALL | __WNOTHREAD | os.WNOHANG
 
 # <asm-generic/siginfo.h>
 SI_QUEUE = -1
+SI_TKILL = -6
 SIGINFO_SIZE = 128
-CLD_TRAPPED = 4
 
 # <linux/prctl.h>, <sys/signalfd.h>
 PR_SET_NAME = 15
 SFD_NONBLOCK = os.O_NONBLOCK
 SFD_CLOEXEC = os.O_CLOEXEC
 
-_NR_rt_tgsigqueueinfo = 297 if platform.machine() == "x86_64" else 240
+# <asm/unistd.h>: x86-64 has its own numbers, every newer architecture the generic ones
+_NR_rt_sigqueueinfo, _NR_rt_tgsigqueueinfo = (129, 297) if platform.machine() == "x86_64" else (138, 240)
 _SIGSET_SIZE = 128
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -59,12 +60,18 @@ _libc.syscall.restype = ctypes.c_long
 _libc.signalfd.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 
 
-class Stop(NamedTuple):
-    """One ptrace-stop: `event` is a PTRACE_EVENT_*, or 0 for a signal-delivery-stop of `signal`."""
+class Change(NamedTuple):
+    """What wait(2) tells of a tracee: a ptrace-stop or its death.
+
+    `event` is a PTRACE_EVENT_*, 0 for a signal-delivery-stop of `signal`, `DEATH` for its death.
+    """
 
     tid: int
     signal: int
     event: int
+
+
+DEATH = -1
 
 
 def _check(result: int) -> int:
@@ -97,45 +104,47 @@ def si_code(info: bytes) -> int:
     return int.from_bytes(info[8:12], "little", signed=True)
 
 
-def rt_tgsigqueueinfo(tgid: int, tid: int, info: bytes) -> None:
-    """Queue a signal to one thread as `info` says, sender included.
+def queue_signal(pid: int, tid: int | None, info: bytes) -> None:
+    """rt_tgsigqueueinfo (rt_sigqueueinfo without `tid`): queue a signal as `info` says, sender included.
 
     The kernel lets nobody forge a si_code of its own (>= 0, or SI_TKILL): those go as SI_QUEUE.
     """
     number = int.from_bytes(info[:4], "little")
-    if si_code(info) >= 0 or si_code(info) == -6:
+    if si_code(info) >= 0 or si_code(info) == SI_TKILL:
         info = info[:8] + SI_QUEUE.to_bytes(4, "little", signed=True) + info[12:]
-    _check(_libc.syscall(_NR_rt_tgsigqueueinfo, tgid, tid, number, ctypes.create_string_buffer(info, SIGINFO_SIZE)))
+    block = ctypes.create_string_buffer(info, SIGINFO_SIZE)
+    if tid is None:
+        _check(_libc.syscall(_NR_rt_sigqueueinfo, pid, number, block))
+    else:
+        _check(_libc.syscall(_NR_rt_tgsigqueueinfo, pid, tid, number, block))
 
 
-def wait_stop(tid: int | None = None) -> Stop | None:
-    """The next ptrace-stop of a thread that the caller traces (`tid`, or any); None if there is none now.
+def wait_change(tid: int | None = None, *, deaths: bool = True) -> Change | None:
+    """The next stop (or death, then it is reaped) of a thread that the caller traces; None if there is none now.
 
-    Reaps nothing. "Any" costs the kernel a walk over all tracees for each answer, so ask for known ones by id.
+    `tid`: of this one only. "Any" costs the kernel a walk over all tracees for each answer.
+    Once a process is reaped the kernel tells its real parent. If that is a thread of the calling process, the status
+    is gone instead: ask without `deaths` there. (The other way round does not exist: stops are reported to a tracer
+    whether it asks for them or not.)
     """
+    options = os.WSTOPPED | WAIT_OWN | (os.WEXITED if deaths else 0)
     try:
-        found = os.waitid(os.P_ALL if tid is None else os.P_PID, tid or 0, os.WSTOPPED | WAIT_OWN)
+        found = os.waitid(os.P_ALL if tid is None else os.P_PID, tid or 0, options)
     except ChildProcessError:
         return None
     if found is None:
         return None
-    return Stop(found.si_pid, found.si_status & 0xFF, found.si_status >> 8)
+    if found.si_code in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED):
+        return Change(found.si_pid, 0, DEATH)
+    return Change(found.si_pid, found.si_status & 0xFF, found.si_status >> 8)
 
 
-def reap(tid: int | None = None, *, any_thread: bool = False) -> int | None:
-    """Reap one dead thread that the caller (`any_thread`: any thread of its process) traces: `tid`, or whichever.
-
-    Returns its id, None if none is dead.
-
-    The kernel then tells the exit of a process to its real parent, unless that is a thread of the calling process:
-    in that case the status is gone, so never call it for such a child.
-    """
+def reap(tid: int) -> bool:
+    """Reap a thread that is known to be dead and is traced by any thread of the calling process."""
     try:
-        whose = WAIT_OWN & ~__WNOTHREAD if any_thread else WAIT_OWN
-        found = os.waitid(os.P_ALL if tid is None else os.P_PID, tid or 0, os.WEXITED | whose)
+        return os.waitid(os.P_PID, tid, os.WEXITED | os.WNOHANG | __WALL) is not None
     except ChildProcessError:
-        return None
-    return None if found is None else found.si_pid
+        return False
 
 
 def signalfd(signals: Iterable[int]) -> int:

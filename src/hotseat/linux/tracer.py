@@ -15,7 +15,7 @@ import enum
 import os
 import threading
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from signal import SIGSTOP
 from typing import Any
 
@@ -50,8 +50,6 @@ class Tracee:
     tid: int
     pid: int
     mode: Mode = Mode.ASKED
-    postponed: list[bytes] = field(default_factory=list)
-    """Signals (siginfo_t) that came while it was RUNNING for the driver: no handler of the application may run then."""
 
 
 class Tracer:
@@ -60,6 +58,8 @@ class Tracer:
         self.tracees: dict[int, Tracee] = {}
         self.processes: dict[int, int] = {}
         """pid -> start time."""
+        self._postponed: list[tuple[int, int, bytes]] = []
+        """pid, tid, siginfo_t of signals that came to RUNNING threads: no handler of the application may run then."""
         self._own_children = own_children
         self._driver_runs = False
         """All are held but those that were let run: a thread born from now on is one of the driver's, and runs too."""
@@ -86,18 +86,25 @@ class Tracer:
                 return total
 
     def _seize_thread(self, tid: int, pid: int) -> bool:
-        try:
-            abi.ptrace(abi.PTRACE_SEIZE, tid, OPTIONS)
-            abi.ptrace(abi.PTRACE_INTERRUPT, tid)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return self._denied(tid, pid)
-        self.tracees[tid] = Tracee(tid, pid)
-        return True
+        for attempt in (1, 2, 3):
+            try:
+                abi.ptrace(abi.PTRACE_SEIZE, tid, OPTIONS)
+                abi.ptrace(abi.PTRACE_INTERRUPT, tid)
+            except ProcessLookupError:
+                return False
+            except PermissionError:
+                if (answer := self._denied(tid, pid, last=attempt == 3)) is not None:
+                    return answer
+            else:
+                self.tracees[tid] = Tracee(tid, pid)
+                return True
+        raise AssertionError("unreachable")
 
-    def _denied(self, tid: int, pid: int) -> bool:
-        """EPERM has four reasons: it is dead, was born seized a moment ago, has another tracer, or is not ours."""
+    def _denied(self, tid: int, pid: int, *, last: bool) -> bool | None:
+        """EPERM has four reasons: it is dead, was born seized a moment ago, has another tracer, or is not ours.
+
+        None: none of these any more, try again. (A first thread that died in exec has a successor under its id.)
+        """
         found = proc.status(tid)
         if found is None or found.state in proc.DEAD:
             return False
@@ -108,7 +115,9 @@ class Tracer:
             raise TracerError(
                 "traced", pid=pid, name=found.name, tracer=found.tracer, command=proc.command(found.tracer)
             )
-        raise TracerError("permission", pid=pid, name=found.name)
+        if last:
+            raise TracerError("permission", pid=pid, name=found.name)
+        return None
 
     def _born(self, tid: int, pid: int | None = None) -> Tracee:
         """A thread that the kernel seized at birth. It is interrupted already."""
@@ -130,23 +139,27 @@ class Tracer:
 
         `expected` are asked by id; only if none of them has news are all asked, which is slow while many stop.
         """
+        deaths = not self._own_children
         any_news = False
         for tracee in expected:
-            if (stop := abi.wait_stop(tracee.tid)) is not None:
+            if (change := abi.wait_change(tracee.tid, deaths=deaths)) is not None:
                 any_news = True
-                self._take_in(stop)
+                self._take_in(change)
         if any_news:
             return True
-        while (stop := abi.wait_stop()) is not None:
+        while (change := abi.wait_change(deaths=deaths)) is not None:
             any_news = True
-            self._take_in(stop)
-        return self._reap() or any_news
+            self._take_in(change)
+        return any_news
 
-    def _take_in(self, stop: abi.Stop) -> None:
+    def _take_in(self, change: abi.Change) -> None:
+        if change.event == abi.DEATH:
+            self.forget(change.tid)
+            return
         with contextlib.suppress(ProcessLookupError):  # killed in its stop: its death is reported next
-            self._stopped(stop)
+            self._stopped(change)
 
-    def _stopped(self, stop: abi.Stop) -> None:
+    def _stopped(self, stop: abi.Change) -> None:
         tracee = self._born(stop.tid)
         if stop.event in _BIRTHS:
             self._born(abi.geteventmsg(stop.tid))
@@ -163,7 +176,7 @@ class Tracer:
             abi.ptrace(abi.PTRACE_INTERRUPT, stop.tid)
             abi.ptrace(abi.PTRACE_CONT, stop.tid, 0 if stop.event else stop.signal)
 
-    def _go_on(self, tracee: Tracee, stop: abi.Stop) -> None:
+    def _go_on(self, tracee: Tracee, stop: abi.Change) -> None:
         """Continue a thread that was let run, without a handler of the application in between."""
         deliver = 0
         if not stop.event:
@@ -172,30 +185,29 @@ class Tracer:
             if stop.signal == SIGSTOP or (stop.signal in abi.FAULTS and abi.si_code(info) > 0):
                 deliver = stop.signal
             else:
-                tracee.postponed.append(info)
+                self._postponed.append((tracee.pid, tracee.tid, info))
         abi.ptrace(abi.PTRACE_CONT, stop.tid, deliver)
 
-    def _reap(self) -> bool:
-        """A dead tracee is kept by the kernel until its tracer reaps it; only then its real parent hears of it."""
-        if self._own_children:
-            return False
-        reaped = False
-        while (tid := abi.reap()) is not None:
-            reaped = True
-            self.forget(tid)
-        return reaped
-
     def bury(self) -> None:
-        """`_reap` for a thread of a process that may be the real parent: there reaping would take the exit status
-        away from the parent, so the dead are looked up one by one and such children left to it."""
-        if not self._own_children:
-            return
-        for tid in list(self.tracees):
-            found = proc.stat(tid)
+        """Look for the dead one by one, reap and forget them.
+
+        A dead tracee stays until its tracer reaps it; only then its real parent hears of it. `collect` sees to that,
+        unless the owner is a thread of a process that may be that parent: reaping would take the exit status away
+        from it. Such children are left to their parent.
+        """
+        for tracee in sorted(self.tracees.values(), key=lambda tracee: tracee.tid == tracee.pid):  # leaders die last
+            found = proc.stat(tracee.tid)
             if found is None or found.state in proc.DEAD:
-                if found is not None and found.ppid != os.getpid():
-                    abi.reap(tid)
-                self.forget(tid)
+                if found is not None and (not self._own_children or found.ppid != os.getpid()):
+                    abi.reap(tracee.tid)
+                self.forget(tracee.tid)
+
+    def reap_beside(self) -> None:
+        """For a second thread, while the owner is stuck in a call: reap the dead, forget nothing."""
+        for tracee in list(self.tracees.values()):
+            found = proc.stat(tracee.tid)
+            if found is not None and found.state in proc.DEAD:
+                abi.reap(tracee.tid)
 
     def forget(self, tid: int, *, keep: int | None = None) -> None:
         """`keep`: the id under which the thread goes on (exec by another thread than the leader)."""
@@ -267,14 +279,13 @@ class Tracer:
                 tracee.mode = Mode.RUNNING
 
     def give_back_signals(self) -> None:
-        """Queue what was postponed again, just before the owner ends."""
-        for tracee in self.tracees.values():
-            for info in tracee.postponed:
-                try:
-                    abi.rt_tgsigqueueinfo(tracee.pid, tracee.tid, info)
-                except OSError:  # the thread is gone, and its signals with it
-                    break
-            tracee.postponed.clear()
+        """Queue what was postponed again, just before the owner ends: to its thread, or its process if that ended."""
+        for pid, tid, info in self._postponed:
+            found = proc.stat(tid)
+            alive = found is not None and found.state not in proc.DEAD  # a zombie would swallow it
+            with contextlib.suppress(ProcessLookupError):
+                abi.queue_signal(pid, tid if alive else None, info)
+        self._postponed.clear()
 
     @property
     def threads(self) -> int:

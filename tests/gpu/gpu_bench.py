@@ -188,12 +188,12 @@ class EmulatedBench(Bench):
 
     async def start(self, holds: Mapping[int, int], *, group: int = 0) -> ProcessRef:
         given = [f"{device}:{nbytes}" for device, nbytes in holds.items()]
-        return await asyncio.to_thread(self._spawn, [sys.executable, str(HERE / "cuda_holder.py"), str(group), *given])
+        return await asyncio.to_thread(self.spawn, [sys.executable, str(HERE / "cuda_holder.py"), str(group), *given])
 
     async def plain(self) -> ProcessRef:
-        return await asyncio.to_thread(self._spawn, ["sh", "-c", "echo ready; read line"])
+        return await asyncio.to_thread(self.spawn, ["sh", "-c", "echo ready; read line"])
 
-    def _spawn(self, command: list[str]) -> ProcessRef:
+    def spawn(self, command: list[str]) -> ProcessRef:
         child = subprocess.Popen(command, env=self._environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.children[child.pid] = child
         assert child.stdout is not None

@@ -279,7 +279,7 @@ class TestFaults:
         assert str(stuck.pid) in caught.value.message
         assert await state(bench, well) is RUNNING
 
-    async def test_frozen_process_hangs_and_does_as_told_once_thawed(self, bench: Bench) -> None:
+    async def test_call_on_a_frozen_process_hangs_and_is_dropped_with_its_caller(self, bench: Bench) -> None:
         frozen, well = await bench.start({0: 2 * MIB}), await bench.start({0: 2 * MIB})
         bench.freeze(frozen)
         with pytest.raises(DriverTimeout) as caught:
@@ -289,7 +289,8 @@ class TestFaults:
             await bench.driver.lock([frozen, well], timeout=0.1)
         assert [one.process for one in caught.value.details["outcomes"]] == [well]
         bench.thaw(frozen)
-        await until_state(bench, frozen, LOCKED)
+        assert await bench.driver.states([frozen, well], deadline=10) == {frozen: RUNNING, well: LOCKED}
+        assert await perform(bench, "lock", [frozen]) == [0]
 
     async def test_cancelled_caller_does_not_stop_the_driver(self, bench: Bench) -> None:
         ref = await bench.start({0: 2 * MIB})

@@ -20,7 +20,7 @@ from hotseat.gpu.cuda_abi import CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_INITIA
 from hotseat.gpu.pool import Pool
 from hotseat.gpu.port import Outcome
 from hotseat.gpu.truth import Nvml
-from hotseat.gpu.worker_process import WorkerProcess
+from hotseat.gpu.worker_process import KILL_DEADLINE, WorkerProcess
 from hotseat.words import Device, DeviceUse, ProcessRef, ProcessState
 
 NO_CUDA = {CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_INITIALIZED, wire.GONE}
@@ -165,6 +165,8 @@ class GpuClient:
                 )
         except TimeoutError:
             self._pool.discard(worker)
+            # A request that the process has not begun yet is dropped with the worker, but only once that is gone.
+            await worker.wait(deadline=KILL_DEADLINE)
             raise answers.timed_out() from None
         except WorkerDied as died:
             self._pool.discard(worker)

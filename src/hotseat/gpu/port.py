@@ -33,7 +33,8 @@ class CheckpointDriver(Protocol):
     """cuCheckpointProcess* over a set of processes at once.
 
     Every call has a deadline in seconds. `DriverTimeout`: at least one call did not return; the implementation has
-    killed and replaced whatever hung, so the next call works, and `states` tells where each process is now.
+    killed and replaced whatever hung, so the next call works, and `states` tells where each process is now. A request
+    that the process had not begun (it is frozen, say) is dropped; one that it had begun goes on.
     `DriverFailed`: a call returned an error; `.details["outcomes"]` is the list of `Outcome`, one a process, so that
     the caller knows which of them went through. `ProcessGone`: a process ended or its pid was reused. If that was seen
     before the call, none was called; `.details["processes"]` names those that are gone, "outcomes" holds the others'.

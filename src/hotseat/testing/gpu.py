@@ -14,6 +14,7 @@ import asyncio
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hotseat.errors import WorkerDied
 from hotseat.gpu import advice, wire
@@ -134,6 +135,7 @@ class FakeGpu:
         self.closed = False
         self._late: list[tuple[float, int, int]] = []
         self._sent: set[asyncio.Task[wire.Item]] = set()
+        self._begun: set[asyncio.Task[Any]] = set()
         self._watchers: list[asyncio.Future[None]] = []
 
     # What a test does to the world
@@ -259,10 +261,12 @@ class FakeGpu:
             asyncio.ensure_future(self._one(op, index, ref, struck[index], deadline=deadline))
             for index, ref in enumerate(answers.processes)
         ]
-        # What hangs at the deadline is not taken back: once the process can, it still does what it was told.
         self._sent.update(tasks)
         done, pending = await asyncio.wait(tasks, timeout=deadline)
         self._sent -= done
+        # With the worker goes a request that the process has not begun; one that it has begun goes on without.
+        for task in pending - self._begun:
+            task.cancel()
         answers.add([task.result() for task in done])
         if pending:
             raise answers.timed_out()
@@ -282,6 +286,7 @@ class FakeGpu:
         process = self.processes.get(ref)
         if process is not None and op != "find":
             await process.thawed.wait()
+            self._begin()
             await self._ranks(op, process)
         if effect is Effect.BUSY:
             await asyncio.sleep(deadline - LOCK_GRACE)
@@ -290,6 +295,12 @@ class FakeGpu:
         if effect is Effect.HANG_AFTER:
             await loop.create_future()
         return wire.Item(index, result, value, loop.time() - began)
+
+    def _begin(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._begun.add(task)
+            task.add_done_callback(self._begun.discard)
 
     async def _ranks(self, op: str, process: Process) -> None:
         """Ranks of a communicator taken one at a time hang: a checkpoint waits for as long as another rank runs, an

@@ -48,14 +48,21 @@ class Actor:
             ready, _, _ = select.select([self.socket], [], [], max(0.0, end - time.monotonic()))
             if not ready:
                 return HANG
-            got = self.socket.recv(want - len(data))
+            try:
+                got = self.socket.recv(want - len(data))
+            except ConnectionResetError:
+                got = b""
             if not got:
-                raise Died(os.waitpid(self.pid, 0)[1])
+                raise Died(self.ended())
             data += got
             if len(data) == want == 4:
                 want, data = int.from_bytes(data, "big"), b""
                 data = self._rest(want)
                 return pickle.loads(data)
+
+    def ended(self):
+        """Waits for the end; the wait status."""
+        return os.waitpid(self.pid, 0)[1]
 
     def _rest(self, size):
         data = b""
@@ -91,9 +98,9 @@ class Spawned(Actor):
         self.process.wait()
         self.socket.close()
 
-    def wait(self, seconds=10.0):
+    def ended(self):
         """The exit code, negative for a signal."""
-        return self.process.wait(seconds)
+        return self.process.wait(10)
 
 
 def _serve(sock, factory):
@@ -221,6 +228,10 @@ class Target(driver.Cuda):
 
     def unpin(self):
         return self.lib.cuMemFreeHost(self.kept["pinned"][0])
+
+    def join(self, communicator, ranks):
+        """The emulated driver only."""
+        return self.lib.cuEmuCommJoin(C.c_uint64(communicator), ranks)
 
     def start_threads(self, count):
         import threading

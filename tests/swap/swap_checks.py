@@ -10,6 +10,7 @@ import looptime
 from swap_world import World
 
 from hotseat.platforms.port import Status
+from hotseat.swap.classify import void
 from hotseat.swap.port import Observation
 from hotseat.words import State
 
@@ -20,11 +21,16 @@ async def stable(world: World, name: str) -> Observation:
     """It is seated, parked, stopped, or quarantined with a reason; it is what it is said to be; nothing leaked."""
     world.strikes.clear()
     seen = await world.swapper().observe(world.workload(name))
+    if seen.state in (State.SWAPPING_OUT, State.SWAPPING_IN):
+        assert "broken off" in seen.note, seen  # only if the platform was silent for longer than a swap has patience
+        assert world.patience_was_tried, seen
+        seen = await world.swapper().recover(world.workload(name))
     box = world.boxes[name]
     assert seen.state in (State.SEATED, State.PARKED, State.STOPPED, State.QUARANTINED), seen
     if seen.state is State.SEATED:
         assert world.runs(name), seen
-        assert world.journal.read(box.container.key) is None
+        record = world.journal.read(box.container.key)
+        assert record is None or void(box.container, record)
     elif seen.state is State.PARKED:
         if box.container.status is Status.RUNNING:
             assert "unpaused behind" in seen.note, seen

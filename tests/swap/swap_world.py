@@ -263,6 +263,8 @@ class World:
         self.caller: asyncio.Task[object] | None = None
         self.events = EventBus()
         self.journal = Journal(directory=state_dir)
+        self.patience_was_tried = False
+        """The platform was silent for longer than a swap waits for it."""
         self._next_pid = FIRST_PID
         self._clock = 1.0
 
@@ -440,6 +442,7 @@ class _Call:
             case What.FAIL:
                 raise self.error
             case What.HANG:
+                world.patience_was_tried |= self.name == "inspect"
                 await asyncio.sleep(self.deadline)
                 raise self.error
             case What.CANCEL:

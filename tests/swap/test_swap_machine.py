@@ -101,7 +101,7 @@ class Swaps(RuleBasedStateMachine):
             assert seen.state is (State.PARKED if out else State.SEATED)
         if isinstance(came, RolledBack):
             assert seen.state in (State.SEATED, State.PARKED)
-        quiet = not any(fault.effect in (Effect.FAIL, Effect.DIE) for fault in faults)
+        quiet = not isinstance(came, HotseatDied) and not any(f.effect in (Effect.FAIL, Effect.DIE) for f in faults)
         if not committed and quiet and box.container.status is not Status.EXITED and len(strikes) + len(faults) <= 1:
             assert seen.state is before.state or isinstance(came, SwapReport), (before, seen, came)
         if not strikes and not faults:

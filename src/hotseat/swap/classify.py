@@ -53,9 +53,7 @@ def classify(
     if record.swapping:
         if owner_alive:
             return Verdict(record.state, f"at {record.step}" if record.step else "")
-        return Verdict(
-            record.state, f"hotseat died at {record.step or 'its begin'}; the next command for it recovers it"
-        )
+        return Verdict(record.state, f"broken off at {record.step or 'its begin'}; the next command for it recovers it")
     return _parked(container, record, processes, states, gpu_bytes)
 
 
@@ -81,13 +79,14 @@ def _parked(
     states: Mapping[ProcessRef, ProcessState | None],
     gpu_bytes: Mapping[int, int],
 ) -> Verdict:
-    dead = sorted(process.pid for process in record.processes - set(processes))
+    living = record.processes & set(processes)
+    dead = sorted(process.pid for process in record.processes - living)
     loss = f"CUDA process {', '.join(map(str, dead))} was killed while parked" if dead else ""
     if container.status is Status.PAUSED:
         if any(gpu_bytes.values()):
             return Verdict(State.PAUSED, "someone else brought it back and paused it; it holds GPU memory")
         return Verdict(State.PARKED, "; ".join(part for part in (record.note, loss) if part))
-    seen = set(states.values())
+    seen = {states.get(process) for process in {*states, *living}}  # known to be there, yet not found: silent
     if ProcessState.FAILED in seen:
         return Verdict(State.QUARANTINED, "the driver calls one of its CUDA processes FAILED; only a restart helps")
     if not seen and record.holdings:

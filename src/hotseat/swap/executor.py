@@ -82,6 +82,9 @@ class Executor:
                     return Ended(end=End.BROKEN, step=step, error=error)
                 undo_errors = await self._undo(plan.steps[: index + noted])
                 return Ended(end=End.UNDONE, step=step, error=error, undo_errors=undo_errors)
+        if self._cancelled.is_set() and plan.commit >= len(plan.steps):
+            undo_errors = await self._undo(plan.steps)
+            return Ended(end=End.UNDONE, step=plan.steps[-1], error=Cancelled("cancelled"), undo_errors=undo_errors)
         return Ended(end=End.DONE)
 
     async def _do(self, step: Step) -> None:

@@ -128,12 +128,12 @@ class ContainerSwapper:
         with meter.phase("find"):
             sight = await self._recovered(workload, cancelled, meter)
             seen = sight.observation
+            if sight.trouble is not None and seen.state is not State.QUARANTINED:
+                raise sight.trouble  # what could not be read must not be taken for what is not there
             if (refusal := rules.refuse_out(workload.name, seen, recorded=sight.record is not None)) is not None:
                 raise refusal
             if seen.state is State.PARKED and seen.container.status is Status.PAUSED:
                 return _nothing_to_do(workload, Direction.OUT, seen)
-            if sight.trouble is not None:
-                raise sight.trouble
             if seen.state is State.SEATED:
                 self._journal.forget(seen.container.key)
         scene = self._scene(sight, Direction.OUT)
@@ -165,6 +165,8 @@ class ContainerSwapper:
         with meter.phase("find"):
             sight = await self._recovered(workload, cancelled, meter)
             seen = sight.observation
+            if sight.trouble is not None and seen.state is not State.QUARANTINED:
+                raise sight.trouble  # what could not be read must not be taken for what is not there
             silent = sight.record is not None and sight.record.step == SILENT_ENGINE
             if not (silent and seen.container.status is Status.RUNNING):
                 if (refusal := rules.refuse_in(workload.name, seen, recorded=sight.record is not None)) is not None:
@@ -172,8 +174,6 @@ class ContainerSwapper:
                 if seen.state is State.SEATED:
                     self._journal.forget(seen.container.key)
                     return _nothing_to_do(workload, Direction.IN, seen)
-            if sight.trouble is not None:
-                raise sight.trouble
         scene = self._scene(sight, Direction.IN)
         scene.caps, scene.probe = caps, probe
         transaction = self._transaction(scene, meter, progress, cancelled)

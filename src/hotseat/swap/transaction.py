@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from hotseat.errors import HotseatError, NotFound, PlatformFailed
 from hotseat.events import EventBus
@@ -59,6 +60,7 @@ class Transaction:
         self._key = scene.workload.container.key
         self._begun = time.time()
         self._committed = False
+        self._stable = False
         room = Room(reservations=reservations, devices=devices, meter=meter)
         self._effects = Effects(scene=scene, driver=driver, devices=devices, freezer=freezer, room=room, meter=meter)
         self._executor = Executor(
@@ -77,7 +79,7 @@ class Transaction:
             self._settle(plan.goal)
             return self._report()
         finally:
-            await self._effects.abandon()
+            await self._leave()
 
     async def recover(self, record: Record) -> State:
         """Bring a swap that a dead hotseat left unfinished to a stable state. Raises only if its platform is silent."""
@@ -92,8 +94,16 @@ class Transaction:
             )
             await self._arrive(goal, reason)
         finally:
-            await self._effects.abandon()
+            await self._leave()
         return goal
+
+    async def _leave(self) -> None:
+        """No thread stays held by us. Without a stable end (the platform is silent, or a bug) the journal says that
+        nobody works on it, so that the next command recovers it."""
+        await self._effects.abandon()
+        if not self._stable and (record := self._journal.read(self._key)) is not None and record.swapping:
+            with suppress(HotseatError):
+                self._journal.write(replace(record, owner=""))
 
     # -- the unhappy ends
 
@@ -231,11 +241,13 @@ class Transaction:
             self._reservations.give_back(self._key)
         else:
             self._journal.forget(self._key)
+        self._stable = True
         self._publish(state, note)
 
     def _quarantine(self, reason: str, *, step: str = "") -> None:
         self._journal.write(self._scene.record(state=State.QUARANTINED, note=reason, step=step))
         self._reservations.give_back(self._key)
+        self._stable = True
         self._publish(State.QUARANTINED, reason)
 
     async def _quarantine_and_free(self, reason: str) -> None:

@@ -185,14 +185,15 @@ def test_across_pid_namespaces_and_users(node, start, control):
 
 
 @pytest.mark.root
-def test_in_a_container_by_bind_mounts_alone(node):
+def test_in_a_container_by_bind_mounts_alone(node, tmp_path):
     """No environment: the files at /dev, as a container gets them."""
-    binds = "".join(f"touch {inner} && mount --bind {outer} {inner} && " for outer, inner in node.mounts()[:2])
+    places = [(outer, tmp_path / Path(inner).name) for outer, inner in node.mounts()[:2]]
+    binds = "".join(f"touch {place} && mount --bind {outer} {place} && " for outer, place in places)
     probe = (
         "import ctypes, sys; cu = ctypes.CDLL(sys.argv[1]); n = ctypes.c_int(); "
         "print(cu.cuInit(0), cu.cuDeviceGetCount(ctypes.byref(n)), n.value)"
     )
-    inside = f'mount -t tmpfs none /dev && {binds}exec "$@"'
+    inside = f'mount -t tmpfs none {tmp_path} && {binds}mount --move {tmp_path} /dev && exec "$@"'
     env = {name: value for name, value in os.environ.items() if name != "HOTSEAT_EMULATOR_DIR"}
     command = ["unshare", "--mount", "sh", "-c", inside, "sh", sys.executable, "-S", "-c", probe]
     command.append(str(native.path("libcuda.so.1")))

@@ -143,7 +143,12 @@ class EmulatedNode:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def environment(self) -> dict[str, str]:
-        """What a child process needs in its environment to find the node and the libraries."""
+        """What a child process needs in its environment to find the node and the libraries.
+
+        `NotFound` if this installation has no compiled libraries.
+        """
+        for library in LIBRARIES:
+            native.path(library)
         before = os.environ.get("LD_LIBRARY_PATH")
         path = str(native.DIRECTORY) + (f":{before}" if before else "")
         return {"LD_LIBRARY_PATH": path, "HOTSEAT_EMULATOR_DIR": str(self.directory.absolute())}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,15 @@ _numbers = itertools.count()
 def unique() -> Callable[[str], str]:
     """A name that no other test and no other test process uses."""
     return lambda stem: f"{stem}-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """For engines and sockets: Podman allows 50 characters, a socket's path 107. Open to other users."""
+    directory = Path(tempfile.mkdtemp(prefix="hs-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hotseat.platforms.docker import DockerPlatform
@@ -19,10 +19,9 @@ _VERBS = {"stop": ("stop", "--time=10")}
 class EngineStage:
     platform: DockerPlatform | PodmanPlatform
     engine: DockerDaemon | PodmanServer
-    more: dict[str, Any] = field(default_factory=dict)
 
     def spec(self, name: str, script: str, **more: Any) -> ContainerSpec:
-        return ContainerSpec(name=name, image=TINY_IMAGE, command=("sh", "-c", script), **{**self.more, **more})
+        return ContainerSpec(name=name, image=TINY_IMAGE, command=("sh", "-c", script), **more)
 
     async def create(self, spec: ContainerSpec) -> Container:
         return await self.platform.create(spec)

@@ -1,4 +1,4 @@
-"""Docker: the contract on a real daemon, and what is Docker's alone."""
+"""Docker: the contract on a real daemon."""
 
 from __future__ import annotations
 
@@ -18,11 +18,3 @@ class TestDocker(EnterContract, LimitContract):
     @pytest.fixture
     def stage(self, docker: DockerPlatform, docker_engine: DockerDaemon) -> Any:
         return EngineStage(platform=docker, engine=docker_engine)
-
-
-class TestDockerWithPrivateCgroups(EnterContract):
-    """The container sees "/" for its cgroup; hotseat, outside, sees all of it."""
-
-    @pytest.fixture
-    def stage(self, docker: DockerPlatform, docker_engine: DockerDaemon) -> Any:
-        return EngineStage(platform=docker, engine=docker_engine, more={"private_cgroups": True})

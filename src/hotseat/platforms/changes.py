@@ -39,23 +39,23 @@ def between(before: Look, after: Look, *, at: float) -> list[PlatformEvent]:
 
 def _kinds(old: Container | None, new: Container) -> list[EventKind]:
     kinds: list[EventKind] = []
-    was = old.status if old is not None else Status.CREATED
     if old is None:
         kinds.append(EventKind.CREATED)
-    elif was in _ALIVE and (new.status not in _ALIVE or old.started_at < new.started_at):
+    was = Status.CREATED if old is None else old.status
+    again = old is not None and old.started_at < new.started_at
+    alive = new.status in _ALIVE
+    if was in _ALIVE and (again or not alive):
         kinds.append(EventKind.EXITED)
         was = Status.EXITED
-    elif was is Status.EXITED and new.status is Status.EXITED and old.started_at < new.started_at:
-        return [EventKind.STARTED, EventKind.EXITED]
-    if new.status in _ALIVE and was not in _ALIVE:
+    elif was not in _ALIVE and not alive and (again or was is Status.CREATED) and new.status is not Status.CREATED:
+        kinds += [EventKind.STARTED, EventKind.EXITED]
+    if not alive:
+        return kinds
+    if was not in _ALIVE:
         kinds.append(EventKind.STARTED)
         was = Status.RUNNING
-    if new.status is Status.EXITED and old is None:
-        kinds.extend([EventKind.STARTED, EventKind.EXITED])
-    if was is Status.RUNNING and new.status is Status.PAUSED:
-        kinds.append(EventKind.PAUSED)
-    if was is Status.PAUSED and new.status is Status.RUNNING:
-        kinds.append(EventKind.UNPAUSED)
+    if was is not new.status:
+        kinds.append(EventKind.PAUSED if new.status is Status.PAUSED else EventKind.UNPAUSED)
     return kinds
 
 

@@ -164,7 +164,7 @@ class EngineApi:
                     f"{platform} did not answer {what} within {deadline:g} s",
                     hint=f"see whether `{self._program} ps` answers; if not, restart the daemon",
                 )
-            case aiodocker.DockerError(status=404):
+            case aiodocker.DockerError() if error.status == 404 or "image not known" in error.message:  # libpod: a 500
                 return NotFound(f"{platform}: {error.message}", hint=f"`{self._program} ps -a` lists what there is")
             case aiodocker.DockerError(status=status) if status == _NO_CONNECTION:
                 return self._unreachable(error, what)

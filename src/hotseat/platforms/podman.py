@@ -50,7 +50,9 @@ class PodmanPlatform(EnginePlatform):
             found = sockets.first_listening(candidates)
             if found is not None:
                 return found
-            if self._service is not None and shutil.which(command[0], path=env.get("PATH")):
+            # With CONTAINER_HOST somebody said where: not ours to put another in its place.
+            named = "CONTAINER_HOST" in env
+            if self._service is not None and not named and shutil.which(command[0], path=env.get("PATH")):
                 return await self._service.socket()
             places = " or ".join(str(path) for path in candidates)
             raise PlatformFailed(f"no podman service listens at {places}", hint=START_HINT)

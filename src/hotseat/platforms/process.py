@@ -64,14 +64,17 @@ class ProcessPlatform:
         for record in self._matching(ref):
             return await self._container(record)
         if ref.isdigit():
-            return await self._container(adoption.record(int(ref)))
+            return await self._container(self._adoptable(int(ref)))
+        pid, dash, _ = ref.partition("-")
+        if dash and pid.isdigit() and (record := self._adoptable(int(pid))).id == ref:
+            return await self._container(record)  # by the id of a process that is not registered yet
         raise NotFound(f"no process workload {ref}", hint="`hotseat ps` lists all; any process goes by its id")
 
     async def adopt(self, pid: int, *, name: str | None = None, labels: Mapping[str, str] | None = None) -> Container:
         """Take a process that hotseat did not start into the registry, with all beneath it. Touches it in no way.
 
         `NotFound`: no such process. `Refused`: it must not be parked (hotseat itself, the kernel, init)."""
-        record = adoption.record(pid, name=name, labels=labels or {})
+        record = self._adoptable(pid, name=name, labels=labels or {})
         self._remember(record)
         return await self._container(record)
 
@@ -198,6 +201,19 @@ class ProcessPlatform:
             raise UsageError(f"{ref} may be any of {names}", hint="use the name")
         return fitting
 
+    def _adoptable(self, pid: int, *, name: str | None = None, labels: Mapping[str, str] | None = None) -> Record:
+        """`Refused` for a part of a workload: two of them may never have a process in common."""
+        record = adoption.record(pid, name=name, labels=labels)
+        for other in self._registry.records():
+            tree = self._present(other)[1]
+            if tree is not None and record.adopted != tree.main and record.adopted in _processes(tree):
+                raise Refused(
+                    f"process {pid} is part of the workload {other.name}",
+                    rule="one process, one workload",
+                    hint=f"name the workload instead: {other.name}",
+                )
+        return record
+
     def _main_pid(self, record: Record) -> int | None:
         tree = self._present(record)[1]
         return tree.main.pid if tree is not None and tree.alive() else None
@@ -277,7 +293,7 @@ class ProcessPlatform:
             self._registry.add(record)
             return
         if known.id != record.id:
-            if self._main_pid(known) is not None:
+            if known.adopted is None or self._main_pid(known) is not None:
                 raise Refused(
                     f"the name {record.name} is taken", rule="one name, one workload", hint="choose another one"
                 )

@@ -81,11 +81,11 @@ async def _run_shim(directory: Path, *, name: str) -> None:
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert shim.stdout is not None
     try:
         async with asyncio.timeout(START_DEADLINE):
-            line = await shim.stdout.readline()
-            await shim.wait()
+            # One line, not to the end: under uvloop the detached shim keeps a second copy of the pipe.
+            assert shim.stdout is not None
+            answered = await shim.stdout.readline()
     except TimeoutError:
         raise PlatformFailed(
             f"{name} was not started within {START_DEADLINE:g} s", hint="the host may be out of memory or processes"
@@ -94,6 +94,6 @@ async def _run_shim(directory: Path, *, name: str) -> None:
         if shim.returncode is None:
             shim.kill()
             await shim.wait()
-    answer = json.loads(line) if line else {"error": "its shim ended without a word"}
+    answer = json.loads(answered) if answered else {"error": "its shim ended without a word"}
     if "error" in answer:
         raise PlatformFailed(f"{name} did not start: {answer['error']}", hint="run its command by hand to see why")

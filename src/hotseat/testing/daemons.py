@@ -84,17 +84,33 @@ def daemon(directory: Path) -> ProcessRef | None:
         return None
 
 
-def end_daemon(directory: Path) -> None:
+def end_daemon(directory: Path, *, grace: float = STOP_DEADLINE) -> None:
+    """SIGTERM, `grace` seconds, SIGKILL."""
     ref = daemon(directory)
     if ref is None:
         return
+    beneath = set(proc.refs(proc.descendants(ref.pid))) - {ref}  # rootless Podman is two processes
     with contextlib.suppress(ProcessGone), Process.open(ref) as process:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            process.signal(number)
-            end = time.monotonic() + STOP_DEADLINE
-            while process.alive() and time.monotonic() < end:
-                time.sleep(0.02)
+        process.signal(signal.SIGTERM)
+        end = time.monotonic() + grace
+        while process.alive() and time.monotonic() < end:
+            time.sleep(0.02)
+    for one in (ref, *beneath):
+        if proc.same(one):
+            kill(one.pid)
     (directory / "daemon.json").unlink(missing_ok=True)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and wait for the end."""
+    ref = proc.ref(pid)
+    if ref is None:
+        return
+    with contextlib.suppress(ProcessGone), Process.open(ref) as process:
+        process.signal(signal.SIGKILL)
+        end = time.monotonic() + STOP_DEADLINE
+        while process.alive() and time.monotonic() < end:
+            time.sleep(0.02)
 
 
 def wait_listening(path: Path, *, directory: Path, log: Path) -> None:
@@ -133,9 +149,16 @@ def request(
 
 
 def remove_containers(path: Path) -> None:
+    """All of them, whatever leans on what: Podman keeps a container whose network another one shares."""
     with contextlib.suppress(OSError):
-        for row in json.loads(request(path, "GET", "/v1.40/containers/json?all=1")[1]):
-            request(path, "DELETE", f"/v1.40/containers/{row['Id']}?force=1")
+        for _ in range(5):
+            rows = json.loads(request(path, "GET", "/v1.40/containers/json?all=1")[1])
+            for row in rows:
+                # Killed first: Podman's forced removal waits ten seconds for a program that does not listen to SIGTERM.
+                request(path, "POST", f"/v1.40/containers/{row['Id']}/kill")
+                request(path, "DELETE", f"/v1.40/containers/{row['Id']}?force=1")
+            if not rows:
+                return
 
 
 def remove_cgroups(parent: str) -> None:

@@ -134,14 +134,16 @@ class PodmanServer:
         daemons.remove_containers(self.socket)
         self.halt()
         if self.user is not None:
-            with contextlib.suppress(subprocess.SubprocessError):
+            with contextlib.suppress(PlatformFailed):
                 self.run("unshare", "rm", "-rf", f"{self.directory}/root", f"{self.directory}/run")
+            for file in self.directory.glob("**/pause.pid"):  # it keeps the user namespace
+                daemons.kill(int(file.read_text()))
         daemons.remove_cgroups("libpod_parent")  # what is in use stays
         daemons.erase(self.directory)
 
     def halt(self) -> None:
         """End the service alone: containers do not need it."""
-        daemons.end_daemon(self.directory)
+        daemons.end_daemon(self.directory, grace=0.5)  # it waits for listeners to its events, in vain
         self.socket.unlink(missing_ok=True)
 
     def run(self, *arguments: str) -> str:

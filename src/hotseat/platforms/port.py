@@ -118,7 +118,7 @@ class Platform(Protocol):
 
     def events(self) -> AsyncIterator[PlatformEvent]:
         """What happens to containers from now on, whoever does it, within a second. Reconnects by itself; after a gap
-        the caller hears nothing of what was missed, so it should list again from time to time."""
+        the caller hears what changed meanwhile, as far as it still shows (a pause that was undone does not)."""
         ...
 
     async def aclose(self) -> None: ...

@@ -1,5 +1,4 @@
-"""The processes of a check. The check itself never loads libcuda: every actor is a forked child that does, so that a
-call that never returns can be killed and looked at from outside."""
+"""The roles of a check: a process that uses CUDA, one that controls it, one that reads NVML, and those that do less."""
 
 import ctypes as C
 import os
@@ -7,121 +6,14 @@ import pickle
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 
 import conformance_driver as driver
+import conformance_process as process
+from conformance_process import HANG, Actor, Died, Spawned
 
-PATIENCE = 4.0  # seconds after which a call counts as hanging; run.py sets it
-HANG = "hang"
-_NR_OPEN_TRIES = 100
-
-
-class Died(Exception):
-    """The actor ended; its wait status is the argument."""
-
-
-class Actor:
-    """A child that runs `Class(...)` and answers calls of its methods, one at a time."""
-
-    def __init__(self, factory):
-        ours, theirs = socket.socketpair()
-        self.pid = os.fork()
-        if self.pid == 0:
-            ours.close()
-            _serve(theirs, factory)
-        theirs.close()
-        self.socket = ours
-
-    def start(self, method, *args):
-        """Asks for a call without waiting for the answer."""
-        data = pickle.dumps((method, args))
-        self.socket.sendall(len(data).to_bytes(4, "big") + data)
-
-    def answer(self, patience=None):
-        """The answer of the call asked for last; HANG if there is none in time (it may still come: ask again)."""
-        end = time.monotonic() + (PATIENCE if patience is None else patience)
-        data = b""
-        want = 4
-        while True:
-            ready, _, _ = select.select([self.socket], [], [], max(0.0, end - time.monotonic()))
-            if not ready:
-                return HANG
-            try:
-                got = self.socket.recv(want - len(data))
-            except ConnectionResetError:
-                got = b""
-            if not got:
-                raise Died(self.ended())
-            data += got
-            if len(data) == want == 4:
-                want, data = int.from_bytes(data, "big"), b""
-                data = self._rest(want)
-                return pickle.loads(data)
-
-    def ended(self):
-        """Waits for the end; the wait status."""
-        return os.waitpid(self.pid, 0)[1]
-
-    def _rest(self, size):
-        data = b""
-        while len(data) < size:
-            data += self.socket.recv(size - len(data))
-        return data
-
-    def call(self, method, *args, patience=30.0):
-        self.start(method, *args)
-        return self.answer(patience)
-
-    def __getattr__(self, name):
-        return lambda *args: self.call(name, *args)
-
-    def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-
-
-class Spawned(Actor):
-    """The same by fork and exec, for callers that have threads. `name`: a class of this module."""
-
-    def __init__(self, name, env=None, prefix=()):
-        ours, theirs = socket.socketpair()
-        command = [*prefix, sys.executable, __file__, name, driver.LIBRARY, driver.NVML, str(theirs.fileno())]
-        self.process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()])
-        self.pid = self.process.pid
-        theirs.close()
-        self.socket = ours
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.socket.close()
-
-    def ended(self):
-        """The exit code, negative for a signal."""
-        return self.process.wait(10)
-
-
-def _serve(sock, factory):
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        subject = factory()
-        while True:
-            head = sock.recv(4)
-            if not head:
-                os._exit(0)
-            data = b""
-            while len(data) < int.from_bytes(head, "big"):
-                data += sock.recv(int.from_bytes(head, "big") - len(data))
-            method, args = pickle.loads(data)
-            reply = pickle.dumps(getattr(subject, method)(*args))
-            sock.sendall(len(reply).to_bytes(4, "big") + reply)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        os._exit(70)
+__all__ = ["HANG", "Actor", "Controller", "Died", "Spawned", "Target", "Watcher", "controller", "cycle", "target"]
 
 
 class Target(driver.Cuda):
@@ -196,7 +88,7 @@ class Target(driver.Cuda):
 
     def fetch_fd(self, path):
         """Connects, receives and imports: (result, handle)."""
-        for _ in range(_NR_OPEN_TRIES):
+        for _ in range(100):
             client = socket.socket(socket.AF_UNIX)
             try:
                 client.connect(path)
@@ -233,6 +125,40 @@ class Target(driver.Cuda):
         """The emulated driver only."""
         return self.lib.cuEmuCommJoin(C.c_uint64(communicator), ranks)
 
+    def churn(self, seed, rounds=1000000):
+        """Allocates, writes, reads back and frees: 0, or the first thing that was wrong."""
+        data = driver.pattern(1 << 20, seed)
+        for i in range(rounds):
+            sizes = [(1000 * (seed + 1) * (i + j)) % (3 << 20) + 1 for j in range(5)]
+            held = [self.alloc(size) for size in sizes]
+            for (result, address), size in zip(held, sizes, strict=True):
+                part = data[: min(size, len(data))]
+                if result or self.write(address, part):
+                    return "write"
+            for (_, address), size in zip(held, sizes, strict=True):
+                part = data[: min(size, len(data))]
+                if self.crc(address, len(part)) != (0, driver.zlib.crc32(part)):
+                    return "read"
+                self.lib.cuMemFree_v2(C.c_uint64(address))
+        return 0
+
+    def churn_threads(self, count, rounds):
+        import threading
+
+        current, results = C.c_void_p(), [None] * count
+        self.lib.cuCtxGetCurrent(C.byref(current))
+
+        def run(index):
+            self.lib.cuCtxSetCurrent(current)
+            results[index] = self.churn(index, rounds)
+
+        workers = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return results
+
     def start_threads(self, count):
         import threading
 
@@ -262,7 +188,7 @@ class Target(driver.Cuda):
             os.write(write, pickle.dumps(results))
             os._exit(0)
         os.close(write)
-        ready, _, _ = select.select([read], [], [], PATIENCE)
+        ready, _, _ = select.select([read], [], [], process.PATIENCE)
         results = pickle.loads(os.read(read, 4096)) if ready else HANG
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -351,4 +277,4 @@ def cycle(control, pid, names=("lock", "checkpoint", "restore", "unlock")):
 
 if __name__ == "__main__":
     _class, driver.LIBRARY, driver.NVML, _fd = sys.argv[1:]
-    _serve(socket.socket(fileno=int(_fd)), globals()[_class])
+    process.serve(socket.socket(fileno=int(_fd)), globals()[_class])

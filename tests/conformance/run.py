@@ -27,8 +27,8 @@ import checks_freezing
 import checks_identity
 import checks_sharing
 import checks_states
-import conformance_actors
 import conformance_driver
+import conformance_process
 from conformance_registry import CHECKS, seen
 
 MODULES = (checks_api, checks_blocking, checks_data, checks_freezing, checks_identity, checks_sharing, checks_states)
@@ -117,7 +117,7 @@ def main():
     parser.add_argument("--one", choices=sorted(CHECKS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     conformance_driver.LIBRARY, conformance_driver.NVML = options.library, options.nvml
-    conformance_actors.PATIENCE = options.patience
+    conformance_process.PATIENCE = options.patience
     if options.one:
         run_one(options.one)
     if options.list:

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from hotseat.bench import report as reports
 from hotseat.bench.measure import measure
 from hotseat.bench.synthetic import synthetic_tree
 from hotseat.cli import draw
+from hotseat.cli.access.find import find
 from hotseat.daemon.wiring import Runtime, build
 from hotseat.swap.port import Workload
 
@@ -55,8 +57,8 @@ async def run_bench(
 async def _workload(runtime: Runtime, name: str | None, synthetic: tuple[int, int] | None) -> AsyncIterator[Workload]:
     if synthetic is not None:
         processes, threads = synthetic
-        async with synthetic_tree(runtime.platforms["process"], processes=processes, threads=threads) as tree:
+        async with synthetic_tree(partial(find, runtime), processes=processes, threads=threads) as tree:
             yield tree
     else:
         assert name is not None
-        yield await runtime.find_workload(name)
+        yield await find(runtime, name)

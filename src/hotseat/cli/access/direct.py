@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from hotseat.cli.access.find import find
 from hotseat.cli.view import Row
 from hotseat.errors import HotseatError, NotFound, Refused
 from hotseat.gpu.port import DeviceTruth
@@ -54,15 +55,15 @@ class Direct:
         return await self._parts.devices.use()
 
     async def park(self, name: str, *, progress: Progress) -> SwapReport:
-        return await self._parts.swapper.swap_out(await self._parts.find_workload(name), progress=progress)
+        return await self._parts.swapper.swap_out(await find(self._parts, name), progress=progress)
 
     async def seat(self, name: str, *, progress: Progress) -> SwapReport:
-        return await self._parts.swapper.swap_in(await self._parts.find_workload(name), progress=progress)
+        return await self._parts.swapper.swap_in(await find(self._parts, name), progress=progress)
 
     async def swap(self, name: str, out: str | None, *, progress: Progress) -> Sequence[SwapReport]:
-        going_in = await self._parts.find_workload(name)
+        going_in = await find(self._parts, name)
         if out is not None:
-            going_out = await self._parts.find_workload(out)
+            going_out = await find(self._parts, out)
         else:
             chosen = await self._who_must_go(going_in)
             if chosen is None:
@@ -114,7 +115,7 @@ class Direct:
                 if seated
                 else "see `hotseat ps` and `nvidia-smi`",
             )
-        return await self._parts.find_workload(seated[0].container)
+        return await find(self._parts, seated[0].container)
 
     async def _workloads(self) -> list[Workload]:
         """Every running or paused container of every platform that answers, and whatever the journal knows."""
@@ -130,7 +131,7 @@ class Direct:
         for key, _state, _note in await self._parts.swapper.known():
             if key not in out:
                 try:
-                    out[key] = await self._parts.find_workload(key)
+                    out[key] = await find(self._parts, key)
                 except NotFound:
                     continue  # ended since; the journal forgets it at its next swap
         return sorted(out.values(), key=lambda workload: workload.name)

@@ -70,7 +70,8 @@ class Tree:
         if self.cgroup is not None:
             await self.cgroup.thaw(deadline=FREEZE_DEADLINE)
             processes = [self.main]
-        if self.paused():
+        # What ptrace holds does not show its stop, so without a cgroup the signal is sent in any case.
+        if self.cgroup is None or self.paused():
             stopper.resume(processes)
 
     def memory(self) -> HostMemory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -308,14 +309,22 @@ class Effects:
         await self._platform(platform.unpause(container), "unpause")
 
     async def _check_paused(self) -> None:
+        """The platform must call it paused. Threads that a signal stops take a moment for it once they are let go."""
         container, platform = self.scene.workload.container, self.scene.workload.platform
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.scene.deadlines.query
         with self._meter.of("platform"):
-            now = await platform.inspect(container.id)
-        if now.status is not Status.PAUSED or now.started_at != container.started_at:
-            raise VerifyFailed(
-                f"{platform.name} said it paused {container.name}, but calls it {now.status}",
-                hint=f"look with `{platform.name} ps -a`",
-            )
+            for attempt in itertools.count():
+                now = await platform.inspect(container.id)
+                if now.status is Status.PAUSED and now.started_at == container.started_at:
+                    return
+                if now.status is not Status.RUNNING or loop.time() >= until:
+                    break
+                await asyncio.sleep(LOOKS[min(attempt, len(LOOKS) - 1)])
+        raise VerifyFailed(
+            f"{platform.name} said it paused {container.name}, but calls it {now.status}",
+            hint=f"look with `hotseat ps`; something else may unpause {container.name}",
+        )
 
     async def _platform(self, call: Awaitable[None], what: str) -> None:
         with self._meter.of("platform"):

@@ -75,8 +75,10 @@ FREEZE = Step(name="freeze", part="hotseat", effect=Do.FREEZE, undo=Do.LET_GO)
 CATCH_UP = Step(name="catch up", part="hotseat", effect=Do.CATCH_UP)
 CHECKPOINT = Step(name="checkpoint", part="driver", effect=Do.CHECKPOINT, verify=Do.CHECK_CHECKPOINTED)
 CONFIRM = Step(name="confirm release", part="hotseat", effect=Do.CONFIRM_RELEASE)
-PAUSE = Step(name="pause", part="platform", effect=Do.PAUSE, verify=Do.CHECK_PAUSED)
+PAUSE = Step(name="pause", part="platform", effect=Do.PAUSE)
 LET_GO = Step(name="let go", part="hotseat", effect=Do.LET_GO)
+# Only without our hold shows whether the platform's holds.
+LET_GO_PAUSED = Step(name="let go", part="hotseat", effect=Do.LET_GO, verify=Do.CHECK_PAUSED)
 RESERVE = Step(name="reserve", part="hotseat", effect=Do.RESERVE, undo=Do.GIVE_BACK, interruptible=True)
 HOLD = Step(name="hold", part="hotseat", effect=Do.HOLD, undo=Do.LET_GO)
 UNPAUSE = Step(name="unpause", part="platform", effect=Do.UNPAUSE, undo=Do.PAUSE)
@@ -103,14 +105,14 @@ def plan_out(*, uses_cuda: bool) -> Plan:
         direction=Direction.OUT,
         origin=State.SEATED,
         goal=State.PARKED,
-        steps=(LOCK, FREEZE, CATCH_UP, CHECKPOINT, CONFIRM, PAUSE, LET_GO),
+        steps=(LOCK, FREEZE, CATCH_UP, CHECKPOINT, CONFIRM, PAUSE, LET_GO_PAUSED),
         commit=3,
     )
 
 
 def plan_pause_again() -> Plan:
     """For a parked workload that someone unpaused: nothing but the pause, and no undo, for it is parked either way."""
-    return Plan(direction=Direction.OUT, origin=State.PARKED, goal=State.PARKED, steps=(PAUSE,), commit=1)
+    return Plan(direction=Direction.OUT, origin=State.PARKED, goal=State.PARKED, steps=(PAUSE, LET_GO_PAUSED), commit=2)
 
 
 def plan_in(*, uses_cuda: bool, probe: bool) -> Plan:
@@ -141,7 +143,7 @@ def plan_rescue(*, direction: Direction, goal: State, paused: bool, parked_alrea
     if goal is State.SEATED:
         steps = (*((UNPAUSE,) if paused else ()), LOOK, RESERVE, RESTORE, UNLOCK, LET_GO)
     elif parked_already:
-        steps = (CONFIRM, PAUSE, LET_GO)
+        steps = (CONFIRM, PAUSE, LET_GO_PAUSED)
     else:
-        steps = (*((UNPAUSE,) if paused else ()), LOOK, LOCK, FREEZE, CHECKPOINT, CONFIRM, PAUSE, LET_GO)
+        steps = (*((UNPAUSE,) if paused else ()), LOOK, LOCK, FREEZE, CHECKPOINT, CONFIRM, PAUSE, LET_GO_PAUSED)
     return Plan(direction=direction, origin=goal, goal=goal, steps=steps, commit=0)

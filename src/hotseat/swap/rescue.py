@@ -98,7 +98,7 @@ def _wanted(broken: Broken) -> tuple[State, ...]:
         return ()  # a failed restore is final (FACTS.md): neither again nor back
     parked_all = seen == {ProcessState.CHECKPOINTED}
     if broken.direction is Direction.OUT:
-        if broken.cause is Cause.DISAGREES:
+        if broken.cause is Cause.DISAGREES and broken.step in (Do.CHECKPOINT, Do.CONFIRM_RELEASE):
             return (State.SEATED,)
         if parked_all or broken.cause is Cause.CRASH:
             return (State.PARKED, State.SEATED)

@@ -67,7 +67,7 @@ async def test_the_cgroup_of_a_process(victim, own):
     assert cgroup.at(own.path) == own
 
 
-async def test_a_private_namespace_does_not_hide_it(own):
+def test_a_private_namespace_does_not_hide_it(own):
     """Pid and cgroup namespaces of its own: seen from the host it is where it is."""
     inside = f"echo 0 > {own.path}/cgroup.procs; exec unshare --cgroup --pid --fork --mount-proc sleep 60"
     child = subprocess.Popen(["/bin/sh", "-c", inside])
@@ -77,9 +77,6 @@ async def test_a_private_namespace_does_not_hide_it(own):
         sleep = own.pids()[-1]
         assert proc.status(sleep).ns_pids[-1] == 1
         assert cgroup.of(sleep, controller="freezer" if own.version == 1 else cgroup.V2) == own
-        await own.freeze(deadline=5)
-        assert own.frozen()
-        await own.thaw(deadline=5)
     finally:
         for pid in own.pids():
             os.kill(pid, signal.SIGKILL)
@@ -103,7 +100,7 @@ async def test_what_cannot_freeze_is_named_and_thawed_again(victim, own, monkeyp
     """Nothing on a healthy host refuses to freeze, so the kernel's answer is held back here, nothing else."""
     spin = victim("spin", 2, into=own.path)
     monkeypatch.setattr(Cgroup, "frozen", lambda self: False)
-    with pytest.raises(FreezeFailed, match="did not freeze in 0.1 s") as caught:
+    with pytest.raises(FreezeFailed, match=r"did not freeze in 0\.1 s") as caught:
         await own.freeze(deadline=0.1)
     assert caught.value.hint
     monkeypatch.undo()
@@ -200,8 +197,6 @@ made.remove()
 
 def test_a_delegated_cgroup_serves_without_root(own):
     """As systemd does for a user's session: the directory and its control files belong to the user."""
-    if own.version == 1:
-        own = next(iter([own]))
     for path in (own.path, *own.path.iterdir()):
         shutil.chown(path, 65534, 65534)
     done = subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotseat.linux.cgroup_mounts import (
@@ -74,6 +74,7 @@ def test_this_host_has_cgroups_and_we_are_in_them():
         assert (path / "cgroup.procs").is_file()
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_rubbish_is_no_mount_and_no_member(text):
     assert all(isinstance(mount, Mount) for mount in parse_mountinfo(text))
@@ -86,6 +87,7 @@ paths = st.lists(segments.filter(lambda part: part not in {".", ".."}), max_size
 )
 
 
+@settings(deadline=None)
 @given(paths, paths)
 def test_a_path_below_the_mount_root_is_found_below_the_mount_point(root, below):
     mount = Mount(version=2, controllers=frozenset(), root=root, point="/mnt")

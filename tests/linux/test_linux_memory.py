@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotseat.linux import cgroup, memory, own_cgroup
@@ -72,6 +72,7 @@ levels = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(levels, st.sampled_from([1, 2]))
 def test_no_level_leaves_less_room_than_what_is_told(tmp_path_factory, chain, version):
     found = memory.of_cgroup(tree(tmp_path_factory.mktemp("cgroup") / "top", version, chain))

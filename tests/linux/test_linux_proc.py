@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotseat.linux import proc, ptrace_abi
@@ -18,6 +18,7 @@ numbers = st.integers(0, 2**40)
 names = st.binary(max_size=64).filter(lambda name: b"\0" not in name)
 
 
+@settings(deadline=None)
 @given(numbers, names, st.sampled_from("RSDTtZXI"), numbers, numbers, numbers)
 def test_stat_survives_any_name(pid, name, state, ppid, threads, start_time):
     fields = [str(ppid)] + ["7"] * 15 + [str(threads), "0", str(start_time)] + ["8"] * 30
@@ -26,6 +27,7 @@ def test_stat_survives_any_name(pid, name, state, ppid, threads, start_time):
     assert found == (pid, name.decode(errors="replace"), state, ppid, threads, start_time)
 
 
+@settings(deadline=None)
 @given(st.text("abc ():\\\t", max_size=15), numbers, numbers, numbers, st.lists(numbers, min_size=1, max_size=4))
 def test_status_survives_any_name(name, tgid, tracer, rss, ns_pids):
     text = (
@@ -45,6 +47,7 @@ def test_status_of_a_kernel_thread_and_a_zombie_lacks_memory():
     assert (found.rss_bytes, found.tracer, found.ns_pids) == (0, 0, (2,))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abcXYZ_()", min_size=1, max_size=12), numbers, max_size=8))
 def test_fields_are_bytes(fields):
     text = "".join(f"{name}:   {value} kB\n" for name, value in fields.items()) + "HugePages_Total:  3\nrubbish\n"

@@ -89,10 +89,10 @@ class PtraceFreezer:
         self._holds: set[PtraceHold] = set()
 
     async def warm(self) -> None:
-        await (await self._owners.connect(deadline=5.0)).close()
+        await (await self._owners.connect()).close()
 
     async def seize(self, list_processes: ListProcesses, *, deadline: float, wait: bool = True) -> PtraceHold:
-        line = await self._owners.connect(deadline=deadline)
+        line = await self._owners.connect()
         hold = PtraceHold(line=line, list_processes=list_processes, on_release=self._holds.discard)
         self._holds.add(hold)
         try:

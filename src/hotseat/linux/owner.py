@@ -23,6 +23,8 @@ from hotseat.linux import ptrace_abi as abi
 from hotseat.linux.tracer import Tracer, TracerError
 
 NAME = "hotseat-tracer"
+HALT = 0.1
+"""Seconds that a release waits at most for threads that were let run."""
 
 
 class Hangup(Exception):
@@ -52,7 +54,7 @@ class Owner:
             while True:
                 self._serve(self._next())
         except (Hangup, BrokenPipeError, ConnectionResetError):
-            self._tracer.give_back_signals()
+            self._let_go()
         finally:
             self._sock.close()
 
@@ -79,8 +81,7 @@ class Owner:
         """Wait until all are held. Looks into /proc only at those that keep it waiting, ever less often."""
         end = time.monotonic() + deadline
         patience = 0.002
-        if self._own_children:
-            self._tracer.bury()
+        self._tracer.bury()
         waiting = self._tracer.unsettled()
         while True:
             news = self._tracer.collect(waiting)
@@ -93,6 +94,16 @@ class Owner:
                 self._tracer.bury()
                 self._tracer.examine(waiting)
                 patience = min(patience * 2, 0.05)
+
+    def _let_go(self) -> None:
+        """Stop also what was let run, so that a SIGSTOP under way (the stopper's) stops all before any goes on."""
+        self._tracer.halt()
+        end = time.monotonic() + HALT
+        while (waiting := self._tracer.unsettled()) and time.monotonic() < end:
+            if not self._tracer.collect(waiting):
+                self._tracer.give_up(waiting)
+                time.sleep(0.0002)
+        self._tracer.give_back_signals()
 
     @contextmanager
     def _reaper_beside(self) -> Iterator[None]:
@@ -144,7 +155,7 @@ class Owner:
             if self._drain(ready) or self._news < 0:
                 # Without a signalfd: look often while something happens, at last five times a second.
                 pause = 1.0 if self._tracer.collect(self._tracer.unsettled()) else min(pause * 1.5, 200.0)
-                if pause == 200.0 and self._own_children:
+                if pause == 200.0:
                     self._tracer.bury()
         line, _, self._buffer = self._buffer.partition(b"\n")
         request: dict[str, Any] = json.loads(line)

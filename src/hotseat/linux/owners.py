@@ -30,6 +30,8 @@ from hotseat.errors import FreezeFailed
 from hotseat.linux import proc
 from hotseat.linux.owner import Owner
 
+START = 5.0
+"""Seconds in which a new owner must say hello."""
 GRACE = 1.0
 """Seconds beyond a request's own deadline in which the owner must answer, and in which it must end."""
 
@@ -49,8 +51,8 @@ class Line:
         self._tid = 0
         self._fd = -1
 
-    async def open(self, *, deadline: float) -> None:
-        hello = await self._read(deadline)
+    async def open(self) -> None:
+        hello = await self._read(START)
         self._pid, self._tid = hello["pid"], hello["tid"]
         if self._pid != os.getpid():
             self._fd = os.pidfd_open(self._pid)
@@ -70,7 +72,9 @@ class Line:
     async def close(self) -> None:
         """Hang up, and wait until the kernel has let go of everything. Idempotent."""
         self._sock.close()
-        if not await self._ended(GRACE) and self._fd >= 0:
+        if self._fd < 0:
+            await self._ended(10 * GRACE)  # a thread cannot be killed, only waited for
+        elif not await self._ended(GRACE):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._fd, signal.SIGKILL)
             await self._ended(GRACE)
@@ -109,7 +113,7 @@ class Line:
 
 
 class Owners(Protocol):
-    async def connect(self, *, deadline: float) -> Line:
+    async def connect(self) -> Line:
         """A new owner, ready to seize."""
         ...
 
@@ -123,7 +127,7 @@ class ProcessOwners:
         self._forker: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    async def connect(self, *, deadline: float) -> Line:
+    async def connect(self) -> Line:
         for attempt in (1, 2):
             control = self._start()
             ours, theirs = socket.socketpair()
@@ -131,13 +135,13 @@ class ProcessOwners:
             try:
                 with theirs:
                     socket.send_fds(control, [b"h"], [theirs.fileno()])
-                await line.open(deadline=deadline)
+                await line.open()
                 return line
             except (OSError, TimeoutError) as error:
                 await line.close()
                 self.close()  # the forker itself was killed: one new one
                 if attempt == 2:
-                    raise _lost("start", str(error) or f"no answer in {deadline:.1f} s") from error
+                    raise _lost("start", str(error) or f"no answer in {START:.0f} s") from error
             except BaseException:
                 await line.close()
                 raise
@@ -169,13 +173,13 @@ class ProcessOwners:
 
 
 class ThreadOwners:
-    async def connect(self, *, deadline: float) -> Line:
+    async def connect(self) -> Line:
         ours, theirs = socket.socketpair()
         line = Line(sock=ours)
         threading.Thread(
             target=lambda: Owner(sock=theirs, own_children=True).run(), name="hotseat-tracer", daemon=True
         ).start()
-        await line.open(deadline=deadline)
+        await line.open()
         return line
 
     def close(self) -> None:

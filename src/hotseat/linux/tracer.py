@@ -73,6 +73,10 @@ class Tracer:
 
     def _seize_process(self, pid: int, start_time: int) -> int:
         total = 0
+        leader = self.tracees.get(pid)
+        if leader is not None and leader.mode is Mode.HELD and not self._is_stopped(pid):
+            self._ask_again(leader)
+            total += 1
         while True:
             new = sum(self._seize_thread(tid, pid) for tid in proc.task_ids(pid) if tid not in self.tracees)
             if new and pid not in self.processes:
@@ -118,6 +122,25 @@ class Tracer:
         if last:
             raise TracerError("permission", pid=pid, name=found.name)
         return None
+
+    def _is_stopped(self, tid: int) -> bool:
+        try:
+            abi.geteventmsg(tid)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _ask_again(self, tracee: Tracee) -> None:
+        """It is not in a stop, for it is not what it was. When a second thread calls exec, all others of its process
+        end, the first one without a word, and it goes on under the first one's id: seized but not interrupted, or not
+        even seized (then the next pass does that)."""
+        found = proc.status(tracee.tid)
+        if found is None or found.state in proc.DEAD or found.tracer != self._me:
+            self.forget(tracee.tid)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            abi.ptrace(abi.PTRACE_INTERRUPT, tracee.tid)
+        tracee.mode = Mode.ASKED
 
     def _born(self, tid: int, pid: int | None = None) -> Tracee:
         """A thread that the kernel seized at birth. It is interrupted already."""
@@ -189,18 +212,20 @@ class Tracer:
         abi.ptrace(abi.PTRACE_CONT, stop.tid, deliver)
 
     def bury(self) -> None:
-        """Look for the dead one by one, reap and forget them.
+        """Only for an owner that is a thread of a process: look for the dead one by one, reap and forget them.
 
         A dead tracee stays until its tracer reaps it; only then its real parent hears of it. `collect` sees to that,
-        unless the owner is a thread of a process that may be that parent: reaping would take the exit status away
-        from it. Such children are left to their parent.
+        but where that parent may be our own process, reaping would take the exit status away from it. Such children
+        are left to their parent.
         """
+        if not self._own_children:
+            return
         for tracee in sorted(self.tracees.values(), key=lambda tracee: tracee.tid == tracee.pid):  # leaders die last
             found = proc.stat(tracee.tid)
             if found is None or found.state in proc.DEAD:
-                if found is not None and (not self._own_children or found.ppid != os.getpid()):
+                if found is not None and found.ppid != os.getpid():
                     abi.reap(tracee.tid)
-                self.forget(tracee.tid)
+                self._vanished(tracee, dead=found is not None)
 
     def reap_beside(self) -> None:
         """For a second thread, while the owner is stuck in a call: reap the dead, forget nothing."""
@@ -229,6 +254,8 @@ class Tracer:
                 self._vanished(tracee, dead=found is not None)
             elif found.state == "D" and self._waits_for_held_child(tracee.tid):
                 tracee.mode = Mode.PINNED
+            elif tracee.tid == tracee.pid:
+                self._ask_again(tracee)
 
     def describe(self, tracee: Tracee) -> dict[str, Any]:
         found = proc.stat(tracee.tid)
@@ -241,15 +268,15 @@ class Tracer:
         }
 
     def _vanished(self, tracee: Tracee, *, dead: bool) -> None:
-        leader = self.tracees.get(tracee.pid)
+        if self.tracees.get(tracee.tid) is not tracee:
+            return
         self.forget(tracee.tid)
-        if not dead and leader is not None and leader is not tracee:
-            # Gone without a death: it called exec and bears its leader's id now. The leader we held is no more.
-            try:
-                abi.ptrace(abi.PTRACE_INTERRUPT, leader.tid)
-                leader.mode = Mode.ASKED
-            except ProcessLookupError:
-                self.forget(leader.tid)
+        leader = self.tracees.get(tracee.pid)
+        if dead or leader is None or leader.mode is not Mode.HELD:
+            return
+        # Gone without a death: it called exec, killed the others and bears its leader's id now. Is that one held?
+        if not self._is_stopped(leader.tid):
+            self._ask_again(leader)
 
     def _waits_for_held_child(self, tid: int) -> bool:
         if proc.wchan(tid) not in _VFORK_WAITS:
@@ -277,6 +304,22 @@ class Tracer:
                 except ProcessLookupError as error:
                     raise TracerError("gone", tid=tid) from error
                 tracee.mode = Mode.RUNNING
+
+    def halt(self) -> None:
+        """Ask those that were let run to stop again, like all others."""
+        self._driver_runs = False
+        for tracee in self.tracees.values():
+            if tracee.mode is Mode.RUNNING:
+                with contextlib.suppress(ProcessLookupError):
+                    abi.ptrace(abi.PTRACE_INTERRUPT, tracee.tid)
+                    tracee.mode = Mode.ASKED
+
+    def give_up(self, waiting: Iterable[Tracee]) -> None:
+        """Wait no more for those that sleep in the kernel or are frozen by a cgroup: they run nothing either."""
+        for tracee in waiting:
+            found = proc.stat(tracee.tid)
+            if found is None or found.state == "D" or found.state in proc.DEAD:
+                self.forget(tracee.tid)
 
     def give_back_signals(self) -> None:
         """Queue what was postponed again, just before the owner ends: to its thread, or its process if that ended."""

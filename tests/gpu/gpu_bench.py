@@ -82,7 +82,8 @@ class Script:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"SCRIPTED_DRIVER": str(self.directory)}
+        search = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+        return {"SCRIPTED_DRIVER": str(self.directory)} | search
 
     def client(self, **options: object) -> GpuClient:
         given = {"libcuda": str(self.library), "libnvml": str(self.library), "environ": self.environ} | options

@@ -294,9 +294,10 @@ class TestFaults:
 
     async def test_cancelled_caller_does_not_stop_the_driver(self, bench: Bench) -> None:
         ref = await bench.start({0: 2 * MIB})
+        assert await state(bench, ref) is RUNNING  # a worker is there now, so the lock is sent at once
         bench.freeze(ref)
         call = asyncio.create_task(bench.driver.lock([ref], timeout=10))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.05)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

@@ -389,7 +389,7 @@ class TestHousekeeping:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         async with script.client() as gpu:
             before = len(fds())
-            for room in range(6):
+            for room in range(4):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (before + room, hard))
                 try:
                     with pytest.raises(DriverFailed, match="cannot start a GPU worker") as caught:

@@ -61,8 +61,9 @@ async def test_zombies_are_passed_over(victim, freezer):
     assert sorted(proc.children(parent.pid)) == sorted(zombies)  # left for their parent to wait for
 
 
-async def test_a_process_whose_first_thread_has_ended_is_held(victim, freezer):
+async def test_a_process_whose_first_thread_has_ended_is_held(victim, freezer, until):
     headless = victim("headless")
+    await until(lambda: proc.stat(headless.pid).state == "Z")
     hold = await freezer.seize(lambda: [headless.ref], deadline=5)
     assert (hold.threads, hold.processes) == (1, {headless.ref})
     assert headless.rests()

@@ -31,11 +31,11 @@ async def test_programs_started_meanwhile_are_held_or_done(victim, freezer):
         assert spawn.runs()
 
 
-async def test_a_process_of_many_threads_that_runs_another_program_meanwhile(victim, process_freezer):
+async def test_a_process_of_many_threads_that_runs_another_program_meanwhile(victim, freezer):
     """execve kills the other threads and waits until their tracer has reaped them, holding what PTRACE_SEIZE needs."""
     program = victim("exec", 60)
     for _ in range(25):
-        hold = await process_freezer.seize(program.family, deadline=10)
+        hold = await freezer.seize(program.family, deadline=10)
         starts = program.count(1)
         assert {proc.stat(tid).state for tid in proc.task_ids(program.pid)} <= {"t", "Z"}
         await asyncio.sleep(0.005)

@@ -112,9 +112,6 @@ class Owner:
         A thread that calls execve holds its process's cred_guard_mutex until every other thread of the process is
         dead and reaped; PTRACE_SEIZE of that thread waits for the mutex; and the dead are ours to reap.
         """
-        if self._own_children:
-            yield
-            return
         done = threading.Event()
 
         def reap() -> None:

@@ -25,7 +25,7 @@ class HostMemory:
 
 
 class Hold(Protocol):
-    """Every thread of some processes, held by ptrace by one owner thread.
+    """Every thread of some processes, held by ptrace by one owner (`hotseat.linux.owners`).
 
     A hold that is lost (owner dies) lets the threads run on, so the lasting stop is the platform's pause.
     """

@@ -223,7 +223,7 @@ class Tracer:
         for tracee in sorted(self.tracees.values(), key=lambda tracee: tracee.tid == tracee.pid):  # leaders die last
             found = proc.stat(tracee.tid)
             if found is None or found.state in proc.DEAD:
-                if found is not None and found.ppid != os.getpid():
+                if found is not None and self._may_reap(found):
                     abi.reap(tracee.tid)
                 self._vanished(tracee, dead=found is not None)
 
@@ -231,8 +231,12 @@ class Tracer:
         """For a second thread, while the owner is stuck in a call: reap the dead, forget nothing."""
         for tracee in list(self.tracees.values()):
             found = proc.stat(tracee.tid)
-            if found is not None and found.state in proc.DEAD:
+            if found is not None and found.state in proc.DEAD and self._may_reap(found):
                 abi.reap(tracee.tid)
+
+    def _may_reap(self, dead: proc.Stat) -> bool:
+        """Not a child of our own process; its second threads are nobody's but the tracer's."""
+        return not self._own_children or dead.ppid != os.getpid() or dead.pid not in self.processes
 
     def forget(self, tid: int, *, keep: int | None = None) -> None:
         """`keep`: the id under which the thread goes on (exec by another thread than the leader)."""

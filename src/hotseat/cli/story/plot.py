@@ -18,7 +18,7 @@ SYSTEM = (
 FIRST = "What do you remember of our talk?"
 SECOND = "And now, after the other one had the seat?"
 LONG = "Tell me a long story, without a break."
-SHORT_TOKENS, LONG_TOKENS = 24, 90
+SHORT_TOKENS, LONG_TOKENS = 24, 160
 TOKENS_PER_SECOND = 40.0
 """Slow enough to freeze an answer in the middle, quick enough for an audience."""
 

@@ -28,7 +28,7 @@ from hotseat.words import DeviceUse
 MIB, GIB = 1 << 20, 1 << 30
 CONTEXT_BYTES = {True: 16 * MIB, False: 640 * MIB}
 """Device memory of a bare context: as the emulated node is told, or as measured on an H200 (with slack)."""
-SIZES = {True: (96 * MIB, 16 * MIB), False: (4 * GIB, 1 * GIB)}
+SIZES = {True: (24 * MIB, 4 * MIB), False: (4 * GIB, 1 * GIB)}
 """Weights and KV cache by default: emulated, on a GPU."""
 
 
@@ -180,7 +180,7 @@ def configuration(stage: Stage) -> str:
         "gateway": {"host": "127.0.0.1", "port": stage.gateway_port, "keepalive": "1s"},
         "control": str(stage.control),
         "state": str(stage.directory / "state"),
-        "defaults": {"min_stay": "1s", "linger": "100ms", "start_timeout": "60s", "max_wait": "60s"},
+        "defaults": {"min_stay": "2s", "linger": "100ms", "start_timeout": "60s", "max_wait": "60s"},
         "workloads": workloads,
     }
     if not stage.device.emulated:

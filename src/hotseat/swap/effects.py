@@ -69,6 +69,8 @@ class Effects:
             Do.CHECK_LOCKED: lambda: self._check(ProcessState.LOCKED),
             Do.CHECK_CHECKPOINTED: lambda: self._check(ProcessState.CHECKPOINTED),
             Do.CHECK_RUNNING: lambda: self._check(ProcessState.RUNNING),
+            Do.CHECK_NONE_RUNNING: lambda: self._check(ProcessState.LOCKED, ProcessState.CHECKPOINTED),
+            Do.CHECK_NONE_CHECKPOINTED: lambda: self._check(ProcessState.LOCKED, ProcessState.RUNNING),
             Do.CHECK_PAUSED: self._check_paused,
             Do.CHECK_NO_CUDA: self._check_no_cuda,
         }
@@ -105,13 +107,14 @@ class Effects:
                 self.scene.drop(process)
                 self.scene.notes.append(f"its CUDA process {process.pid} ended meanwhile")
 
-    async def _check(self, expected: ProcessState) -> None:
+    async def _check(self, *expected: ProcessState) -> None:
         await self.look()
-        wrong = {p.pid: state for p, state in self.scene.states.items() if state is not expected}
+        wrong = sorted((process.pid, state) for process, state in self.scene.states.items() if state not in expected)
         if wrong:
-            told = ", ".join(f"{pid} is {state.name if state else 'silent'}" for pid, state in sorted(wrong.items()))
+            wanted = " or ".join(state.name for state in expected)
+            told = ", ".join(f"{pid} is {'silent' if state is None else state.name}" for pid, state in wrong)
             raise VerifyFailed(
-                f"the driver said yes, but not all CUDA processes are {expected.name}: {told}",
+                f"the driver said yes, but not all CUDA processes are {wanted}: {told}",
                 hint="`hotseat doctor` checks the driver and its library path",
             )
 

@@ -8,9 +8,9 @@ then freeze; checkpoint all; restore all, unlock all.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hotseat.words import Direction, State
+from hotseat.words import Direction, ProcessState, State
 
 
 class Do(enum.StrEnum):
@@ -37,6 +37,8 @@ class Do(enum.StrEnum):
     CHECK_LOCKED = "check locked"
     CHECK_CHECKPOINTED = "check checkpointed"
     CHECK_RUNNING = "check running"
+    CHECK_NONE_RUNNING = "check none running"
+    CHECK_NONE_CHECKPOINTED = "check none checkpointed"
     CHECK_PAUSED = "check paused"
     CHECK_NO_CUDA = "check no cuda"
 
@@ -88,6 +90,12 @@ UNLOCK = Step(name="unlock", part="driver", effect=Do.UNLOCK, verify=Do.CHECK_RU
 WEIGH = Step(name="weigh", part="hotseat", effect=Do.WEIGH)
 PROBE = Step(name="probe", part="engine", effect=Do.PROBE, interruptible=True)
 LOOK = Step(name="look", part="driver", effect=Do.LOOK)
+# In a rescue the processes are in several states at once, and each step takes on those that it can move.
+LOCK_THE_REST = replace(LOCK, undo=None, verify=Do.CHECK_NONE_RUNNING)
+RESTORE_THE_REST = replace(RESTORE, verify=Do.CHECK_NONE_CHECKPOINTED)
+
+IRREVERSIBLE = {Do.CHECKPOINT: ProcessState.LOCKED, Do.RESTORE: ProcessState.CHECKPOINTED}
+"""The first of these to begin is the commit, if it finds a process in the state that it moves on from."""
 
 NO_CUDA = "no process of it uses CUDA: parked means paused here, and no GPU memory was freed"
 
@@ -140,10 +148,20 @@ def plan_rescue(*, direction: Direction, goal: State, paused: bool, parked_alrea
     `goal` is SEATED or PARKED; `parked_already`: every process was checkpointed before the platform paused it.
     """
     steps: tuple[Step, ...]
+    begin = (UNPAUSE, LOOK) if paused else (LOOK,)
     if goal is State.SEATED:
-        steps = (*((UNPAUSE,) if paused else ()), LOOK, RESERVE, RESTORE, UNLOCK, LET_GO)
+        steps = (*begin, RESERVE, RESTORE_THE_REST, UNLOCK, LET_GO)
     elif parked_already:
         steps = (CONFIRM, PAUSE, LET_GO_PAUSED)
     else:
-        steps = (*((UNPAUSE,) if paused else ()), LOOK, LOCK, FREEZE, CHECKPOINT, CONFIRM, PAUSE, LET_GO_PAUSED)
+        steps = (
+            *((UNPAUSE,) if paused else ()),
+            LOOK,
+            LOCK_THE_REST,
+            FREEZE,
+            CHECKPOINT,
+            CONFIRM,
+            PAUSE,
+            LET_GO_PAUSED,
+        )
     return Plan(direction=direction, origin=goal, goal=goal, steps=steps, commit=0)

@@ -19,7 +19,7 @@ from hotseat.swap.executor import Cancelled, End, Ended, Executor
 from hotseat.swap.journal import Journal
 from hotseat.swap.meter import Meter
 from hotseat.swap.outcome import rescued, rolled_back, words
-from hotseat.swap.plan import NO_CUDA, Do, Plan, Step, plan_rescue
+from hotseat.swap.plan import IRREVERSIBLE, NO_CUDA, Do, Plan, Step, plan_rescue
 from hotseat.swap.port import Progress
 from hotseat.swap.records import Record
 from hotseat.swap.rescue import Broken, Cause, cause_of, choose
@@ -127,7 +127,7 @@ class Transaction:
             goal, reason = await self._rescue(ended, step=ended.step.effect if ended.step else None, cause=cause)
         except PlatformFailed as error:
             return error
-        await self._arrive(goal, reason)
+        reason = await self._arrive(goal, reason)
         return rescued(self._name, direction=scene.direction, ended=ended, goal=goal, reason=reason)
 
     async def _is_back(self, origin: State) -> bool:
@@ -226,11 +226,12 @@ class Transaction:
 
     # -- the stable ends
 
-    async def _arrive(self, goal: State, reason: str) -> None:
+    async def _arrive(self, goal: State, reason: str) -> str:
+        """Returns the reason with what came of it."""
         if goal is State.QUARANTINED:
-            await self._quarantine_and_free(reason)
-        else:
-            self._settle(goal)
+            return await self._quarantine_and_free(reason)
+        self._settle(goal)
+        return reason
 
     def _settle(self, state: State) -> None:
         """Write a stable state down. Only what is parked or quarantined has a record."""
@@ -250,7 +251,7 @@ class Transaction:
         self._stable = True
         self._publish(State.QUARANTINED, reason)
 
-    async def _quarantine_and_free(self, reason: str) -> None:
+    async def _quarantine_and_free(self, reason: str) -> str:
         """Say it, then do it: the journal and the event come before the kill. What never passed its commit is not
         killed: it may still be whole."""
         scene = self._scene
@@ -268,6 +269,7 @@ class Transaction:
             told = ", ".join(f"{rules.size(nbytes)} of device {index}" for index, nbytes in sorted(left.items()))
             reason += f"; it still holds {told}"
         self._quarantine(reason)
+        return reason
 
     async def _left(self) -> dict[int, int]:
         """Device memory that it holds still, after the wait for late release."""
@@ -291,13 +293,16 @@ class Transaction:
 
     def _note(self, *, step: Step, committed: bool) -> None:
         """Before each step. Once past the commit a journal that fails must not stop the way to a stable end."""
-        record = self._scene.record(state=self._swapping, step=step.effect, committed=committed or self._committed)
+        # A rescue has all its steps past the commit, but those without a process to move are none.
+        moves = IRREVERSIBLE.get(step.effect)
+        committed = self._committed or (committed and moves is not None and bool(self._scene.in_state(moves)))
+        record = self._scene.record(state=self._swapping, step=step.effect, committed=committed)
         try:
             self._journal.write(record)
         except HotseatError:
             if not self._committed:
                 raise
-        self._committed = self._committed or committed
+        self._committed = committed
 
     def _tell(self, phase: str, what: str) -> None:
         self._events.publish("phase", workload=self._name, phase=phase, status=what, direction=self._scene.direction)

@@ -163,6 +163,12 @@ class Control:
 
 def _bind(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.parent.stat().st_uid not in (0, os.geteuid()):
+        raise Refused(
+            f"{path.parent} belongs to another user, who could put a socket of theirs in our place",
+            rule="the control socket's directory is ours or root's",
+            hint="set `control` to a path in a directory of your own",
+        )
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     probe.settimeout(2.0)
     try:

@@ -27,7 +27,7 @@ from hotseat.daemon.hands import RealHands
 from hotseat.daemon.seats import ActorSeats
 from hotseat.daemon.watch import Watch
 from hotseat.daemon.wiring import Runtime, build
-from hotseat.errors import Busy, HotseatError, Refused
+from hotseat.errors import Busy, HotseatError, NotFound, Refused
 from hotseat.events import EventBus
 from hotseat.gateway import Gateway
 from hotseat.gateway.health import Health
@@ -165,6 +165,8 @@ async def _reconcile(actor: Actor, watch: Watch) -> None:
     async def recover(name: str) -> None:
         try:
             await actor.recover(name)
+        except NotFound:
+            return  # not made yet, or gone: the look says so
         except Busy as error:
             _log.info("%s", error.message)  # another hotseat swaps it now; it will be looked at again
         except HotseatError as error:

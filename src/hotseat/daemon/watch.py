@@ -90,24 +90,35 @@ class Watch:
             await self._actor.look(name)
 
     async def _poll_devices(self) -> None:
+        said = ""
         while True:
             await asyncio.sleep(self._period)
             try:
                 self._actor.send(Devices(uses=await self._devices.use()))
+                said = ""
             except HotseatError as error:
-                _log.warning("the devices cannot be read: %s", error.message)
+                said = _warn("the devices cannot be read", error, said)
 
     async def _listen(self, platform: Platform) -> None:
+        said = ""
         while True:
             try:
                 async for event in platform.events():
+                    said = ""
                     for record in self._actor.records.values():
                         if record.job is None and _is_about(record, platform.name, event.name, event.key):
                             await self._look(record.name)
             except HotseatError as error:
-                _log.warning("no events from %s: %s", platform.name, error.message)
+                said = _warn(f"no events from {platform.name}", error, said)
             # The glances go on meanwhile.
             await asyncio.sleep(self._period)
+
+
+def _warn(what: str, error: HotseatError, said: str) -> str:
+    """Once, not each second."""
+    if error.message != said:
+        _log.warning("%s: %s", what, error.message)
+    return error.message
 
 
 def _is_news(record: Record, container: Container | None) -> bool:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hotseat.demo import EngineSpec, RunningEngine, running
+from hotseat.emulator import EmulatedNode
 from hotseat.errors import HotseatError, NoRoom, NotFound
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.swap.port import Drain, Observation, Probe, Progress, Workload
@@ -162,3 +171,58 @@ class Machine:
 def machine() -> Machine:
     """Two workloads that do not fit together (b is parked), and one container without a GPU."""
     return Machine(sizes={"a": 8 * GIB, "b": 6 * GIB, "web": 0}, parked={"b"})
+
+
+@dataclass(kw_only=True)
+class Shell:
+    """`hotseat` as a program, on an emulated node and a state directory of the test's own."""
+
+    environment: dict[str, str]
+    directory: Path
+
+    def __call__(self, *arguments: str, code: int = 0, deadline: float = 90.0) -> str:
+        """Run it to its end; its exit code must be `code`. Returns standard output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "hotseat", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=deadline,
+            check=False,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *arguments: str, code: int = 0, deadline: float = 90.0) -> Any:
+        return json.loads(self(*arguments, "--json", code=code, deadline=deadline))
+
+    def processes(self) -> list[int]:
+        """Those that still run with this test's environment, our own excepted."""
+        wanted = f"HOTSEAT_TEST_OF={self.directory}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    with EmulatedNode.temporary(devices=[256 << 20]) as node:
+        environment = {
+            **os.environ,
+            **node.environment(),
+            "HOTSEAT_STATE": str(tmp_path / "state"),
+            "HOTSEAT_CONTROL": str(tmp_path / "control.sock"),
+            "HOTSEAT_TEST_OF": str(tmp_path),
+        }
+        yield Shell(environment=environment, directory=tmp_path)
+
+
+@pytest.fixture
+async def engine(shell: Shell) -> AsyncIterator[RunningEngine]:
+    """A demo engine of two processes that hotseat did not start."""
+    spec = EngineSpec(weights_bytes=8 << 20, kv_bytes=1 << 20, processes=2)
+    async with running(spec, environment=shell.environment) as engine:
+        yield engine

@@ -19,9 +19,8 @@ emulated = click.option(
 control = click.option(
     "--control",
     type=click.Path(),
-    envvar="HOTSEAT_CONTROL",
-    show_envvar=True,
-    help="The daemon's control socket, if it is not at its usual place.",
+    metavar="SOCKET",
+    help="Go through the daemon at this control socket (usual place: $HOTSEAT_CONTROL, or where `hotseat up` says).",
 )
 _no_daemon = click.option("--no-daemon", is_flag=True, help="Do it directly, even if a daemon runs.")
 

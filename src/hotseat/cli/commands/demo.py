@@ -41,6 +41,9 @@ def demo(platform: str, emulated: bool, weights: str | None, kv: str | None, as_
 
     from hotseat.cli.story.demo import run_demo
 
-    return asyncio.run(
-        run_demo(platform=platform, emulated=emulated, weights=weights, kv=kv, as_json=as_json, verbose=verbose)
-    )
+    try:
+        return asyncio.run(
+            run_demo(platform=platform, emulated=emulated, weights=weights, kv=kv, as_json=as_json, verbose=verbose)
+        )
+    except asyncio.CancelledError:
+        return 143  # 128 + SIGTERM; all that was started is removed by now

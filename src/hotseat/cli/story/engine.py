@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -81,21 +82,21 @@ async def container_engine(platform: str, *, tell: Callable[[str], None]) -> Asy
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"hotseat-{platform}-")))
         tar = image.build(directory / "image.tar")
         try:
-            engine = await stack.enter_async_context(_ready(_own(platform, directory), tar))
+            engine = await stack.enter_async_context(_ready(_own(platform), tar))
         except HotseatError as why:
             if os.geteuid() != 0:
                 raise
             tell(f"{platform} of this machine will not do ({why.message}); starting a private one for the demo")
             private = await asyncio.to_thread(_start_private, platform, directory)
             stack.callback(private.stop)
-            engine = await stack.enter_async_context(_ready(_private(platform, directory, private), tar))
+            engine = await stack.enter_async_context(_ready(_private(private), tar))
         tar.unlink()
         yield engine
 
 
-def _own(platform: str, directory: Path) -> Engine:
+def _own(platform: str) -> Engine:
     adapter = DockerPlatform() if platform == "docker" else PodmanPlatform()
-    return _engine(adapter, directory, command=(platform,), environment={}, private=False)
+    return _engine(adapter, command=(platform,), environment={}, private=False)
 
 
 def _start_private(platform: str, directory: Path) -> DockerDaemon | PodmanServer:
@@ -104,19 +105,18 @@ def _start_private(platform: str, directory: Path) -> DockerDaemon | PodmanServe
     return server
 
 
-def _private(platform: str, directory: Path, server: DockerDaemon | PodmanServer) -> Engine:
+def _private(server: DockerDaemon | PodmanServer) -> Engine:
     url = f"unix://{server.socket}"
     if isinstance(server, DockerDaemon):
         docker = DockerPlatform(socket=server.socket)
-        return _engine(docker, directory, command=("docker",), environment={"DOCKER_HOST": url}, private=True)
+        return _engine(docker, command=("docker",), environment={"DOCKER_HOST": url}, private=True)
     podman = PodmanPlatform(socket=server.socket)
     configuration = {"CONTAINER_HOST": url, "CONTAINERS_CONF": server.env["CONTAINERS_CONF"]}
-    return _engine(podman, directory, command=server.command, environment=configuration, private=True)
+    return _engine(podman, command=server.command, environment=configuration, private=True)
 
 
 def _engine(
     adapter: DockerPlatform | PodmanPlatform,
-    directory: Path,
     *,
     command: tuple[str, ...],
     environment: Mapping[str, str],
@@ -125,7 +125,7 @@ def _engine(
     return Engine(
         platform=adapter.name,
         adapter=adapter,
-        reference=f"localhost/{directory.name}:latest",
+        reference=f"localhost/hotseat-demo-{secrets.token_hex(4)}:latest",
         command=command,
         environment=environment,
         private=private,

@@ -28,7 +28,7 @@ demo: build ## two models take turns on one GPU (emulated where there is none)
 
 .PHONY: test
 test: setup-dev build engines lint ## all tests; as root on Debian or Ubuntu installs the container engines they need
-	$(bin)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	$(bin)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup-dev ## ruff, mypy --strict and the layers

@@ -51,8 +51,9 @@ def rescued(name: str, *, direction: Direction, ended: Ended, goal: State, reaso
             step=step,
         )
     else:
+        kind = ProcessGone if isinstance(ended.error, ProcessGone) else RolledBack
         where = "it was brought back and runs on" if goal is State.SEATED else "it is parked"
-        out = RolledBack(
+        out = kind(
             f"swapping {name} {direction} failed at {step} ({words(ended.error)}); {where}",
             hint=getattr(ended.error, "hint", "") or "try again; `hotseat doctor` examines the workload",
             step=step,

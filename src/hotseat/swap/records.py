@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from hotseat.words import Direction, PhaseTime, ProcessRef, State, SwapReport
 
+SILENT_ENGINE = "probe"
+"""`Record.step` of a quarantine whose workload runs: only its engine did not answer. Seating it asks that again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
@@ -42,6 +45,17 @@ class Record:
     @property
     def swapping(self) -> bool:
         return self.state in (State.SWAPPING_OUT, State.SWAPPING_IN)
+
+    @property
+    def silent_engine(self) -> bool:
+        """Quarantined though it runs: only its engine did not answer."""
+        return self.state is State.QUARANTINED and self.step == SILENT_ENGINE
+
+    @property
+    def may_be_whole(self) -> bool:
+        """Quarantined before its commit, because the driver was silent. Once it speaks again, that may be lifted."""
+        lost = self.committed or self.silent_engine or not self.holdings
+        return self.state is State.QUARANTINED and not lost
 
     @property
     def direction(self) -> Direction:

@@ -22,7 +22,7 @@ from hotseat.swap.port import Deadlines, Drain, Observation, Probe, Progress, Wo
 from hotseat.swap.records import Holding
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.scene import Scene
-from hotseat.swap.transaction import SILENT_ENGINE, Transaction
+from hotseat.swap.transaction import Transaction
 from hotseat.words import Direction, ProcessRef, ProcessState, State, SwapReport
 
 
@@ -167,7 +167,7 @@ class ContainerSwapper:
             seen = sight.observation
             if sight.trouble is not None and seen.state is not State.QUARANTINED:
                 raise sight.trouble  # what could not be read must not be taken for what is not there
-            silent = sight.record is not None and sight.record.step == SILENT_ENGINE
+            silent = sight.record is not None and sight.record.silent_engine
             if not (silent and seen.container.status is Status.RUNNING):
                 if (refusal := rules.refuse_in(workload.name, seen, recorded=sight.record is not None)) is not None:
                     raise refusal
@@ -191,7 +191,7 @@ class ContainerSwapper:
             return sight
         if sight.record is None:
             self._journal.forget(record.key)  # the world has overtaken it
-        elif record.swapping:
+        elif record.swapping or record.may_be_whole:
             scene = self._scene(sight, record.direction)
             with suppress(Cancelled):
                 await self._transaction(scene, Meter(), None, cancelled).recover(record)

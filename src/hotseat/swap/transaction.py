@@ -19,17 +19,16 @@ from hotseat.swap.executor import Cancelled, End, Ended, Executor
 from hotseat.swap.journal import Journal
 from hotseat.swap.meter import Meter
 from hotseat.swap.outcome import rescued, rolled_back, words
-from hotseat.swap.plan import IRREVERSIBLE, NO_CUDA, Do, Plan, Step, plan_rescue
+from hotseat.swap.plan import IRREVERSIBLE, NO_CUDA, PROBE, Do, Plan, Step, plan_rescue
 from hotseat.swap.port import Progress
-from hotseat.swap.records import Record
+from hotseat.swap.records import SILENT_ENGINE, Record
 from hotseat.swap.rescue import Broken, Cause, cause_of, choose
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.room import Room
 from hotseat.swap.scene import Scene
 from hotseat.words import Direction, ProcessState, State, SwapReport
 
-SILENT_ENGINE = "probe"
-"""`Record.step` of a quarantine whose workload runs: only its engine did not answer. Seating it asks that again."""
+SILENT_DRIVER = "the driver does not say in which state its processes are"
 
 
 class Transaction:
@@ -75,7 +74,13 @@ class Transaction:
         try:
             ended = await self._executor.run(plan)
             if ended.end is not End.DONE:
-                raise await self._end_unhappily(plan, ended)
+                error = await self._end_unhappily(plan, ended)
+                if error is None and PROBE in plan.steps:
+                    plan = replace(plan, steps=(PROBE,), commit=0)
+                    ended = await self._executor.run(plan)
+                    error = await self._end_unhappily(plan, ended) if ended.end is not End.DONE else None
+                if error is not None:
+                    raise error
             self._settle(plan.goal)
             return self._report()
         finally:
@@ -86,9 +91,10 @@ class Transaction:
         self._scene.uses = ()  # what the devices showed before that swap is not known
         self._committed = record.committed
         step = Do(record.step) if record.step else None
+        why = record.note if record.state is State.QUARANTINED else "hotseat died in the middle of a swap"
         ended = Ended(end=End.BROKEN, error=None)
         try:
-            goal, reason = await self._rescue(ended, step=step, cause=Cause.CRASH)
+            goal, reason = await self._rescue(ended, step=step, cause=Cause.CRASH, why=why)
             self._scene.notes.append(
                 f"hotseat died in its swap {self._scene.direction} at {record.step or 'its begin'}"
             )
@@ -107,8 +113,8 @@ class Transaction:
 
     # -- the unhappy ends
 
-    async def _end_unhappily(self, plan: Plan, ended: Ended) -> BaseException:
-        """Make for a stable state; the error that the caller is to see."""
+    async def _end_unhappily(self, plan: Plan, ended: Ended) -> BaseException | None:
+        """Make for a stable state; the error that the caller is to see, None if a rescue reached the goal after all."""
         scene = self._scene
         if ended.step is not None and ended.step.effect is Do.PROBE:
             if isinstance(ended.error, Cancelled) and plan.origin is not State.QUARANTINED:
@@ -127,6 +133,9 @@ class Transaction:
             goal, reason = await self._rescue(ended, step=ended.step.effect if ended.step else None, cause=cause)
         except PlatformFailed as error:
             return error
+        if goal is plan.goal and cause is not Cause.GONE:
+            self._events.publish("note", workload=self._name, note=f"{reason}; it worked at the second try")
+            return None
         reason = await self._arrive(goal, reason)
         return rescued(self._name, direction=scene.direction, ended=ended, goal=goal, reason=reason)
 
@@ -145,9 +154,9 @@ class Transaction:
             return seen == {ProcessState.CHECKPOINTED}
         return False
 
-    async def _rescue(self, ended: Ended, *, step: Do | None, cause: Cause) -> tuple[State, str]:
+    async def _rescue(self, ended: Ended, *, step: Do | None, cause: Cause, why: str = "") -> tuple[State, str]:
         """Run rescue plans until one works or none is left. Returns the state reached, and why it came to this."""
-        reason = words(ended.error) if ended.error is not None else "hotseat died in the middle of a swap"
+        reason = why or words(ended.error)
         if ended.step is not None:
             reason = f"{ended.step.name} failed: {reason}"
         tried: set[State] = set()
@@ -155,8 +164,8 @@ class Transaction:
             broken = await self._broken(step, cause)
             goal = choose(broken, tried=frozenset(tried))
             if goal in (State.STOPPED, State.QUARANTINED):
-                if None in broken.states.values():
-                    reason += "; the driver does not say in which state its processes are"
+                if None in broken.states.values() and SILENT_DRIVER not in reason:
+                    reason += f"; {SILENT_DRIVER}"
                 return goal, reason
             tried.add(goal)
             plan = plan_rescue(
@@ -246,7 +255,9 @@ class Transaction:
         self._publish(state, note)
 
     def _quarantine(self, reason: str, *, step: str = "") -> None:
-        self._journal.write(self._scene.record(state=State.QUARANTINED, note=reason, step=step))
+        self._journal.write(
+            self._scene.record(state=State.QUARANTINED, note=reason, step=step, committed=self._committed)
+        )
         self._reservations.give_back(self._key)
         self._stable = True
         self._publish(State.QUARANTINED, reason)

@@ -1,10 +1,12 @@
 # Shared by the scripts beside it; sourced, never run.
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+if [ -t 2 ]; then bold=$'\033[1m' red=$'\033[31m' plain=$'\033[0m'; else bold='' red='' plain=''; fi
+
+say() { printf '%s==>%s %s\n' "$bold" "$plain" "$*" >&2; }
 
 # die MESSAGE HINT: what happened and what to do about it.
 die() {
-  printf '\033[31merror:\033[0m %s\n' "$1" >&2
+  printf '%serror:%s %s\n' "$red" "$plain" "$1" >&2
   [ $# -lt 2 ] || printf ' hint: %s\n' "$2" >&2
   exit 1
 }

@@ -11,8 +11,8 @@ def size(nbytes: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Milliseconds below ten seconds, then seconds."""
-    return f"{seconds * 1000:.1f} ms" if seconds < 10 else f"{seconds:.2f} s"
+    """Milliseconds below one second, then seconds."""
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def rate(nbytes: int, seconds: float) -> str:

@@ -38,11 +38,14 @@ def line(step: Step) -> str:
     return f"  {step.name:<{WIDTH}} {mark}  {step.detail}{took}"
 
 
-def fall(told: Told, swaps: Sequence[SwapReport], rows: Sequence[Row], *, seconds: float) -> None:
+def fall(stage: Stage, told: Told, swaps: Sequence[SwapReport], rows: Sequence[Row], *, seconds: float) -> None:
     """What each phase took, who sits where, and whether all was as told."""
     if swaps:
         click.echo("\nWhat the swaps took (medians):")
-        draw.table(["", "PHASE", "PART", "TIMES", "MEDIAN", "RATE"], phase_rows(swaps), right=(3, 4, 5))
+        columns = ["", "PHASE", "PART", "TIMES", "MEDIAN", "RATE"]
+        # A rate of the emulated driver would only mislead.
+        shown = len(columns) - stage.device.emulated
+        draw.table(columns[:shown], [row[:shown] for row in phase_rows(swaps)], right=range(3, shown))
     if rows:
         click.echo("\nWho sits where:")
         draw.table(view.HEADINGS, [row.cells() for row in rows], right=(4, 5, 6))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
+from textwrap import shorten
 
 import aiohttp
 import click
@@ -79,7 +80,7 @@ async def run_demo(
     if as_json:
         click.echo(json.dumps(curtain.data(stage, told, swaps, rows, seconds=seconds), indent=2))
     else:
-        curtain.fall(told, swaps, rows, seconds=seconds)
+        curtain.fall(stage, told, swaps, rows, seconds=seconds)
         if hint:
             draw.remark(f" hint: {hint}")
     return 0 if told.ok else 1
@@ -101,7 +102,7 @@ async def undisturbed(
     for name, spec in stage.engines.items():
         async with running(alone(spec), environment=stage.device.environment) as engine:
             out[name] = await plot.undisturbed(Talk(session, base_url=engine.url), name, main=name == main)
-        tell(curtain.line(Step(name=f"{name} alone", ok=True, detail=f"says {out[name].first.text!r}")))
+        tell(curtain.line(Step(name=f"{name} alone", ok=True, detail=f"says {shorten(out[name].first.text, 70)!r}")))
     return out
 
 

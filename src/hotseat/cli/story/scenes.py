@@ -73,7 +73,9 @@ class Scenes:
             said = await self.talk.ask(b, messages, tokens=plot.SHORT_TOKENS)
             frozen = not story.done() and len(heard) < plot.LONG_TOKENS
             self.add(plot.compare(f"ask {b} while {a} speaks", said, other, warm=True))
-            detail = f"after {before} pieces or a few more; {len(heard)} heard when {b} had answered"
+            detail = (
+                f"{before} of {plot.LONG_TOKENS} tokens heard when {b} was asked, {len(heard)} when it had answered"
+            )
             self.add(Step(name=f"{a} freezes in the middle", ok=frozen, detail=detail))
             whole = await story
         finally:

@@ -13,6 +13,7 @@ from hotseat.gpu.port import CheckpointDriver, DeviceTruth
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
 from hotseat.swap import guard, plan, rules, truth
+from hotseat.swap.classify import LIVING
 from hotseat.swap.executor import Cancelled, to_a_stable_end
 from hotseat.swap.journal import Journal
 from hotseat.swap.meter import Meter
@@ -191,7 +192,7 @@ class ContainerSwapper:
             return sight
         if sight.record is None:
             self._journal.forget(record.key)  # the world has overtaken it
-        elif record.swapping or record.may_be_whole:
+        elif record.swapping or (record.may_be_whole and sight.observation.container.status in LIVING):
             scene = self._scene(sight, record.direction)
             with suppress(Cancelled):
                 await self._transaction(scene, Meter(), None, cancelled).recover(record)

@@ -12,7 +12,7 @@ JOBS ?= 2
 
 bin := $(VENV)/bin
 build_dir := build/editable
-export PATH := $(CURDIR)/$(bin):$(PATH)
+export PATH := $(abspath $(bin)):$(PATH)
 
 .PHONY: help
 help: ## this list

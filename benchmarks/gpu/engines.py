@@ -7,6 +7,7 @@ On a GPU machine prepared so that /etc/hotseat-gpu-flags holds the flags a GPU c
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ class Engine:
         try:
             lab.wait(f"{self.name} healthy", lambda: self.healthy(lab), deadline=self.ready_within)
         except Exception:
-            lab.say(lab.sh(["podman", "logs", "--tail", "40", self.name], ok=False))
+            lab.say(lab.sh(["sh", "-c", f"podman logs --tail 40 {self.name} 2>&1"], ok=False))
             raise
         return time.monotonic() - started
 
@@ -72,7 +73,7 @@ def gpu_flags(slot: int) -> list[str]:
 def torch(name: str, size: str, port: int, slot: int, seed: int) -> Engine:
     script = Path(f"/run/rootfs/{slot}/root/server.py")
     script.write_text((HERE.parent.parent / "examples/pytorch/server.py").read_text())
-    argv = f"python3 /root/server.py --size {size} --name {name} --port {port} --seed {seed}"
+    argv = f"{sys.executable} /root/server.py --size {size} --name {name} --port {port} --seed {seed}"
     return Engine(name=name, port=port, model=name, run=[*gpu_flags(slot), *shlex.split(argv)])
 
 
@@ -82,7 +83,18 @@ def vllm(name: str, size: str, port: int, slot: int, share: float) -> Engine:
         f"bash /opt/vllmkit/serve.sh /opt/models/{size} {port} --max-model-len 8192 "
         f"--gpu-memory-utilization {share} --enable-prompt-tokens-details"
     )
-    run = ["--env", f"NAME={name}", "--env", "SLEEP=0", "--shm-size", "4g", *gpu_flags(slot), *shlex.split(argv)]
+    run = [
+        "--env",
+        f"NAME={name}",
+        "--env",
+        f"VLLMKIT_PYTHON={sys.executable}",
+        "--env",
+        "SLEEP=0",
+        "--shm-size",
+        "4g",
+        *gpu_flags(slot),
+        *shlex.split(argv),
+    ]
     return Engine(name=name, port=port, model=name, run=run, extra={"ignore_eos": True}, ready_within=240)
 
 

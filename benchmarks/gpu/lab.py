@@ -35,6 +35,7 @@ class Lab:
         self.results: dict[str, Any] = {"machine": {}, "sections": {}}
         self.checks: list[tuple[str, bool]] = []
         self.section_name = ""
+        self.environ = dict(os.environ)
         self.started = time.monotonic()
         pynvml.nvmlInit()
         self.device = pynvml.nvmlDeviceGetHandleByIndex(0)
@@ -74,7 +75,7 @@ class Lab:
     def sh(self, command: str | list[str], *, deadline: float = 60, ok: bool = True) -> str:
         argv = shlex.split(command) if isinstance(command, str) else command
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=deadline, check=False)
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=deadline, check=False, env=self.environ)
         except subprocess.TimeoutExpired as late:
             raise StepFailed(f"{shlex.join(argv)}: nothing within {deadline} s") from late
         if ok and done.returncode:

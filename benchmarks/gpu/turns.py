@@ -1,29 +1,32 @@
-"""Two engines that may not sit together take turns through the gateway; every answer is compared with an undisturbed one."""
+"""Two engines that may not sit together take turns through the gateway; all answers are as if undisturbed."""
 
 from __future__ import annotations
 
 import signal
+import sqlite3
 import statistics
 import subprocess
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engines import Engine
 from http_client import Stream, get
 from lab import Lab
 
+from hotseat.swap.records import load_report
+
 GATEWAY = 8700
 
 
-def configuration(engines: list[Engine], *, cap: int, directory: Path, max_wait: str = "120s") -> Path:
+def configuration(lab: Lab, engines: list[Engine], *, cap: int, directory: Path, max_wait: str = "120s") -> Path:
     lines = [
         f"gateway: {{host: 127.0.0.1, port: {GATEWAY}}}",
-        f"control_socket: {directory}/control.sock",
-        f"state_directory: {directory}/state",
+        f"control: {directory}/control.sock",
+        f"state: {directory}/state",
         f"devices: {{0: {{cap: {cap}}}}}",
-        f"defaults: {{max_wait: {max_wait}}}",
+        f"defaults: {{max_wait: {max_wait}, min_stay: 0s, linger: 0s, health_timeout: 60s}}",
         "workloads:",
     ]
     for e in engines:
@@ -31,13 +34,14 @@ def configuration(engines: list[Engine], *, cap: int, directory: Path, max_wait:
     path = directory / "hotseat.yaml"
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
+    lab.environ |= {"HOTSEAT_CONTROL": f"{directory}/control.sock", "HOTSEAT_STATE": f"{directory}/state"}
     return path
 
 
 @contextmanager
 def daemon(lab: Lab, config: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (lab.out / f"up-{lab.section_name}.txt").open("wb") as log:
-        process = subprocess.Popen([*lab.hotseat, "up", "-c", str(config)], stdout=log, stderr=log)
+        process = subprocess.Popen([*lab.hotseat, "up", "-c", str(config)], stdout=log, stderr=log, env=lab.environ)
         try:
             lab.wait("gateway healthy", lambda: get(GATEWAY, "/health") == 200, deadline=60)
             yield process
@@ -51,27 +55,27 @@ def daemon(lab: Lab, config: Path) -> Iterator[subprocess.Popen[bytes]]:
                 process.wait()
 
 
-def rows(lab: Lab, config: Path) -> dict[str, dict]:
-    return {row["name"]: row for row in lab.cli("ps", "-c", str(config))}
+def rows(lab: Lab) -> dict[str, dict]:
+    return {row["name"]: row for row in lab.cli("ps")}
 
 
 def take_turns(
-    lab: Lab, config: Path, engines: list[Engine], reference: dict[str, object], *, prompt, tokens: int, cycles: int
+    lab: Lab, engines: list[Engine], reference: dict[str, object], *, prompt, tokens: int, cycles: int
 ) -> None:
-    """`reference`: engine name -> (text, fingerprint). Records times of first answers, the swaps' phases, checks all."""
+    """`reference`: engine name -> (text, fingerprint). Records times, checks everything."""
     waits: dict[str, list[float]] = {e.name: [] for e in engines}
     cached: dict[str, list[object]] = {e.name: [] for e in engines}
     for cycle in range(cycles):
         for sitting in engines:
             others = [e for e in engines if e is not sitting]
-            before = rows(lab, config)
+            before = rows(lab)
             answer = sitting.ask(prompt, tokens=tokens, port=GATEWAY)
             if cycle or sitting is not engines[0]:
                 waits[sitting.name].append(round(answer.seconds, 3))
             cached[sitting.name].append(answer.cached_tokens)
             got = (answer.text, answer.fingerprint)
             lab.check(f"{sitting.name} cycle {cycle}: answer identical", got == reference[sitting.name], got)
-            after = rows(lab, config)
+            after = rows(lab)
             lab.check(f"{sitting.name} is seated", after[sitting.name]["state"] == "seated", after[sitting.name])
             for other in others:
                 row = after[other.name]
@@ -88,22 +92,51 @@ def take_turns(
     lab.record("podman_ps", {e.name: e.status(lab) for e in engines})
 
 
-def frozen_mid_answer(
-    lab: Lab, config: Path, first: Engine, second: Engine, *, prompt, tokens: int, undisturbed: str, short
-) -> None:
+def frozen_mid_answer(lab: Lab, first: Engine, second: Engine, *, prompt, tokens: int, undisturbed: str, short) -> None:
     """`first` is frozen in the middle of a stream because `second` is asked; then goes on to the very same end."""
     stream = Stream(GATEWAY, first.model, prompt, tokens=tokens, mark=max(8, tokens // 8), **first.extra)
     if not stream.reached.wait(120):
         raise RuntimeError(f"stream of {first.name}: {stream.count} tokens in 120 s {stream.error}")
     at = stream.count
     second.ask(short, tokens=4, port=GATEWAY)
-    here = rows(lab, config)
+    here = rows(lab)
     lab.check("the answer was not over when its engine lost the seat", at < tokens, at)
     text = stream.join(deadline=240)
     lab.check("stream identical to the undisturbed one", text == undisturbed, (len(text), len(undisturbed)))
     lab.record("mid_answer", {"tokens_before_freeze": at, "tokens": stream.count,
                               "longest_gap_s": round(stream.longest_gap, 3),
                               "states_while_frozen": {n: r["state"] for n, r in here.items()}})  # fmt: skip
+
+
+def swap_medians(state: Path) -> dict[str, object]:
+    """Median milliseconds of every phase and part, per workload and direction: from hotseat's own journal."""
+    with sqlite3.connect(f"file:{state}/journal.db?mode=ro", uri=True) as journal:
+        reports = [load_report(row[0]) for row in journal.execute("SELECT report FROM history ORDER BY id")]
+    out: dict[str, object] = {}
+    for name, direction in sorted({(r.workload, r.direction) for r in reports if r.phases}):
+        mine = [r for r in reports if (r.workload, r.direction) == (name, direction) and r.phases]
+        phases: dict[str, list[float]] = {}
+        parts: dict[str, list[float]] = {}
+        for report in mine:
+            shares: dict[str, float] = {}
+            for phase in report.phases:
+                phases.setdefault(f"{phase.name} ({phase.part})", []).append(phase.seconds * 1e3)
+                shares[phase.part] = shares.get(phase.part, 0) + phase.seconds * 1e3
+            for part, milliseconds in shares.items():
+                parts.setdefault(part, []).append(milliseconds)
+        gpu_bytes = statistics.median(sum(r.gpu_bytes.values()) for r in mine)
+        seconds = statistics.median(r.seconds for r in mine)
+        out[f"{name} {direction}"] = {
+            "swaps": len(mine),
+            "seconds": round(seconds, 3),
+            "gpu_bytes": gpu_bytes,
+            "GB_per_s": round(gpu_bytes / seconds / 1e9, 2),
+            "threads": mine[-1].threads,
+            "cuda_processes": mine[-1].cuda_processes,
+            "part_ms": {n: round(statistics.median(v), 2) for n, v in parts.items()},
+            "phase_ms": {n: round(statistics.median(v), 2) for n, v in phases.items()},
+        }
+    return out
 
 
 def leaks(pids: list[int]) -> dict[str, int]:
@@ -134,7 +167,7 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def soak(lab: Lab, config: Path, process: int, engines: list[Engine], reference, *, prompt, tokens: int, swaps: int):
+def soak(lab: Lab, process: int, engines: list[Engine], reference, *, prompt, tokens: int, swaps: int):
     """`swaps` swaps in a row; nothing may grow."""
     for e in engines:  # each has been in and out once: pools and caches are warm
         e.ask(prompt, tokens=tokens, port=GATEWAY)

@@ -32,7 +32,7 @@ async def run_bench(
 ) -> None:
     """One measurement, shown as a table (or JSON) and written to `report`."""
     command = shlex.join(["hotseat", *sys.argv[1:]])
-    async with build() as runtime, _workload(runtime, name, synthetic) as workload:
+    async with build(warm=True) as runtime, _workload(runtime, name, synthetic) as workload:
         with draw.progress(f"measuring {workload.name}", quiet=as_json) as progress:
             measured = await measure(
                 runtime,

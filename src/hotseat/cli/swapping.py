@@ -30,7 +30,7 @@ def run_swap(
     """Do it and show it. With --json one object, or with `several` a list of them."""
 
     async def go() -> list[SwapReport]:
-        async with open_access(control=control, no_daemon=no_daemon, quiet=as_json) as access:
+        async with open_access(control=control, no_daemon=no_daemon, quiet=as_json, swaps=True) as access:
             with draw.progress(title, verbose=verbose, quiet=as_json) as progress:
                 done = await swap(access, progress)
         return [done] if isinstance(done, SwapReport) else list(done)

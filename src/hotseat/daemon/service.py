@@ -72,7 +72,7 @@ async def up(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
     try:
-        async with build(config, environ=environ) as runtime:
+        async with build(config, environ=environ, warm=True) as runtime:
             return await serve(config, runtime, stop=stop, hurry=hurry, ready=ready)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):

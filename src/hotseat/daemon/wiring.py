@@ -8,6 +8,7 @@ import difflib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hotseat.config import Config, paths
 from hotseat.errors import NotFound, PlatformFailed, UsageError
@@ -96,12 +97,14 @@ async def build(
     environ: Mapping[str, str] | None = None,
     deadlines: Deadlines | None = None,
     policy: Policy | None = None,
+    warm: bool = False,
 ) -> AsyncIterator[Runtime]:
     """The adapters of this host, closed again at the end. Nothing is asked of GPU or platforms before it is needed.
 
     `state`: the state directory, by default that of `config` or of this user; all hotseat processes that are to know
     of one another share it. `environ`: the environment of the driver's worker processes, where an emulated node is
-    named; by default this process's own.
+    named; by default this process's own. `warm`: a swap will come: start what it needs beside whatever comes before, so
+    that the first one does not pay for it.
     """
     directory = state or (config.state if config is not None else paths.state_directory())
     events = EventBus()
@@ -128,6 +131,8 @@ async def build(
             deadlines=deadlines,
             policy=policy,
         )
+        if warm:
+            stack.push_async_callback(_end, [asyncio.create_task(part) for part in (freezer.warm(), gpu.start())])
         yield Runtime(
             swapper=swapper,
             platforms=platforms,
@@ -137,6 +142,13 @@ async def build(
             events=events,
             config=config,
         )
+
+
+async def _end(warming: list[asyncio.Task[Any]]) -> None:
+    """What failed in warming fails again, and is told, at the first call that needs it."""
+    for task in warming:
+        task.cancel()
+    await asyncio.gather(*warming, return_exceptions=True)
 
 
 def _workload(container: Container, platform: Platform) -> Workload:

@@ -17,8 +17,11 @@ from hotseat.errors import NotFound
 
 
 @asynccontextmanager
-async def open_access(*, control: str | None, no_daemon: bool, quiet: bool = False) -> AsyncIterator[Access]:
-    """`control`: a socket that was named; then there must be a daemon (`NotFound`). `quiet`: no remarks."""
+async def open_access(
+    *, control: str | None, no_daemon: bool, quiet: bool = False, swaps: bool = False
+) -> AsyncIterator[Access]:
+    """`control`: a socket that was named; then there must be a daemon (`NotFound`). `quiet`: no remarks.
+    `swaps`: a swap will come; without a daemon what it needs is started beforehand."""
     path = Path(control) if control is not None else paths.control_socket()
     if not no_daemon and (control is not None or path.exists()):
         async with Client(path) as client:
@@ -30,7 +33,7 @@ async def open_access(*, control: str | None, no_daemon: bool, quiet: bool = Fal
                 f"no hotseat daemon listens at {path}",
                 hint="start one: hotseat up; or do it directly: --no-daemon",
             )
-    async with build() as runtime:
+    async with build(warm=swaps) as runtime:
         access = Direct(runtime)
         if not quiet:
             await _say_if_emulated(access)

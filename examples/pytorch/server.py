@@ -15,8 +15,13 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+# Before CUDA starts: without it cuBLAS does not promise the same bits for the same matrices.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 from aiohttp import web
@@ -42,8 +47,10 @@ def build(size: str, seed: int, device: str) -> LlamaForCausalLM:
         num_key_value_heads=kv_heads,
         max_position_embeddings=8192,
         tie_word_embeddings=size != "8b",
+        attn_implementation="eager",  # plain matrix products: the same bits every time
         initializer_range=0.05,  # larger than usual: random weights then do not settle on one token
     )
+    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(seed)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device(device):
@@ -81,6 +88,7 @@ def tokens_of(prompt: object) -> list[int]:
 
 def application(engine: Engine, name: str) -> web.Application:
     turn = asyncio.Lock()
+    cuda_thread = ThreadPoolExecutor(1)  # one thread for ever: libraries keep handles and plans per thread
 
     async def models(_: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model", "owned_by": "example"}]})
@@ -98,9 +106,10 @@ def application(engine: Engine, name: str) -> web.Application:
             await response.prepare(request)
         tokens: list[int] = []
         digest = ""
+        loop = asyncio.get_running_loop()
         async with turn:
             steps = engine.decode(prompt, count)
-            while step := await asyncio.to_thread(next, steps, None):
+            while step := await loop.run_in_executor(cuda_thread, next, steps, None):
                 tokens.append(step[0])
                 digest = step[1]
                 if response is not None:

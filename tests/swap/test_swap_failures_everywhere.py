@@ -92,6 +92,7 @@ def test_a_fault_at_any_call_ends_in_a_stable_state(direction: str, what: What, 
             assert untouched(world, "neighbour"), where
             if number < commit and not isinstance(came, (SwapReport, HotseatDied)):
                 assert seen.state is origin, (where, seen, came)
+                assert world.runs("a") if direction == "out" else world.is_parked("a"), where
                 assert isinstance(came, (Failed, Refused, asyncio.CancelledError)), where
                 assert not isinstance(came, Quarantined), where
             if isinstance(came, SwapReport):

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from swap_checks import stable, untouched
-from swap_world import MIB, Strike, What, World
+from swap_world import MIB, HotseatDied, Strike, What, World
 
 from hotseat.errors import Failed, NoRoom, ProcessGone, Quarantined, Refused, RolledBack
 from hotseat.platforms.port import Status
+from hotseat.swap.plan import Do
 from hotseat.swap.policy import Policy
+from hotseat.swap.records import Record
+from hotseat.swap.rescue import Broken, Cause, choose
+from hotseat.swap.room import Room
 from hotseat.testing.gpu import Effect, Fault
-from hotseat.words import ProcessState, State
+from hotseat.words import Direction, ProcessRef, ProcessState, State
 
 pytestmark = pytest.mark.looptime
 TWO = ({0: 300 * MIB}, {0: 100 * MIB, 1: 200 * MIB})
@@ -240,8 +247,6 @@ async def test_room_is_never_stolen_from_another_swap_in(world: World):
     other = world.container("b", {0: 600 * MIB})
     await swapper.swap_out(other)
     world.container("c", {0: 100 * MIB})
-    import asyncio
-
     came = await asyncio.gather(world.swapper().swap_in(first), world.swapper().swap_in(other), return_exceptions=True)
     refused = [one for one in came if isinstance(one, NoRoom)]
     assert len(refused) == 1
@@ -250,3 +255,104 @@ async def test_room_is_never_stolen_from_another_swap_in(world: World):
     assert untouched(world, "c")
     await stable(world, "a")
     await stable(world, "b")
+
+
+@pytest.mark.parametrize("step", ["lock", "checkpoint", "confirm release", "restore", "unlock"])
+async def test_a_half_swapped_container_that_someone_paused_is_unpaused_to_be_recovered(world: World, step: str):
+    workload = world.container("a", *TWO)
+    out = step in ("lock", "checkpoint", "confirm release")
+    if not out:
+        await world.swapper().swap_out(workload)
+
+    def die(phase: str, what: str) -> None:
+        if (phase, what) == (step, "done"):
+            raise HotseatDied
+
+    swapper = world.swapper()
+    with pytest.raises(HotseatDied):
+        await (swapper.swap_out(workload, progress=die) if out else swapper.swap_in(workload, progress=die))
+    world.hotseat_dies()
+    world.set_status(world.boxes["a"], Status.PAUSED)
+    assert "broken off" in (await world.swapper().observe(workload)).note
+    await world.swapper().recover(workload)
+    seen = await stable(world, "a")
+    assert seen.state is (State.PARKED if step in ("checkpoint", "confirm release") else State.SEATED)
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+async def test_a_journal_that_fails_after_the_commit_does_not_stop_the_way_to_a_stable_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, direction: str
+):
+    workload = world.container("a", *TWO)
+    if direction == "in":
+        await world.swapper().swap_out(workload)
+    write, committed = world.journal.write, False
+
+    def full(record: Record) -> None:
+        nonlocal committed
+        if record.swapping and committed:
+            raise Failed("no space left on device")
+        committed = record.committed
+        write(record)
+
+    monkeypatch.setattr(world.journal, "write", full)
+    swapper = world.swapper()
+    await (swapper.swap_out(workload) if direction == "out" else swapper.swap_in(workload))
+    assert world.is_parked("a") if direction == "out" else world.runs("a")
+
+
+async def test_the_last_line_of_defence_against_a_restore_without_a_reservation(world: World):
+    workload = world.container("a", *TWO)
+    await world.swapper().swap_out(workload)
+    reserve = Room.reserve
+    try:
+        Room.reserve = lambda self, scene, processes: asyncio.sleep(0)  # type: ignore[assignment,method-assign]
+        with pytest.raises(RolledBack, match=r"are reserved: a bug\); it is parked"):
+            await world.swapper().swap_in(workload)
+    finally:
+        Room.reserve = reserve  # type: ignore[method-assign]
+    assert world.is_parked("a")
+    assert "restore" not in world.calls
+
+
+P, Q = ProcessRef(1, 1), ProcessRef(2, 1)
+RUNNING, LOCKED, CHECKPOINTED, FAILED = ProcessState
+OUT, IN = Direction.OUT, Direction.IN
+SEATED, PARKED, LOST = State.SEATED, State.PARKED, State.QUARANTINED
+
+
+@pytest.mark.parametrize(
+    ("direction", "step", "cause", "states", "goals"),
+    [
+        (OUT, Do.CHECKPOINT, Cause.SAID_NO, (CHECKPOINTED, LOCKED), [SEATED, PARKED, LOST]),
+        (OUT, Do.CHECKPOINT, Cause.SILENT, (CHECKPOINTED, CHECKPOINTED), [PARKED, SEATED, LOST]),
+        (OUT, Do.CHECKPOINT, Cause.CRASH, (CHECKPOINTED, LOCKED), [PARKED, SEATED, LOST]),
+        (OUT, Do.CONFIRM_RELEASE, Cause.DISAGREES, (CHECKPOINTED, CHECKPOINTED), [SEATED, LOST]),
+        (OUT, Do.LET_GO, Cause.DISAGREES, (CHECKPOINTED, CHECKPOINTED), [PARKED, SEATED, LOST]),
+        (OUT, Do.LOCK, Cause.UNDO, (LOCKED, RUNNING), [SEATED, LOST]),
+        (OUT, Do.CHECKPOINT, Cause.SILENT, (None, LOCKED), [LOST]),
+        (OUT, Do.CHECKPOINT, Cause.SAID_NO, (FAILED, LOCKED), [LOST]),
+        (IN, Do.RESTORE, Cause.SAID_NO, (LOCKED, CHECKPOINTED), [LOST]),
+        (IN, Do.RESTORE, Cause.SILENT, (LOCKED, CHECKPOINTED), [LOST]),
+        (IN, Do.RESTORE, Cause.SILENT, (LOCKED, LOCKED), [SEATED, LOST]),
+        (IN, Do.RESTORE, Cause.LOST, (LOCKED, CHECKPOINTED), [SEATED, PARKED, LOST]),
+        (IN, Do.RESTORE, Cause.CRASH, (LOCKED, CHECKPOINTED), [SEATED, PARKED, LOST]),
+        (IN, Do.RESTORE, Cause.CRASH, (CHECKPOINTED, CHECKPOINTED), [PARKED, LOST]),
+        (IN, Do.RESTORE, Cause.REFUSED, (CHECKPOINTED, CHECKPOINTED), [PARKED, LOST]),
+        (IN, Do.UNLOCK, Cause.SAID_NO, (LOCKED, RUNNING), [SEATED, LOST]),
+    ],
+)
+async def test_where_a_broken_swap_makes_for(direction, step, cause, states, goals):
+    broken = Broken(
+        direction=direction,
+        step=step,
+        cause=cause,
+        committed=True,
+        status=Status.RUNNING,
+        states=dict(zip((P, Q), states, strict=True)),
+    )
+    tried: list[State] = []
+    while (goal := choose(broken, tried=frozenset(tried))) is not LOST:
+        tried.append(goal)
+    assert [*tried, LOST] == goals
+    assert choose(replace(broken, status=Status.EXITED)) is State.STOPPED

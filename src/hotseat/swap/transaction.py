@@ -147,6 +147,8 @@ class Transaction:
                 return False
             if container.status is Status.PAUSED:
                 return origin is State.PARKED
+            if self._scene.workload.container.status is Status.PAUSED:
+                return False  # it was paused when this swap began, and is not any more
             await self._effects.look()
             seen = set(self._scene.states.values())
             if origin is State.SEATED:

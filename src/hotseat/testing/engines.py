@@ -110,7 +110,11 @@ class PodmanServer:
 
     @property
     def env(self) -> dict[str, str]:
-        env = {**os.environ, "CONTAINERS_CONF": f"{self.directory}/containers.conf"}
+        # With CONTAINER_HOST podman is a client of another service and refuses a store of its own.
+        env = {
+            name: value for name, value in os.environ.items() if name not in ("CONTAINER_HOST", "CONTAINER_CONNECTION")
+        }
+        env["CONTAINERS_CONF"] = f"{self.directory}/containers.conf"
         if self.user is not None:
             env |= {"HOME": str(self.home or self.directory), "XDG_RUNTIME_DIR": f"{self.directory}/runtime"}
         return env

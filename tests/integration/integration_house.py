@@ -152,6 +152,12 @@ class Guest:
                 assert await self.status() is not Status.EXITED, await self.platform.logs(self.container)
                 await asyncio.sleep(0.02)
 
+    async def ends(self) -> None:
+        """Wait until it does."""
+        async with asyncio.timeout(SOON):
+            while await self.status() is not Status.EXITED:  # noqa: ASYNC110 - also where a platform has no such event
+                await asyncio.sleep(0.02)
+
     def pids(self) -> list[int]:
         return [process.pid for process in self.platform.read_pids(self.container)]
 

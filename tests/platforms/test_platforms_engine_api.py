@@ -77,6 +77,18 @@ async def test_an_answer_that_is_no_json_is_a_failure(serve: Serve) -> None:
         await (await serve(text)).json("GET", "thing")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "x: image not known",
+        "container 4f51fe does not exist in database: no such container",  # Podman 4.3: removed while it was inspected
+    ],
+)
+async def test_what_podman_calls_an_error_of_its_own_is_not_found_either(serve: Serve, words: str) -> None:
+    with pytest.raises(NotFound):
+        await (await serve(json_answer({"message": words}, status=500))).json("GET", "thing")
+
+
 async def test_what_is_not_there_is_not_found(serve: Serve) -> None:
     api = await serve(json_answer({"message": "No such container: x"}, status=404))
     with pytest.raises(NotFound, match="No such container: x") as caught:

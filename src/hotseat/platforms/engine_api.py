@@ -24,6 +24,8 @@ CONNECT_DEADLINE = 5.0
 MAX_LINE = 16 << 20
 """Bytes of one line of a stream: an event carries all labels of its container."""
 
+_NOT_THERE = ("image not known", "no such container")
+"""What Podman says with status 500: of an image, and of a container that was removed while it was looked at."""
 _NO_CONNECTION = 900
 """The status that aiodocker gives to "could not connect"."""
 
@@ -164,7 +166,7 @@ class EngineApi:
                     f"{platform} did not answer {what} within {deadline:g} s",
                     hint=f"see whether `{self._program} ps` answers; if not, restart the daemon",
                 )
-            case aiodocker.DockerError() if error.status == 404 or "image not known" in error.message:  # libpod: a 500
+            case aiodocker.DockerError() if error.status == 404 or any(words in error.message for words in _NOT_THERE):
                 return NotFound(f"{platform}: {error.message}", hint=f"`{self._program} ps -a` lists what there is")
             case aiodocker.DockerError(status=status) if status == _NO_CONNECTION:
                 return self._unreachable(error, what)

@@ -158,6 +158,9 @@ class World:
                 case _:
                     pass
         held = sum(NEED[name] for name, real in self.real.items() if real.state in HOLDING)
+        if kind is JobKind.START and error is None and held > SIZE:
+            # Never seen, so nobody knew what it takes, and others hold the rest for good: the engine gives up.
+            real.state, error = State.STOPPED, Failed("the engine ended: out of memory")
         if kind is not JobKind.SWAP_OUT and error is None:
             assert held <= SIZE, "more is seated than fits"
         self.send(self.devices(), m.JobEnded(workload=name, error=error, observation=real.seen(name)))
@@ -369,3 +372,23 @@ def test_closing_tells_those_who_wait_and_begins_nothing() -> None:
     assert world.jobs == {"a": JobKind.SWAP_OUT}, "what has begun goes on"
     world.end_job("a")
     assert world.jobs == {}
+
+
+def test_a_request_is_not_given_a_seat_that_a_person_takes_in_the_same_moment() -> None:
+    world = World()
+    ticket = world.ask("b")
+    world.end_job("a", Quarantined("lost"), becomes=State.STOPPED)
+    world.send(m.Seat(workload="d", answer=Heard()))
+    world.end_job("b")
+    assert world.jobs == {"b": JobKind.SWAP_OUT}, "d was commanded: it does not wait for b's minimum stay"
+    assert world.tickets[ticket].times == 0, "b leaves again: its request goes on waiting"
+
+
+def test_two_people_who_want_the_same_seat_both_get_it_in_turn() -> None:
+    world = World()
+    first, second = Heard(), Heard()
+    world.send(m.Seat(workload="b", answer=first))
+    world.send(m.Seat(workload="a", answer=second))
+    world.come_to_rest()
+    assert (first.times, second.times) == (1, 1)
+    assert not world.jobs, "and then it is quiet"

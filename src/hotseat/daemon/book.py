@@ -16,6 +16,9 @@ from hotseat.scheduler import WorkloadView
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
 
+SHORTEST_STAY = 0.1
+"""Seconds. A seat that is left before one token was made serves nobody: two workloads would swap for ever."""
+
 Answer = Callable[[Any, HotseatError | None], None]
 """Called once with (value, None) or (None, error)."""
 
@@ -134,7 +137,7 @@ class Record:
             busy=bool(self.waiting or self.in_flight),
             seated_since=self.seated_since,
             last_used=self.last_used,
-            min_stay=self.spec.min_stay,
+            min_stay=max(self.spec.min_stay, SHORTEST_STAY),
             linger=self.spec.linger,
             pinned=self.spec.pinned,
             can_start=self.can_start,

@@ -83,9 +83,11 @@ class Core:
             if (error := verdicts.hopeless(record, closing=self.closing)) is not None:
                 self.turn_away(record, error)
             self._expire(record, now)
-            self._grant(record, now)
+            self._answer_wishes(record)
         if not self.closing:
             self._schedule(now)
+        for record in self.records.values():  # after it was decided who leaves: those seats are not given any more
+            self._grant(record, now)
         effects, self._effects = self._effects, []
         return effects
 
@@ -153,9 +155,13 @@ class Core:
         elif record.waiting and not record.probing:
             record.probing = record.epoch = record.epoch + 1
             self.do(m.Probe(workload=record.name, number=record.probing))
-        for wish in record.wishes:
-            self.tell(wish.answer, wish.reports)
-        record.wishes.clear()
+
+    def _answer_wishes(self, record: Record) -> None:
+        """A person who wanted it seated has what he wanted, also if the next one wants its seat in the same moment."""
+        if record.state is State.SEATED and record.job is None:
+            for wish in record.wishes:
+                self.tell(wish.answer, wish.reports)
+            record.wishes.clear()
 
     def _probed(self, record: Record, number: int, error: HotseatError | None) -> None:
         if record.probing != number:

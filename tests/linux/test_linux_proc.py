@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -139,7 +140,10 @@ threading.Thread(target=run).start()
         assert tree[:2] == [root.pid, shell]
         assert len(tree) == 3
         assert proc.stat(tree[2]).ppid == shell
-        assert proc.command(tree[2]) == "sleep 60"
+        until = time.monotonic() + 10
+        while proc.command(tree[2]) != "sleep 60":  # the shell spoke before its child had exec'ed
+            assert time.monotonic() < until, proc.command(tree[2])
+            time.sleep(0.01)
     finally:
         for pid in reversed(tree):
             os.kill(pid, 9)

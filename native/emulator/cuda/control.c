@@ -72,7 +72,8 @@ static CUresult post(int slot, const struct request *request) {
 		memcpy(box->pair, request->pairs, request->pair_count * sizeof *request->pairs);
 		atomic_store(&box->status, HS_BOX_POSTED);
 		hs_futex_wake(&box->status);
-		if (settled(box, slot)) {
+		/* Idle means that the process died and another one has swept its slot. */
+		if (settled(box, slot) && atomic_load(&box->status) == HS_BOX_DONE) {
 			result = (CUresult)box->result;
 			if (request->value)
 				*request->value = box->value;

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -258,6 +259,12 @@ class House:
         """A process outside hotseat's care that occupies device memory."""
         async with running(hold_command(nbytes, devices=(device,)), environment=self.node.environment()) as engine:
             yield engine.process
+
+    def kill_workers(self) -> None:
+        """The processes in which this hotseat makes its driver calls."""
+        for pid in self.runtime.driver.worker_pids:  # type: ignore[attr-defined]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     async def command(self, *arguments: str) -> asyncio.subprocess.Process:
         """`hotseat ARGUMENTS` as a process of its own."""

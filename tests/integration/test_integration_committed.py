@@ -4,9 +4,7 @@ understands. Either way the device's memory is accounted for and the workload be
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -153,18 +151,12 @@ class TestOut:
 
         def kill(phase: str, what: str) -> None:
             if (phase, what) == ("checkpoint", "start"):
-                asyncio.get_running_loop().call_later(0.3, kill_workers, pair.house)
+                asyncio.get_running_loop().call_later(0.3, pair.house.kill_workers)
 
         await pair.guest.park(progress=kill)
         assert pair.house.used == (pair.others, 0)
         await pair.guest.seat()
         await pair.back()
-
-
-def kill_workers(house: House) -> None:
-    for pid in house.runtime.driver.worker_pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 class TestIn:
@@ -240,7 +232,7 @@ class TestIn:
 
         def kill(phase: str, what: str) -> None:
             if (phase, what) == ("restore", "start"):
-                asyncio.get_running_loop().call_later(0.3, kill_workers, pair.house)
+                asyncio.get_running_loop().call_later(0.3, pair.house.kill_workers)
 
         await pair.guest.seat(progress=kill)
         await pair.back()

@@ -13,8 +13,9 @@ from hotseat.errors import Failed, NoRoom, ProcessGone, Quarantined, Refused, Ro
 from hotseat.platforms.port import Status
 from hotseat.swap.plan import Do
 from hotseat.swap.policy import Policy
+from hotseat.swap.port import Deadlines
 from hotseat.swap.records import Record
-from hotseat.swap.rescue import Broken, Cause, choose
+from hotseat.swap.rescue import Broken, Cause, choose, patience
 from hotseat.swap.room import Room
 from hotseat.testing.gpu import Effect, Fault
 from hotseat.words import Direction, ProcessRef, ProcessState, State
@@ -356,3 +357,12 @@ async def test_where_a_broken_swap_makes_for(direction, step, cause, states, goa
         tried.append(goal)
     assert [*tried, LOST] == goals
     assert choose(replace(broken, status=Status.EXITED)) is State.STOPPED
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+@pytest.mark.parametrize("step", [None, *Do])
+def test_only_a_call_whose_caller_died_gets_the_time_that_it_had(step: Do | None, cause: Cause):
+    deadlines = Deadlines(lock=7.0, unlock=8.0, move_floor=9.0, move_bytes_per_second=1e6)
+    calls = {Do.LOCK: 7.0, Do.UNLOCK: 8.0, Do.CHECKPOINT: 12.0, Do.RESTORE: 12.0}
+    due = calls.get(step, 0.0) if step is not None and cause in (Cause.CRASH, Cause.LOST) else 0.0
+    assert patience(step, cause, deadlines=deadlines, nbytes=3_000_000) == due

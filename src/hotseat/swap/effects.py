@@ -80,15 +80,17 @@ class Effects:
 
     # -- the driver
 
-    async def look(self) -> None:
+    async def look(self, *, patience: float = 0.0) -> None:
         """Read every state anew. Reading is safe, so a call that hung or was lost is made once more; processes that
-        ended meanwhile are dropped."""
+        ended meanwhile are dropped. `patience`: seconds for the driver to finish what it may still be at, during which
+        it does not answer; by default what a question may take."""
         for attempt in range(3):
             if not self.scene.cuda:
                 return
             try:
                 with self._meter.of("driver"):
-                    seen = await self._driver.states(list(self.scene.cuda), deadline=self.scene.deadlines.query)
+                    deadline = max(patience, self.scene.deadlines.query)
+                    seen = await self._driver.states(list(self.scene.cuda), deadline=deadline)
             except ProcessGone:
                 self._drop_the_dead()
                 if attempt == 2:
@@ -96,6 +98,7 @@ class Effects:
             except (DriverTimeout, WorkerDied):
                 if attempt:
                     raise
+                patience = 0.0
             else:
                 self.scene.states = {process: seen.get(process) for process in self.scene.cuda}
                 return

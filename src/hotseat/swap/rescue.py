@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hotseat.errors import DriverTimeout, PlatformFailed, ProcessGone, Refused, VerifyFailed, WorkerDied
 from hotseat.platforms.port import Status
 from hotseat.swap.plan import Do
+from hotseat.swap.port import Deadlines
 from hotseat.words import Direction, ProcessRef, ProcessState, State
 
 
@@ -74,6 +75,17 @@ class Broken:
         if self.direction is Direction.OUT:
             return self.committed and self.step in (Do.PAUSE, Do.LET_GO)
         return self.step in (None, Do.RESERVE, Do.HOLD, Do.UNPAUSE)
+
+
+def patience(step: Do | None, cause: Cause, *, deadlines: Deadlines, nbytes: int) -> float:
+    """Seconds to wait for the driver to say where a swap broke off. If its caller died (hotseat, or the worker), the
+    driver goes on with the call and says nothing until that is done: it gets the time that the call had. Where a call
+    ran into its deadline, the waiting is over."""
+    if cause not in (Cause.CRASH, Cause.LOST):
+        return 0.0
+    if step in (Do.CHECKPOINT, Do.RESTORE):
+        return deadlines.move(nbytes)
+    return {Do.LOCK: deadlines.lock, Do.UNLOCK: deadlines.unlock}.get(step, 0.0) if step is not None else 0.0
 
 
 def choose(broken: Broken, *, tried: frozenset[State] = frozenset()) -> State:

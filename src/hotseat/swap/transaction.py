@@ -22,7 +22,7 @@ from hotseat.swap.outcome import rescued, rolled_back, words
 from hotseat.swap.plan import IRREVERSIBLE, NO_CUDA, PROBE, Do, Plan, Step, plan_rescue
 from hotseat.swap.port import Progress
 from hotseat.swap.records import SILENT_ENGINE, Record
-from hotseat.swap.rescue import Broken, Cause, cause_of, choose
+from hotseat.swap.rescue import Broken, Cause, cause_of, choose, patience
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.room import Room
 from hotseat.swap.scene import Scene
@@ -206,7 +206,7 @@ class Transaction:
                 return seen(Status.PAUSED)
             await scene.workload.platform.unpause(container)
         try:
-            await self._effects.look()
+            await self._effects.look(patience=patience(step, cause, deadlines=scene.deadlines, nbytes=scene.gpu_bytes))
         except HotseatError:
             scene.states = dict.fromkeys(scene.cuda)
         return seen(Status.RUNNING)

@@ -12,6 +12,8 @@ import pytest
 from hotseat.cli.doctor import gather, gather_machine, gather_process
 from hotseat.cli.doctor.facts import Level
 from hotseat.cli.doctor.rules_machine import rights as judge_rights
+from hotseat.linux import proc
+from hotseat.words import ProcessRef
 
 
 def put(root: Path, path: str, text: str) -> None:
@@ -88,31 +90,40 @@ def test_amd_gpus_are_counted_by_vendor(tmp_path: Path) -> None:
     assert read.plugin == str(tmp_path / "usr/lib/criu/amdgpu_plugin.so")
 
 
-STATUS = "Name:\tengine\nState:\tS (sleeping)\nThreads:\t7\nTracerPid:\t{tracer}\nVmRSS:\t   2048 kB\n"
+STATUS = (
+    "Name:\tengine\nState:\tS (sleeping)\nTgid:\t9\nPid:\t9\nPPid:\t1\nTracerPid:\t{tracer}\nVmRSS:\t   2048 kB\n"
+    "Threads:\t7\n"
+)
+ENGINE = ProcessRef(9, 777)
 CONTEXT = (
     "204a00000-204c00000 rw-s 00000000 00:06 5 /dev/nvidia-uvm\n7f00-7f10 r-xp 0 0:1 1 /usr/lib/libcuda.so.580.1\n"
 )
 MANAGED = "7f1ee4000000-7f1ee8000000 rw-s 00000000 00:06 5 /dev/nvidia-uvm\n"
 
 
+def engine(root: Path, *, tracer: int = 0) -> None:
+    put(root, "proc/9/status", STATUS.format(tracer=tracer))
+    put(root, "proc/9/stat", f"9 (engine) S 1 {'0 ' * 17}{ENGINE.start_time}\n")
+
+
 def test_a_context_alone_is_no_unified_memory_and_a_managed_allocation_is(tmp_path: Path) -> None:
-    put(tmp_path, "proc/9/status", STATUS.format(tracer=0))
+    engine(tmp_path)
     put(tmp_path, "proc/9/maps", CONTEXT)
-    plain = gather_process.process(9, root=tmp_path)
+    plain = gather_process.process(ENGINE, root=tmp_path)
     assert plain is not None
     assert (plain.managed_bytes, plain.libcuda, plain.uses_gpu) == (0, "/usr/lib/libcuda.so.580.1", True)
     put(tmp_path, "proc/9/maps", CONTEXT + MANAGED)
-    managed = gather_process.process(9, root=tmp_path)
+    managed = gather_process.process(ENGINE, root=tmp_path)
     assert managed is not None
     assert managed.managed_bytes == 64 << 20
 
 
 def test_tracer_environment_and_libraries_of_a_process(tmp_path: Path) -> None:
-    put(tmp_path, "proc/9/status", STATUS.format(tracer=5))
+    engine(tmp_path, tracer=5)
     put(tmp_path, "proc/5/comm", "gdb\n")
     put(tmp_path, "proc/9/maps", "7f00-7f10 r-xp 0 0:1 1 /usr/lib/libnccl.so.2 (deleted)\n")
     put(tmp_path, "proc/9/environ", "NCCL_NVLS_ENABLE=0\0SECRET=x\0CUDA_VISIBLE_DEVICES=MIG-1\0")
-    fact = gather_process.process(9, root=tmp_path)
+    fact = gather_process.process(ENGINE, root=tmp_path)
     assert fact is not None
     assert (fact.tracer, fact.tracer_command, fact.threads, fact.resident) == (5, "gdb", 7, 2 << 20)
     assert fact.libraries == {"libnccl"}
@@ -122,24 +133,28 @@ def test_tracer_environment_and_libraries_of_a_process(tmp_path: Path) -> None:
 
 
 def test_open_device_files_count_also_those_of_the_emulated_driver(tmp_path: Path) -> None:
-    put(tmp_path, "proc/9/status", STATUS.format(tracer=0))
+    engine(tmp_path)
     descriptors = tmp_path / "proc/9/fd"
     descriptors.mkdir()
     (descriptors / "3").symlink_to("/run/stage/nvidiactl")
-    fact = gather_process.process(9, root=tmp_path)
+    fact = gather_process.process(ENGINE, root=tmp_path)
     assert fact is not None
     assert fact.uses_gpu
 
 
 def test_a_process_that_is_gone_is_none_and_a_living_one_is_read() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        fact = gather_process.process(child.pid)
+        ref = proc.ref(child.pid)
+        assert ref is not None
+        fact = gather_process.process(ref)
         assert fact is not None
         assert fact.command.startswith("python")
         child.kill()
         child.wait()
-    assert gather_process.process(child.pid) is None
-    assert gather_process.process(os.getpid(), gpu_bytes=5) is not None
+    assert gather_process.process(ref) is None
+    own = proc.ref(os.getpid())
+    assert own is not None
+    assert gather_process.process(own, gpu_bytes=5) is not None
 
 
 def test_kernel_release_from_both_kinds_of_module(tmp_path: Path) -> None:

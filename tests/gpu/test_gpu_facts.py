@@ -120,9 +120,26 @@ class TestInspect:
         assert hints.managed_bytes == 2 * MIB
         assert hints.libraries == {"libnccl"}
         assert hints.mps_pipe == "/run/mps"
+        assert hints.environment == {"CUDA_MPS_PIPE_DIRECTORY": "/run/mps"}, "and nothing that was not asked for"
         assert hints.devices == ("/dev/nvidia-uvm", "/dev/nvidia0")
         assert hints.opens_uvm
         assert hints.static is False
+
+    @pytest.mark.parametrize(
+        ("maps", "files", "uses"),
+        [
+            ("200000000-200001000 rw-s 00000000 00:06 5 /dev/nvidia1\n", (), True),
+            ("", ("/run/stage/nvidiactl",), True),
+            ("200000000-200001000 r--s 00000000 00:06 5 /dev/dri/card0\n", ("/dev/nvidia-caps",), False),
+        ],
+        ids=["mapped and closed", "emulated", "other devices"],
+    )
+    def test_a_device_open_or_mapped_is_use_of_the_gpu(
+        self, tmp_path: Path, maps: str, files: tuple[str, ...], uses: bool
+    ) -> None:
+        hints = inspect.inspect_process(self.fake(tmp_path, maps=maps, files=files), proc=tmp_path)
+        assert hints is not None
+        assert hints.uses_gpu is uses
 
     def test_default_mps_pipe_by_open_file(self, tmp_path: Path) -> None:
         ref = self.fake(tmp_path, files=("/tmp/nvidia-mps/control",))
@@ -138,6 +155,7 @@ class TestInspect:
         hints = inspect.inspect_process(ref, proc=tmp_path)
         assert hints is not None
         assert (hints.libcuda, hints.managed_bytes, hints.mps_pipe, hints.devices, hints.static) == (None,) * 5
+        assert (hints.maps_device, hints.environment) == (None, None)
         assert not hints.opens_uvm
 
     def test_another_process_of_the_same_pid(self, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,22 @@ from hotseat.gpu import procfs
 from hotseat.words import ProcessRef
 
 MANAGED_ABOVE = 1 << 40
-"""Addresses. A context maps a /dev/nvidia-uvm window of its own below this; what cudaMallocManaged maps lies far above
-it (seen on driver 580)."""
+"""Addresses. A CUDA context maps one /dev/nvidia-uvm window of its own, below 64 GiB. What cudaMallocManaged maps lies
+where mmap puts it, far above (measured on driver 580: plain and pinned allocations add no nvidia-uvm mapping, managed
+ones do)."""
 
 MPS_PIPE = "CUDA_MPS_PIPE_DIRECTORY"
 MPS_PIPE_DEFAULT = "/tmp/nvidia-mps"
+
+VARIABLES = (
+    MPS_PIPE,
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NCCL_NVLS_ENABLE",
+    "NCCL_CUMEM_ENABLE",
+    "CUDA_MANAGED_FORCE_DEVICE_ALLOC",
+)
+"""Nothing else is read of a process's environment: it may hold secrets."""
 
 DEVICE = re.compile(r"/.*/nvidia(ctl|-uvm|\d+)")
 
@@ -35,14 +47,23 @@ class ProcessHints:
     devices: tuple[str, ...] | None
     """NVIDIA device files that it has open, sorted: "/dev/nvidia0", "/dev/nvidia-uvm", "/dev/nvidiactl". The emulated
     driver's have these names in other directories."""
+    maps_device: bool | None
+    """One of them is mapped: its descriptor may be closed since."""
     managed_bytes: int | None
     """Address space that looks like managed memory. 0 does not prove that there is none."""
     mps_pipe: str | None
     """Where it would meet an MPS daemon; "" if neither its environment nor its open files speak of one."""
+    environment: Mapping[str, str] | None
+    """Those of `VARIABLES` that it was started with."""
     libraries: frozenset[str]
     """Communication libraries in its address space that may share device memory by IPC: "libnccl", "libnvshmem"."""
     static: bool | None
     """Linked statically: no library can be preloaded into it."""
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Has a device open or mapped, as far as it could be read."""
+        return bool(self.devices) or bool(self.maps_device)
 
     @property
     def opens_uvm(self) -> bool:
@@ -59,22 +80,26 @@ def inspect_process(ref: ProcessRef, *, proc: Path = Path("/proc")) -> ProcessHi
     if procfs.start_time(ref.pid, proc=str(proc)) != ref.start_time:
         return None
     maps = _text(here / "maps")
-    libcuda, managed, libraries = _maps(maps) if maps is not None else (None, None, frozenset[str]())
+    libcuda, managed, mapped, libraries = _maps(maps) if maps is not None else (None, None, None, frozenset[str]())
     files = _open_files(here / "fd")
+    environment = _environment(here / "environ")
     hints = ProcessHints(
         process=ref,
         libcuda=libcuda,
         devices=None if files is None else tuple(sorted(filter(DEVICE.fullmatch, files))),
+        maps_device=mapped,
         managed_bytes=managed,
-        mps_pipe=_mps_pipe(here / "environ", files),
+        mps_pipe=_mps_pipe(environment, files),
+        environment=environment,
         libraries=libraries,
         static=_static(here / "exe"),
     )
     return hints if procfs.start_time(ref.pid, proc=str(proc)) == ref.start_time else None
 
 
-def _maps(text: str) -> tuple[str, int, frozenset[str]]:
-    libcuda, managed = "", 0
+def _maps(text: str) -> tuple[str, int, bool, frozenset[str]]:
+    """(libcuda, bytes that look like managed memory, a device is mapped, libraries)."""
+    libcuda, managed, device = "", 0, False
     libraries: set[str] = set()
     for line in text.splitlines():
         fields = line.split(maxsplit=5)
@@ -87,8 +112,9 @@ def _maps(text: str) -> tuple[str, int, frozenset[str]]:
         if path == "/dev/nvidia-uvm":
             low, high = (int(side, 16) for side in fields[0].split("-"))
             managed += high - low if low >= MANAGED_ABOVE else 0
+        device = device or DEVICE.fullmatch(path) is not None
         libraries.update(word for word in SHARING if name.startswith(word))
-    return libcuda, managed, frozenset(libraries)
+    return libcuda, managed, device, frozenset(libraries)
 
 
 def _open_files(directory: Path) -> set[str] | None:
@@ -105,14 +131,19 @@ def _open_files(directory: Path) -> set[str] | None:
     return files
 
 
-def _mps_pipe(environ: Path, files: set[str] | None) -> str | None:
+def _environment(environ: Path) -> dict[str, str] | None:
     text = _text(environ)
-    if text is None or files is None:
+    if text is None:
         return None
-    for item in text.split("\0"):
-        name, _, value = item.partition("=")
-        if name == MPS_PIPE:
-            return value
+    pairs = (item.partition("=") for item in text.split("\0"))
+    return {name: value for name, _, value in pairs if name in VARIABLES}
+
+
+def _mps_pipe(environment: Mapping[str, str] | None, files: set[str] | None) -> str | None:
+    if environment is None or files is None:
+        return None
+    if MPS_PIPE in environment:
+        return environment[MPS_PIPE]
     return MPS_PIPE_DEFAULT if any(one.startswith(MPS_PIPE_DEFAULT + "/") for one in files) else ""
 
 

@@ -155,22 +155,11 @@ class ProcessFact:
     tracer: int = 0
     tracer_command: str = ""
     libraries: frozenset[str] = frozenset()
-    """Those of `INTERESTING` in its address space."""
+    """Those of `gpu.inspect.SHARING` in its address space."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Those variables of `VARIABLES` that it was started with."""
+    """Those of `gpu.inspect.VARIABLES` that it was started with."""
     gpu_bytes: int = 0
     resident: int = 0
-
-
-INTERESTING = ("libnccl", "libnvshmem", "libcudadebugger", "libamdhip64")
-VARIABLES = (
-    "CUDA_MPS_PIPE_DIRECTORY",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "NCCL_NVLS_ENABLE",
-    "NCCL_CUMEM_ENABLE",
-    "CUDA_MANAGED_FORCE_DEVICE_ALLOC",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 from hotseat.cli.doctor.facts import Amd, Cgroups, Host, Rights
+from hotseat.gpu.amd import detect
+from hotseat.gpu.describe import mps_pids
+from hotseat.linux import proc
 
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 """linux/ptrace.h."""
-AMD_VENDOR = "0x1002"
 PLUGIN_PLACES = ("usr/lib/criu", "usr/local/lib/criu", "usr/lib/x86_64-linux-gnu/criu")
 
 
@@ -92,10 +94,7 @@ def cgroups(root: Path = Path("/")) -> Cgroups:
 
 
 def host(root: Path = Path("/")) -> Host:
-    memory: dict[str, int] = {}
-    for line in (read(root / "proc/meminfo") or "").splitlines():
-        name, value = line.split(":", 1)
-        memory[name] = int(value.split()[0]) * 1024
+    memory = proc.parse_fields(proc.read(str(root / "proc/meminfo")) or b"")
     pages = read(root / "sys/kernel/mm/transparent_hugepage/enabled") or ""
     chosen = pages[pages.find("[") + 1 : pages.find("]")] if "[" in pages else "unknown"
     return Host(
@@ -106,34 +105,19 @@ def host(root: Path = Path("/")) -> Host:
         huge_pages=chosen,
         nofile=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         nproc=resource.getrlimit(resource.RLIMIT_NPROC)[0],
-        mps=_mps(root),
+        mps=mps_pids(root / "proc"),
     )
 
 
-def _mps(root: Path) -> tuple[int, ...]:
-    names = ("nvidia-cuda-mps", "nvidia-cuda-mps-control", "nvidia-cuda-mps-server")
-    out = []
-    for entry in (root / "proc").iterdir():
-        # comm holds 15 characters, so both programs read "nvidia-cuda-mps".
-        if entry.name.isdigit() and read(entry / "comm") in names:
-            out.append(int(entry.name))
-    return tuple(sorted(out))
-
-
 def amd(root: Path = Path("/")) -> Amd:
-    cards = root / "sys/class/drm"
-    vendors = [
-        read(card / "device/vendor")
-        for card in (cards.iterdir() if cards.is_dir() else ())
-        if card.name.startswith("card") and "-" not in card.name
-    ]
+    seen = detect(root)
     plugin = next(
         (str(path) for place in PLUGIN_PLACES if (path := root / place / "amdgpu_plugin.so").is_file()),
         None,
     )
     return Amd(
-        gpus=vendors.count(AMD_VENDOR),
-        kfd=(root / "dev/kfd").exists(),
+        gpus=len(seen.gpus),
+        kfd=seen.kfd,
         criu=_first_line("criu", "--version"),
         plugin=plugin,
     )

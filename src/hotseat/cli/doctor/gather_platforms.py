@@ -94,7 +94,7 @@ async def container(adapter: Platform, found: Container, *, uses: Sequence[Devic
             if ref.pid in use.processes:
                 held[ref.pid] = held.get(ref.pid, 0) + use.processes[ref.pid]
                 devices.add(use.device.index)
-    read = [gather_process.process(ref.pid, gpu_bytes=held.get(ref.pid, 0)) for ref in refs]
+    read = [gather_process.process(ref, gpu_bytes=held.get(ref.pid, 0)) for ref in refs]
     return ContainerFact(
         key=found.key,
         name=found.name,

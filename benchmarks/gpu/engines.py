@@ -95,7 +95,7 @@ def vllm(name: str, size: str, port: int, slot: int, share: float) -> Engine:
         *gpu_flags(slot),
         *shlex.split(argv),
     ]
-    return Engine(name=name, port=port, model=name, run=run, extra={"ignore_eos": True}, ready_within=240)
+    return Engine(name=name, port=port, model=name, run=run, extra={"ignore_eos": True}, ready_within=150)
 
 
 def demo(name: str, port: int, slot: int, weights: str, kv: str, seed: int, options: str = "") -> Engine:

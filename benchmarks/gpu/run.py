@@ -28,6 +28,7 @@ from lab import Lab  # noqa: E402
 
 GIB = 1 << 30
 REHEARSAL = False
+SKIP_BENCH = False
 PROMPT = [(i * 7919 + 13) % 900 for i in range(1500)]
 SHORT = [1, 2, 3, 4, 5]
 
@@ -112,7 +113,7 @@ def run_pair(
                 turns.soak(lab, process.pid, pair, reference, prompt=prompt, tokens=tokens, swaps=soak)
             lab.record("swaps", turns.swap_medians(directory / "state"))
             lab.record("ps_at_end", lab.cli("ps"))
-        if bench:
+        if bench and not SKIP_BENCH:
             for e in pair:
                 if e.name != bench:
                     lab.cli("park", "--no-daemon", f"podman:{e.name}", ok=False)
@@ -152,7 +153,10 @@ def main() -> int:
     parser.add_argument("--hotseat", default=f"{sys.executable} -m hotseat")
     parser.add_argument("--budget", type=float, default=560, help="seconds; a section is not begun after this")
     parser.add_argument("--rehearse", action="store_true", help="small demo engines everywhere: the script on trial")
+    parser.add_argument("--no-bench", action="store_true", help="leave `hotseat bench swap --bare` out of `torch`")
     args = parser.parse_args()
+    global SKIP_BENCH  # noqa: PLW0603 - the sections read it when they run
+    SKIP_BENCH = args.no_bench
     if args.rehearse:
         rehearse()
     lab = Lab(out=args.out, hotseat=shlex.split(args.hotseat))

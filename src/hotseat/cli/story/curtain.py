@@ -77,7 +77,7 @@ def phase_rows(swaps: Sequence[SwapReport]) -> list[list[str]]:
         total, own = median(r.seconds for r in reports), median(r.own_seconds for r in reports)
         count = str(len(reports))
         out.append([direction.value, "all", "", count, units.duration(total), ""])
-        out.append([direction.value, "all", "hotseat", count, units.duration(own), ""])
+        out.append([direction.value, "own part", "", count, units.duration(own), ""])
     return out
 
 

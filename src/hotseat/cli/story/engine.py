@@ -112,7 +112,8 @@ def _private(server: DockerDaemon | PodmanServer) -> Engine:
         return _engine(docker, command=("docker",), environment={"DOCKER_HOST": url}, private=True)
     podman = PodmanPlatform(socket=server.socket)
     configuration = {"CONTAINER_HOST": url, "CONTAINERS_CONF": server.env["CONTAINERS_CONF"]}
-    return _engine(podman, command=server.command, environment=configuration, private=True)
+    # With CONTAINER_HOST `podman` asks that service; a store of its own on the command line it would refuse.
+    return _engine(podman, command=("podman",), environment=configuration, private=True)
 
 
 def _engine(

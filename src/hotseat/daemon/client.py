@@ -119,7 +119,7 @@ class Client:
         except aiohttp.ClientConnectorError as error:
             raise NotFound(
                 f"no hotseat daemon listens at {self.path}",
-                hint="start one: hotseat up; or leave it out: --no-daemon",
+                hint="start one: hotseat up; --control names another socket",
             ) from error
         async with response:
             yield response

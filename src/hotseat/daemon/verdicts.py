@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hotseat.daemon.book import Record
 from hotseat.errors import HotseatError, NoRoom, Quarantined, Unavailable
+from hotseat.platforms import remedies
 from hotseat.words import State
 
 
@@ -23,7 +24,7 @@ def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
         case State.PAUSED:
             return Unavailable(
                 f"{name} was paused outside hotseat",
-                hint=f"{platform} unpause {record.spec.container}",
+                hint=remedies.unpause(platform, record.spec.container or name),
                 rule="what others paused stays paused",
             )
         case State.STOPPED if not record.can_start:

@@ -48,7 +48,10 @@ class Runtime:
             platform = self.platforms[spec.platform]
             return Workload(name=ref, container=await platform.inspect(spec.container or ref), platform=platform)
         prefix, colon, rest = ref.partition(":")
-        if colon and prefix in self.platforms:
+        known = bool(colon) and prefix in self.platforms
+        if not ref or (known and not rest):
+            raise UsageError("NAME is empty", hint="hotseat ps --all lists what there is")
+        if known:
             return _workload(await self.platforms[prefix].inspect(rest), self.platforms[prefix])
         if ref.isdigit() and "process" in self.platforms:
             # A number is a process. As the beginning of a container's id it would be an accident.

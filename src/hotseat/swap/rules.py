@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hotseat.errors import NoRoom, Refused
 from hotseat.linux.port import HostMemory
+from hotseat.platforms import remedies
 from hotseat.platforms.port import Container, Status
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Observation
@@ -29,13 +30,13 @@ def refuse_out(name: str, seen: Observation, *, recorded: bool) -> Refused | Non
         return Refused(
             f"{name} does not run ({container.status})",
             rule="not running",
-            hint=f"nothing is to be parked; start it with `{container.platform} start {container.name}`",
+            hint=f"nothing is to be parked; to start it: {remedies.start(container.platform, container.name)}",
         )
     if seen.state is State.PAUSED:
         return Refused(
             f"{name} was paused by someone else and a frozen process cannot be locked",
             rule="paused",
-            hint=f"run `{container.platform} unpause {container.name}`, then try again",
+            hint=f"{_unpause(container)}; then try again",
         )
     if seen.state is State.PARKED:
         return None if recorded else _checkpointed_by_others(name)
@@ -59,17 +60,21 @@ def refuse_in(name: str, seen: Observation, *, recorded: bool) -> Refused | None
         return Refused(
             f"{name} does not run ({container.status}) {seen.note}".strip(),
             rule="not running",
-            hint=f"nothing is parked; start it with `{container.platform} start {container.name}`",
+            hint=f"nothing is parked; to start it: {remedies.start(container.platform, container.name)}",
         )
     if seen.state is State.PAUSED:
         return Refused(
             f"{name} was paused by someone else, not parked by hotseat",
             rule="paused",
-            hint=f"run `{container.platform} unpause {container.name}`",
+            hint=_unpause(container),
         )
     if seen.state is State.PARKED and not recorded:
         return _checkpointed_by_others(name)
     return None
+
+
+def _unpause(container: Container) -> str:
+    return remedies.unpause(container.platform, container.name, pid=container.pid)
 
 
 def _checkpointed_by_others(name: str) -> Refused:
@@ -82,11 +87,12 @@ def _checkpointed_by_others(name: str) -> Refused:
 
 def quarantined(name: str, seen: Observation) -> Refused:
     container = seen.container
-    verb = "start" if container.status in (Status.EXITED, Status.CREATED) else "restart"
+    ended = container.status in (Status.EXITED, Status.CREATED)
+    way = (remedies.start if ended else remedies.restart)(container.platform, container.name)
     return Refused(
         f"{name} is quarantined: {seen.note}",
         rule="quarantined",
-        hint=f"`{container.platform} {verb} {container.name}` makes a cold start, which ends the quarantine",
+        hint=f"a cold start ends the quarantine: {way}",
     )
 
 
@@ -96,7 +102,7 @@ def admit(name: str, *, container: Container, host: HostMemory, gpu_bytes: int, 
     need = policy.host_need(gpu_bytes)
     rooms = [("the host has", host.available, "free memory on the host: park or stop something else, or add memory")]
     if host.limit is not None and container.shares_memory_limit:
-        hint = f"raise it, e.g. `{container.platform} update --memory {host.used + need} {container.name}`"
+        hint = remedies.raise_memory_limit(container.platform, container.name, host.used + need)
         rooms.append(("the container's memory limit leaves", max(0, host.limit - host.used), hint))
     what, room, hint = min(rooms, key=lambda entry: entry[1])
     if room >= need:

@@ -13,7 +13,7 @@ from hotseat.cli.access.port import Access
 from hotseat.config import paths
 from hotseat.daemon.client import Client
 from hotseat.daemon.wiring import build
-from hotseat.errors import NotFound
+from hotseat.errors import DriverFailed, NotFound
 
 
 @asynccontextmanager
@@ -41,6 +41,10 @@ async def open_access(
 
 
 async def _say_if_emulated(access: Access) -> None:
-    """The emulated driver says so wherever it shows itself."""
-    if any(use.device.emulated for use in await access.devices()):
+    """The emulated driver says so wherever it shows itself. Where there is no driver the command itself finds out."""
+    try:
+        uses = await access.devices()
+    except DriverFailed:
+        return
+    if any(use.device.emulated for use in uses):
         draw.remark("emulated driver: a test bench, no figure from it counts")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hotseat.cli.doctor.facts import ContainerFact, Driver, Finding, Host, Level, PlatformFact, ProcessFact
 from hotseat.cli.doctor.rules_machine import IPC_RELEASE
 from hotseat.config.units import format_size
+from hotseat.platforms import remedies
 
 
 def platform(facts: PlatformFact) -> list[Finding]:
@@ -85,8 +86,8 @@ def _memory(facts: ContainerFact, on_gpu: list[ProcessFact], host: Host) -> list
                 f"parking needs {format_size(need)} of host memory; the container's limit is "
                 f"{format_size(facts.memory_limit)} and {format_size(facts.memory_used)} are used",
                 "the driver puts the GPU's memory into the process itself, so it counts against the container",
-                f"raise it to {format_size(facts.memory_used + need + need // 20)} or more: "
-                f"{facts.platform} update --memory, or start the container anew without a limit",
+                f"{remedies.raise_memory_limit(facts.platform, facts.name, facts.memory_used + need + need // 20)}, "
+                "or start it anew without a limit",
             )
         ]
     if need > host.memory_available:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, Any
 
 from hotseat.errors import PlatformFailed, Refused, UsageError
 from hotseat.linux import own_cgroup
@@ -69,31 +71,45 @@ def _find_program(record: Record, env: Mapping[str, str]) -> None:
 
 
 async def _run_shim(directory: Path, *, name: str) -> None:
-    # -I -S: the shim is a program of its own, nothing in the environment changes what it imports.
-    shim = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-S",
-        str(Path(process_shim.__file__)),
-        str(directory),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(START_DEADLINE):
-            # One line, not to the end: under uvloop the detached shim keeps a second copy of the pipe.
-            assert shim.stdout is not None
-            answered = await shim.stdout.readline()
-    except TimeoutError:
-        raise PlatformFailed(
-            f"{name} was not started within {START_DEADLINE:g} s", hint="the host may be out of memory or processes"
-        ) from None
-    finally:
-        if shim.returncode is None:
-            shim.kill()
-            await shim.wait()
+    # A pipe of our own: the detached shim may keep its end for as long as it lives, and we let go of ours.
+    ours, its = os.pipe()
+    with os.fdopen(ours, "rb", buffering=0) as end:
+        try:
+            # -I -S: the shim is a program of its own, nothing in the environment changes what it imports.
+            shim = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                str(Path(process_shim.__file__)),
+                str(directory),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=its,
+                stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        finally:
+            os.close(its)
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                answered = await _line(end)
+        except TimeoutError:
+            raise PlatformFailed(
+                f"{name} was not started within {START_DEADLINE:g} s", hint="the host may be out of memory or processes"
+            ) from None
+        finally:
+            if shim.returncode is None:
+                shim.kill()
+                await shim.wait()
     answer = json.loads(answered) if answered else {"error": "its shim ended without a word"}
     if "error" in answer:
         raise PlatformFailed(f"{name} did not start: {answer['error']}", hint="run its command by hand to see why")
+
+
+async def _line(end: IO[Any]) -> bytes:
+    """One line, not to the end of file."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), end)
+    try:
+        return await reader.readline()
+    finally:
+        transport.close()

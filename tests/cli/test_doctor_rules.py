@@ -169,6 +169,15 @@ def test_platform(fact: PlatformFact, expected: Level) -> None:
 
 
 @pytest.mark.parametrize(
+    ("runtime", "mode", "warns"), [("crun", "hybrid", 1), ("runc", "hybrid", 0), ("crun", "v2", 0)]
+)
+def test_a_runtime_that_refuses_the_hosts_cgroups_is_told(runtime: str, mode: str, warns: int) -> None:
+    fact = PlatformFact(name="podman", program="/usr/bin/podman", answers=True, version="4.3.1", runtime=runtime)
+    found = rules_containers.platform(fact, cgroups=mode)
+    assert [finding.level for finding in found] == [Level.OK] + [Level.WARN] * warns
+
+
+@pytest.mark.parametrize(
     ("process", "expected"),
     [
         (replace(ENGINE, libcuda=None), {"libcuda": Level.FAIL}),

@@ -12,6 +12,7 @@ from hotseat.daemon.client import Client
 from hotseat.errors import (
     Busy,
     DriverFailed,
+    Failed,
     HotseatError,
     NoRoom,
     NotFound,
@@ -187,6 +188,20 @@ async def test_the_socket_is_its_owners_alone_and_goes_with_the_daemon(house: Ho
         assert not await client.alive()
         with pytest.raises(NotFound, match="no hotseat daemon"):
             await client.workloads()
+
+
+async def test_a_daemon_that_falls_silent_in_a_swap_is_given_up(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hotseat.daemon.client.QUICK", 0.05)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the client leaves
+        writer.close()
+
+    path = tmp_path / "control.sock"
+    async with await asyncio.start_unix_server(silent, path), Client(path) as client:
+        async with asyncio.timeout(10):
+            with pytest.raises(Failed, match="does not answer"):
+                await client.park("a")
 
 
 async def test_what_is_not_an_api(house: House) -> None:

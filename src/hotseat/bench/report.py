@@ -80,7 +80,8 @@ def totals(measurement: Measurement) -> list[str]:
     """The sentences below the table."""
     ours, bare = measurement.hotseat, measurement.bare
     lines = [
-        f"{measurement.workload}: {measurement.processes} processes ({measurement.cuda_processes} with CUDA), "
+        f"{measurement.workload}: {measurement.processes} process{'' if measurement.processes == 1 else 'es'} "
+        f"({measurement.cuda_processes} with CUDA), "
         f"{measurement.threads} threads, {format_size(ours.gpu_bytes)} of GPU memory, {ours.cycles} cycles",
         f"out {_ms(ours.out_seconds):.1f} ms, in {_ms(ours.in_seconds):.1f} ms; hotseat's own part "
         f"{_ms(ours.own_out_seconds):.1f} ms out, {_ms(ours.own_in_seconds):.1f} ms in",

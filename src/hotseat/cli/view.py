@@ -148,7 +148,8 @@ def summary(report: SwapReport) -> str:
     verb, what = ("parked", "released") if report.direction == "out" else ("seated", "taken")
     return (
         f"{report.workload} {verb} in {units.duration(report.seconds)}: {units.size(sum(report.gpu_bytes.values()))} "
-        f"of GPU memory {what}, {report.processes} processes ({report.cuda_processes} with CUDA), "
+        f"of GPU memory {what}, {report.processes} process{'' if report.processes == 1 else 'es'} "
+        f"({report.cuda_processes} with CUDA), "
         f"{report.threads} threads; hotseat's own part {units.duration(report.own_seconds)}"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,12 +13,14 @@ import aiohttp
 
 from hotseat.config import paths
 from hotseat.daemon import wire
-from hotseat.errors import Failed, NotFound
+from hotseat.errors import Failed, HotseatError, NotFound
 from hotseat.swap.port import Progress
 from hotseat.words import DeviceUse, SwapReport
 
 QUICK = 10.0
 """Seconds for a question that moves nothing. A swap takes as long as it takes: the daemon has the deadlines."""
+MISSES = 2
+"""Questions in a row that a daemon may leave unanswered during a swap, until it is given up."""
 
 
 class Client:
@@ -86,8 +88,26 @@ class Client:
                 stack.push_async_callback(_end, follow)
                 # So that the first phase is seen too; a daemon that is gone shows in the call itself.
                 await asyncio.wait({follow}, timeout=0.05)
-            answer = await self._call("POST", path, body, quick=False)
+            answer = await self._watched(self._call("POST", path, body, quick=False))
         return [wire.report_from(item) for item in answer["reports"]]
+
+    async def _watched(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """A swap takes as long as it takes, while the daemon lives: it is asked for that all along."""
+        task = asyncio.create_task(call)
+        try:
+            misses = 0
+            while not (await asyncio.wait({task}, timeout=QUICK))[0]:
+                try:
+                    await self.health()
+                    misses = 0
+                except HotseatError:
+                    misses += 1
+                    if misses == MISSES:
+                        raise
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _follow(self, progress: Progress) -> None:
         async for event in self.events():

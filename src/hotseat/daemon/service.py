@@ -195,7 +195,7 @@ async def _stop(actor: Actor, gateway: Gateway, hurry: asyncio.Event, background
     if not await _within(SWAP_GRACE, actor.jobs_done(), hurry):
         actor.cancel_jobs()
         await _within(LAST_GRACE, actor.jobs_done(), asyncio.Event())
-    await actor.idle()
+    await _within(ANSWERS_GRACE, actor.idle(), asyncio.Event())
 
 
 async def _within(seconds: float, work: Any, hurry: asyncio.Event) -> bool:

@@ -15,7 +15,11 @@ def judge(facts: Facts) -> list[Finding]:
         *rules_machine.rights(facts.rights),
         *rules_machine.cgroups(facts.cgroups, euid=facts.rights.euid),
         *rules_machine.host(facts.host, gpu_bytes=held),
-        *(finding for platform in facts.platforms for finding in rules_containers.platform(platform)),
+        *(
+            finding
+            for platform in facts.platforms
+            for finding in rules_containers.platform(platform, cgroups=facts.cgroups.mode)
+        ),
         *(
             finding
             for container in facts.containers

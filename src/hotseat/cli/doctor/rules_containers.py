@@ -8,7 +8,9 @@ from hotseat.config.units import format_size
 from hotseat.platforms import remedies
 
 
-def platform(facts: PlatformFact) -> list[Finding]:
+def platform(facts: PlatformFact, *, cgroups: str = "v2") -> list[Finding]:
+    """`cgroups`: the host's mode, as in `facts.Cgroups`."""
+
     def finding(level: Level, what: str, why: str = "", way_out: str = "") -> Finding:
         return Finding(subject=facts.name, check="platform", level=level, what=what, why=why, way_out=way_out)
 
@@ -16,7 +18,17 @@ def platform(facts: PlatformFact) -> list[Finding]:
         parts = [f"{facts.name} {facts.version}".strip(), f"at {facts.socket}" if facts.socket else ""]
         parts += [f"runtime {facts.runtime}" if facts.runtime else "", f"API {facts.api}" if facts.api else ""]
         parts += [f"cgroups by {facts.cgroup_driver}" if facts.cgroup_driver else ""]
-        return [finding(Level.OK, ", ".join(part for part in parts if part))]
+        found = [finding(Level.OK, ", ".join(part for part in parts if part))]
+        if facts.runtime == "crun" and cgroups == "hybrid":
+            found.append(
+                finding(
+                    Level.WARN,
+                    "its runtime crun starts no container here",
+                    "crun refuses cgroup v1 with a separate v2 tree",
+                    f'{facts.name} --runtime runc, or `runtime = "runc"` in containers.conf',
+                )
+            )
+        return found
     if facts.program is None and facts.socket is None:
         return [finding(Level.OK, f"{facts.name} is not installed")]
     start = {"docker": "systemctl start docker", "podman": "systemctl start podman.socket"}.get(facts.name, "")

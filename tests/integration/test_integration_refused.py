@@ -63,18 +63,23 @@ async def test_a_lock_that_hangs_until_its_deadline(house: House) -> None:
     await guest.unharmed(before)
 
 
-async def test_a_driver_that_stays_silent_quarantines_without_a_kill_until_it_speaks(house: House) -> None:
-    guest = await house.start(processes=2)
-    before, held = await guest.ask(), await guest.bytes()
-    fault = house.fault(FaultKind.HANG, op="lock", pid=guest.pids()[-1], times=None)
-    with pytest.raises(Quarantined) as caught:
-        await guest.park()
-    assert "does not say" in caught.value.message
-    assert await guest.status() is Status.RUNNING
-    assert await guest.bytes() == held
-    house.node.clear_fault(fault)
-    assert (await guest.recover()).state is State.SEATED
-    await guest.unharmed(before)
+class TestSilence:
+    @pytest.fixture
+    def deadlines(self) -> Deadlines:
+        return Deadlines(lock=0.3, query=0.5, unlock=0.3)
+
+    async def test_a_driver_that_stays_silent_quarantines_without_a_kill_until_it_speaks(self, house: House) -> None:
+        guest = await house.start(processes=2)
+        before, held = await guest.ask(), await guest.bytes()
+        fault = house.fault(FaultKind.HANG, op="lock", pid=guest.pids()[-1], times=None)
+        with pytest.raises(Quarantined) as caught:
+            await guest.park()
+        assert "does not say" in caught.value.message
+        assert await guest.status() is Status.RUNNING
+        assert await guest.bytes() == held
+        house.node.clear_fault(fault)
+        assert (await guest.recover()).state is State.SEATED
+        await guest.unharmed(before)
 
 
 async def test_a_debugger_holds_it(house: House) -> None:

@@ -1,17 +1,17 @@
-"""Puts all facts together: the driver by a worker process, the rest by the modules beside it."""
+"""Puts all facts together: driver and devices as the gpu layer describes them, the rest by the modules beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from hotseat.cli.doctor import gather_machine, gather_platforms
 from hotseat.cli.doctor.facts import ContainerFact, Driver, Facts, Gpu
 from hotseat.errors import DriverFailed, HotseatError
 from hotseat.gpu.client import GpuClient
+from hotseat.gpu.describe import DeviceFacts, GpuFacts, describe
 from hotseat.platforms.port import Container, Platform
 from hotseat.words import DeviceUse
 
@@ -20,10 +20,8 @@ async def gather(
     client: GpuClient, platforms: Mapping[str, Platform], *, only: tuple[Platform, Container] | None = None
 ) -> Facts:
     """Everything, or with `only` one container and the machine."""
-    found, (gpus, uses) = await asyncio.gather(driver(client), devices(client))
-    if isinstance(gpus, str):
-        found = replace(found, nvml_error=gpus)
-        gpus = ()
+    described = await describe(client)
+    uses = [one.use for one in described.devices]
     containers = await _containers(platforms, uses, only=only)
     ours = {process.pid for container in containers for process in container.processes} | client.worker_pids
     if only is not None:
@@ -33,8 +31,8 @@ async def gather(
             use.device.index: {pid: count for pid, count in use.processes.items() if pid not in ours} for use in uses
         }
     return Facts(
-        driver=found,
-        gpus=tuple(replace(gpu, foreign=foreign.get(gpu.index, {})) for gpu in gpus),
+        driver=driver(described, release=kernel_release()),
+        gpus=tuple(gpu(one, foreign=foreign.get(one.device.index, {})) for one in described.devices),
         amd=gather_machine.amd(),
         rights=gather_machine.rights(),
         cgroups=gather_machine.cgroups(),
@@ -48,24 +46,28 @@ async def gather(
     )
 
 
-async def driver(client: GpuClient) -> Driver:
-    """What a worker says of the library that it loaded."""
-    release = kernel_release()
-    try:
-        hello = await client.start()
-    except DriverFailed as error:
-        library = error.details.get("library")
+def driver(seen: GpuFacts, *, release: str | None) -> Driver:
+    """`release`: the loaded kernel module's."""
+    nvml_error = seen.nvml_problem.message if seen.nvml_problem else ""
+    if seen.cuda_problem is not None:
+        library = seen.cuda_problem.details.get("library")
         loaded = library if isinstance(library, str) and library.startswith("/") else None
-        return Driver(libcuda=loaded, error=_reason(error), release=release, checkpoint_api=loaded is not None)
-    version = [int(part) for part in hello.version.split(".") if part.isdigit()]
-    emulated = any("emulated" in name.lower() for name in hello.device_names)
+        return Driver(
+            libcuda=loaded,
+            error=_reason(seen.cuda_problem),
+            release=release,
+            checkpoint_api=loaded is not None,
+            nvml_error=nvml_error,
+        )
+    version = [int(part) for part in seen.cuda_version.split(".") if part.isdigit()]
     return Driver(
-        libcuda=hello.library,
-        emulated=emulated,
+        libcuda=seen.libcuda,
+        emulated=seen.cuda_emulated,
         version=version[0] * 1000 + version[1] * 10 if len(version) == 2 else None,
-        release=None if emulated else release,
-        checkpoint_api=not hello.missing,
-        others=() if emulated else other_copies(hello.library),
+        release=None if seen.cuda_emulated else release,
+        checkpoint_api=not seen.missing_calls,
+        nvml_error=nvml_error,
+        others=() if seen.cuda_emulated else other_copies(seen.libcuda),
     )
 
 
@@ -74,30 +76,18 @@ def _reason(error: DriverFailed) -> str:
     return error.message.rpartition("no GPU driver to work with: ")[2].partition(": cannot open shared object")[0]
 
 
-async def devices(client: GpuClient) -> tuple[tuple[Gpu, ...] | str, Sequence[DeviceUse]]:
-    """(devices, their use), or (what NVML complained of, nothing)."""
-    try:
-        uses = await client.use()
-        _, report = await client.nvml()
-    except HotseatError as error:
-        return error.message, ()
-    modes = {fact.index: fact for fact in report.devices}
-    gpus = []
-    for use in uses:
-        mode = modes.get(use.device.index)
-        gpus.append(
-            Gpu(
-                index=use.device.index,
-                name=use.device.name,
-                uuid=use.device.uuid,
-                total_bytes=use.device.total_bytes,
-                used_bytes=use.used_bytes,
-                emulated=use.device.emulated,
-                mig=mode.mig if mode else None,
-                compute_mode=mode.compute_mode if mode else None,
-            )
-        )
-    return tuple(gpus), uses
+def gpu(seen: DeviceFacts, *, foreign: Mapping[int, int]) -> Gpu:
+    return Gpu(
+        index=seen.device.index,
+        name=seen.device.name,
+        uuid=seen.device.uuid,
+        total_bytes=seen.device.total_bytes,
+        used_bytes=seen.use.used_bytes,
+        emulated=seen.device.emulated,
+        mig=seen.mig,
+        compute_mode=seen.compute_mode,
+        foreign=foreign,
+    )
 
 
 def kernel_release(root: Path = Path("/")) -> str | None:

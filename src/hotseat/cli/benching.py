@@ -14,9 +14,9 @@ import click
 
 from hotseat.bench import report as reports
 from hotseat.bench.measure import measure
-from hotseat.bench.synthetic import synthetic_tree
 from hotseat.cli import draw
 from hotseat.cli.access.find import find
+from hotseat.cli.synthetic import synthetic_tree
 from hotseat.daemon.wiring import Runtime, build
 from hotseat.swap.port import Workload
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from integration_house import CONTEXT, MIB, SOON, Answer, Guest, House, everywhere
+from integration_house import CONTEXT, MIB, SOON, Answer, Guest, House, everywhere, in_containers
 
 from hotseat.demo.spec import hold_command
 from hotseat.emulator import FaultKind
@@ -144,7 +144,7 @@ class TestOut:
         assert await pair.guest.state() is State.STOPPED
         await pair.other_untouched()
 
-    @everywhere
+    @in_containers
     async def test_the_worker_is_killed(self, pair: Pair) -> None:
         """The driver goes on with what it had begun, and so does the swap."""
         pair.house.fault(FaultKind.SLOW_COPY, value=6 * MIB, times=None)
@@ -225,17 +225,6 @@ class TestIn:
         assert await pair.guest.state() is State.STOPPED
         assert pair.house.used == (pair.others, 0)
         await pair.other_untouched()
-
-    async def test_the_worker_is_killed(self, pair: Pair) -> None:
-        await pair.guest.park()
-        pair.house.fault(FaultKind.SLOW_COPY, value=6 * MIB, times=None)
-
-        def kill(phase: str, what: str) -> None:
-            if (phase, what) == ("restore", "start"):
-                asyncio.get_running_loop().call_later(0.3, pair.house.kill_workers)
-
-        await pair.guest.seat(progress=kill)
-        await pair.back()
 
     async def test_a_byte_that_comes_back_wrong_shows_in_the_tokens(self, pair: Pair) -> None:
         """The oracle of all these tests can fail."""

@@ -66,7 +66,7 @@ async def test_a_lock_that_hangs_until_its_deadline(house: House) -> None:
 class TestSilence:
     @pytest.fixture
     def deadlines(self) -> Deadlines:
-        return Deadlines(lock=0.3, query=0.5, unlock=0.3)
+        return Deadlines(lock=0.3, query=0.5, unlock=0.3, release=0.3)
 
     async def test_a_driver_that_stays_silent_quarantines_without_a_kill_until_it_speaks(self, house: House) -> None:
         guest = await house.start(processes=2)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 
+import pytest
 from integration_house import CONTEXT, MIB, House, everywhere, in_containers, until
 
 from hotseat.demo import image
@@ -43,7 +44,7 @@ async def test_out_and_in_again_beside_another(house: House) -> None:
 
 @everywhere
 async def test_an_answer_under_way_stops_and_goes_on(house: House) -> None:
-    guest = await house.start(tokens_per_second=60)
+    guest = await house.start(tokens_per_second=80)
     async with guest.stream(tokens=40) as texts:
         undisturbed = [text async for text in texts]
     async with guest.stream(tokens=40) as texts:
@@ -76,21 +77,26 @@ async def test_ranks_of_one_communicator_on_two_devices(house: House) -> None:
     await guest.unharmed(before)
 
 
-@everywhere
-async def test_two_take_turns_on_a_device_that_holds_one(house: House) -> None:
-    size = 36 * MIB
-    a = await house.start(seed=1, weights=size)
-    first = await a.ask()
-    await a.park()
-    b = await house.start(seed=2, weights=size)
-    second = await b.ask()
-    for _ in range(2):
-        await b.park()
-        await a.seat()
-        await a.unharmed(first)
+class TestTurns:
+    @pytest.fixture
+    def devices(self) -> tuple[int, ...]:
+        return (20 * MIB,)
+
+    @everywhere
+    async def test_two_take_turns_on_a_device_that_holds_one(self, house: House) -> None:
+        size = 10 * MIB
+        a = await house.start(seed=1, weights=size)
+        first = await a.ask()
         await a.park()
-        await b.seat()
-        await b.unharmed(second)
+        b = await house.start(seed=2, weights=size)
+        second = await b.ask()
+        for _ in range(2):
+            await b.park()
+            await a.seat()
+            await a.unharmed(first)
+            await a.park()
+            await b.seat()
+            await b.unharmed(second)
 
 
 @in_containers

@@ -226,6 +226,17 @@ class TestIn:
         assert pair.house.used == (pair.others, 0)
         await pair.other_untouched()
 
+    async def test_the_worker_is_killed(self, pair: Pair) -> None:
+        await pair.guest.park()
+        pair.house.fault(FaultKind.SLOW_COPY, value=6 * MIB, times=None)
+
+        def kill(phase: str, what: str) -> None:
+            if (phase, what) == ("restore", "start"):
+                asyncio.get_running_loop().call_later(0.3, pair.house.kill_workers)
+
+        await pair.guest.seat(progress=kill)
+        await pair.back()
+
     async def test_a_byte_that_comes_back_wrong_shows_in_the_tokens(self, pair: Pair) -> None:
         """The oracle of all these tests can fail."""
         await pair.guest.park()

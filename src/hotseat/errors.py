@@ -8,6 +8,9 @@
     |   +-- NoRoom             the device or the host lacks the memory           exit 4, HTTP 503
     |   +-- Busy               another swap of this workload is under way        exit 4, HTTP 409
     |   +-- Unavailable        it cannot serve now: paused, stopped, waited long exit 4, HTTP 503
+    |   +-- TooMany            a queue is full, a key has all it may have        exit 4, HTTP 429
+    |   +-- Unauthorized       no key, or none that is known                     exit 4, HTTP 401
+    |   +-- Forbidden          this key may not do that                          exit 4, HTTP 403
     +-- Failed                 it was tried and did not work                     exit 1, HTTP 502
         +-- DriverFailed       a checkpoint or NVML call said no
         |   +-- DriverTimeout  ... or nothing, within its deadline
@@ -95,6 +98,23 @@ class Unavailable(Refused):
 
     code = "unavailable"
     http_status = 503
+
+
+class TooMany(Refused):
+    """`details["retry_after"]`: seconds after which it is worth trying again, if that is known."""
+
+    code = "too_many"
+    http_status = 429
+
+
+class Unauthorized(Refused):
+    code = "unauthorized"
+    http_status = 401
+
+
+class Forbidden(Refused):
+    code = "forbidden"
+    http_status = 403
 
 
 class Failed(HotseatError):

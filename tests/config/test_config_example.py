@@ -8,12 +8,24 @@ import pytest
 import yaml
 
 from hotseat import config
-from hotseat.config import paths
-from hotseat.config.model import Config, Defaults, DeviceCap, Gateway, Workload
+from hotseat.config import (
+    Config,
+    Defaults,
+    DeviceCap,
+    Discovery,
+    Gateway,
+    Hook,
+    Hooks,
+    HostMemory,
+    Key,
+    Run,
+    Workload,
+    paths,
+)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/hotseat.yaml"
-MODELS = [Config, Gateway, DeviceCap, Defaults, Workload]
+MODELS = [Config, Gateway, Key, DeviceCap, HostMemory, Discovery, Defaults, Workload, Run, Hook, Hooks]
 
 
 def test_the_example_is_valid() -> None:

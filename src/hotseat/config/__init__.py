@@ -3,7 +3,25 @@
 Belongs here: reading and checking the file, human units, default paths. Forbidden here: acting on any of it.
 """
 
+from hotseat.config.gateway import Gateway, Key
 from hotseat.config.load import find, load, parse
-from hotseat.config.model import Config, Defaults, DeviceCap, Gateway, Workload, json_schema
+from hotseat.config.model import Config, DeviceCap, Discovery, HostMemory, json_schema
+from hotseat.config.workload import Defaults, Hook, Hooks, Run, Workload
 
-__all__ = ["Config", "Defaults", "DeviceCap", "Gateway", "Workload", "find", "json_schema", "load", "parse"]
+__all__ = [
+    "Config",
+    "Defaults",
+    "DeviceCap",
+    "Discovery",
+    "Gateway",
+    "Hook",
+    "Hooks",
+    "HostMemory",
+    "Key",
+    "Run",
+    "Workload",
+    "find",
+    "json_schema",
+    "load",
+    "parse",
+]

@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from hotseat.config import paths
-from hotseat.config.model import Config, Workload
+from hotseat.config.model import Config
+from hotseat.config.workload import Workload
 from hotseat.errors import ConfigError, NotFound
 
 _MAX_FILE = 4 * 2**20

@@ -5,160 +5,77 @@ Records are frozen and whole: after validation every workload carries its own va
 
 from __future__ import annotations
 
-import re
-import urllib.parse
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hotseat.config import paths
-from hotseat.config.units import Duration, DurationOrOff, Size
-
-_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError("a workload's name is 1 to 64 of a-z, 0-9, '.', '_', '-', and begins and ends with a-z or 0-9")
-    return value
+from hotseat.config.base import DeviceIndex, Model, Name
+from hotseat.config.gateway import Gateway, Key
+from hotseat.config.units import Size
+from hotseat.config.workload import Defaults, Workload
 
 
-def _http_url(value: str) -> str:
-    url = urllib.parse.urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-        raise ValueError('not the address of an engine; write for example "http://127.0.0.1:8001"')
-    return value.rstrip("/")
-
-
-def _path(value: str) -> str:
-    if not value.startswith("/"):
-        raise ValueError('a path begins with "/"')
-    return value
-
-
-def _env(value: Any) -> Any:
-    # YAML reads `PORT: 8000` as a number; an environment has only text. true, yes, on would surprise: refused.
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(item, bool):
-                raise ValueError(f"{key}: YAML reads this as true or false; write it in quotes")  # noqa: TRY004
-        return {key: str(item) if isinstance(item, int | float) else item for key, item in value.items()}
-    return value
-
-
-def _gpu_memory(value: Any) -> Any:
-    return {0: value} if isinstance(value, int | str) and not isinstance(value, bool) else value
-
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-DeviceIndex = Annotated[int, Field(ge=0)]
-Name = Annotated[str, AfterValidator(_name)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Gateway(_Model):
-    """The OpenAI-compatible front."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on. Anyone who reaches it may use every model: there are no keys yet."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """Port to listen on; 0 takes a free one."""
-    keepalive: Duration = 10.0
-    """A stream that waits, or whose workload is parked in mid-answer, gets an SSE comment this often."""
-    max_body: Size = 64 * 2**20
-    """Larger request bodies are refused with 413."""
-    max_silence: Duration = 600.0
-    """An engine that sits and says nothing for this long is given up with 504. Time off the GPU does not count."""
-
-
-class DeviceCap(_Model):
+class DeviceCap(Model):
     """One GPU."""
 
     cap: Size
     """Bytes that all workloads together may use, below the device's size."""
 
 
-class Defaults(_Model):
-    """Each of these may stand under `defaults` (for all workloads) and under a workload."""
+class HostMemory(Model):
+    """Host memory is a budget too: a parked workload holds as much of it as it had GPU memory."""
 
-    health: Annotated[str, AfterValidator(_path)] = "/health"
-    """Path that answers 2xx when the engine can serve."""
-    health_timeout: Duration = 30.0
-    """How long an engine may take to answer `health` after it is seated."""
-    start_timeout: Duration = 600.0
-    """How long a cold start may take until `health` answers."""
-    drain: DurationOrOff = None
-    """`off`: a swap out freezes answers in the middle, they go on later. A duration: wait so long for them to end."""
-    min_stay: Duration = 5.0
-    """A workload with work to do keeps its seat at least this long."""
-    linger: Duration = 0.5
-    """A workload counts as having work to do until this long after its last answer."""
-    max_wait: Duration = 600.0
-    """A request that waited this long for its seat is answered 503."""
+    parked: Size | None = None
+    """What all parked workloads together may hold. Not given: what the host has, less `reserve`."""
+    reserve: Size = 2 * 2**30
+    """What stays free on the host for everything else."""
 
 
-class Workload(Defaults):
-    """One container or process tree."""
+class Discovery(Model):
+    """Containers with the label `hotseat.model` are found, adopted and forgotten by themselves."""
 
-    platform: Literal["docker", "podman", "process"] = "docker"
-    """Who runs it. `process`: hotseat itself starts `command`."""
-    container: Annotated[str, Field(min_length=1)] | None = None
-    """Name or id of the container; the workload's own name if not given."""
-    models: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
-    """Model names that its engine answers to; the workload's own name if not given."""
-    url: Annotated[str, AfterValidator(_http_url)] | None = None
-    """Where the engine listens, as seen from this host. Or give `port`."""
-    port: Port | None = None
-    """The engine's port at the container's own address (for `process` at 127.0.0.1)."""
-    command: Annotated[list[str], Field(min_length=1)] | None = None
-    """Program and arguments, one list item each; no shell. Only and always for `process`."""
-    env: Annotated[dict[str, str], BeforeValidator(_env)] = Field(default_factory=dict)
-    """Environment variables added for `command`."""
-    workdir: Path | None = None
-    """Directory in which `command` runs; relative to the file."""
-    start: bool = True
-    """Start it when it is stopped and a request needs it."""
-    gpu_memory: Annotated[dict[DeviceIndex, Size], BeforeValidator(_gpu_memory)] | None = None
-    """Device memory a cold start needs, per device index (a bare size means device 0). Not needed once it was
-    seated: hotseat has then seen it. Not given and not yet seen: a cold start gets the devices to itself."""
-    pinned: bool = False
-    """Never parked to make room for others."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Workload:
-        if (self.url is None) == (self.port is None):
-            raise ValueError("give either `url` or `port`" + (", not both" if self.url else ""))
-        if self.platform == "process":
-            if self.command is None:
-                raise ValueError("platform `process` needs a `command`, a list such as [vllm, serve, ...]")
-            if self.container is not None:
-                raise ValueError("`container` is for docker and podman; a process takes the workload's name")
-        else:
-            for field in ("command", "env", "workdir"):
-                if getattr(self, field):
-                    raise ValueError(f"`{field}` is for platform `process`; a container has its own")
-        return self
+    docker: bool = True
+    """Look for them on Docker."""
+    podman: bool = True
+    """Look for them on Podman."""
 
 
-class Config(_Model):
+class Config(Model):
     """The whole of `hotseat.yaml`."""
 
     gateway: Gateway = Field(default_factory=Gateway)
     """The OpenAI-compatible front."""
+    keys: dict[Name, Key] = Field(default_factory=dict)
+    """API keys by the names of their bearers. If there is one, every request needs one."""
     control: Path = Field(default_factory=paths.control_socket)
     """The daemon's control socket (mode 0600). Default: /run/hotseat/control.sock, or below $XDG_RUNTIME_DIR."""
     state: Path = Field(default_factory=paths.state_directory)
     """Directory of the journal. Default: /var/lib/hotseat, or below $XDG_STATE_HOME."""
     devices: dict[DeviceIndex, DeviceCap] = Field(default_factory=dict)
     """Caps, by the index that `hotseat doctor` shows. A device that is not named may be used whole."""
+    host_memory: HostMemory = Field(default_factory=HostMemory)
+    """How much of the host's memory parked workloads may hold. Who would not fit is stopped rather than parked."""
+    discovery: Discovery = Field(default_factory=Discovery)
+    """Adopt labelled containers."""
+    on_stop: Literal["leave", "seat", "stop"] = "leave"
+    """What a graceful stop of the daemon does with parked workloads: leave them parked, seat what fits, stop them."""
     defaults: Defaults = Field(default_factory=Defaults)
     """What every workload takes unless it says otherwise."""
-    workloads: Annotated[dict[Name, Workload], Field(min_length=1)]
-    """The workloads by name."""
+    workloads: dict[Name, Workload] = Field(default_factory=dict)
+    """The workloads by name. None are needed where `discovery` finds some."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if not self.gateway.loopback and not self.keys and not self.gateway.public:
+            raise ValueError(
+                f"gateway.host {self.gateway.host} can be reached from other machines: set `keys` (`hotseat key` makes "
+                "one), or `gateway.public: true` to let anyone in"
+            )
+        if not self.workloads and not (self.discovery.docker or self.discovery.podman):
+            raise ValueError("no `workloads`, and `discovery` is off: there is nothing to serve")
+        return self
 
     @model_validator(mode="after")
     def _fill(self) -> Config:

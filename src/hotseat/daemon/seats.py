@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hotseat.daemon.actor import Actor, answer_of
@@ -12,7 +12,7 @@ from hotseat.daemon.book import Record, Ticket
 from hotseat.daemon.hands import base_url
 from hotseat.daemon.messages import Arrived, EngineDown, Left
 from hotseat.errors import NotFound
-from hotseat.gateway.port import ModelView
+from hotseat.gateway.port import ANYONE, Caller, ModelView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,20 @@ class ActorSeats:
             for model, record in self._by_model.items()
         ]
 
+    def seat(self, model: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[ActorLease]:
+        return self._seat(self._by_model, "model", model)
+
+    def seat_workload(
+        self, name: str, *, caller: Caller = ANYONE
+    ) -> contextlib.AbstractAsyncContextManager[ActorLease]:
+        return self._seat(self._actor.records, "workload", name)
+
     @contextlib.asynccontextmanager
-    async def seat(self, model: str) -> AsyncIterator[ActorLease]:
-        record = self._by_model.get(model)
+    async def _seat(self, records: Mapping[str, Record], kind: str, name: str) -> AsyncIterator[ActorLease]:
+        record = records.get(name)
         if record is None:
-            known = list(self._by_model)
-            raise NotFound(f"no model {model!r}", hint="there are: " + ", ".join(known), models=known)
+            known = list(records)
+            raise NotFound(f"no {kind} {name!r}", hint="there are: " + ", ".join(known), models=known)
         loop = asyncio.get_running_loop()
         given: asyncio.Future[float] = loop.create_future()
         ticket = Ticket(workload=record.name, arrived=loop.time(), answer=answer_of(given))

@@ -19,7 +19,23 @@ class ModelView:
     workload: str
     state: State
     waiting: int = 0
+    running: int = 0
+    expected_wait: float | None = 0.0
+    """Seconds until a request that comes now would have its seat, from measured swaps; None: not known yet."""
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, as far as the seats care."""
+
+    name: str = ""
+    """The key's name; "" where there are no keys."""
+    priority: int = 0
+    """Added to the workload's own."""
+
+
+ANYONE = Caller()
 
 
 class Lease(Protocol):
@@ -56,12 +72,16 @@ class Lease(Protocol):
 class Seats(Protocol):
     def models(self) -> Sequence[ModelView]: ...
 
-    def seat(self, model: str) -> AbstractAsyncContextManager[Lease]:
+    def seat(self, model: str, *, caller: Caller = ANYONE) -> AbstractAsyncContextManager[Lease]:
         """Waits until the workload of `model` is seated and its engine answers; holds the lease in the block.
 
-        `NotFound` (details["models"] lists what there is), `NoRoom`, `Unavailable`, `Quarantined`, `EngineFailed`; the
-        503s carry details["retry_after"] in seconds. Cancelling gives up the wait.
+        `NotFound` (details["models"] lists what there is), `TooMany` (its queue is full), `NoRoom`, `Unavailable`,
+        `Quarantined`, `EngineFailed`; 429 and 503 carry details["retry_after"] (seconds). Cancelling gives up the wait.
         """
+        ...
+
+    def seat_workload(self, name: str, *, caller: Caller = ANYONE) -> AbstractAsyncContextManager[Lease]:
+        """The same by the workload's name, for /upstream/NAME/... ."""
         ...
 
 

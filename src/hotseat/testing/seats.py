@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from hotseat.errors import HotseatError, NotFound
-from hotseat.gateway.port import ModelView
+from hotseat.gateway.port import ANYONE, Caller, ModelView
 from hotseat.words import State
 
 
@@ -47,7 +47,7 @@ class FakeSeats:
         return [ModelView(id=model, workload=model, state=State.SEATED) for model in self.urls]
 
     @contextlib.asynccontextmanager
-    async def seat(self, model: str) -> AsyncIterator[SeatLease]:
+    async def seat(self, model: str, *, caller: Caller = ANYONE) -> AsyncIterator[SeatLease]:
         if model not in self.urls:
             raise NotFound(f"no model {model!r}", hint="there are: " + ", ".join(self.urls), models=list(self.urls))
         self.waiting += 1
@@ -65,3 +65,6 @@ class FakeSeats:
             yield lease
         finally:
             self.leases.remove(lease)
+
+    def seat_workload(self, name: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[SeatLease]:
+        return self.seat(name, caller=caller)

@@ -1,0 +1,176 @@
+"""`workloads.NAME` and `defaults`: one container or process tree, and how it takes turns."""
+
+from __future__ import annotations
+
+import urllib.parse
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath
+from hotseat.config.units import Duration, DurationOrOff, Size
+
+
+def _http_url(value: str) -> str:
+    url = urllib.parse.urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ValueError('not the address of an engine; write for example "http://127.0.0.1:8001"')
+    return value.rstrip("/")
+
+
+def _env(value: Any) -> Any:
+    # YAML reads `PORT: 8000` as a number; an environment has only text. true, yes, on would surprise: refused.
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, bool):
+                raise ValueError(f"{key}: YAML reads this as true or false; write it in quotes")  # noqa: TRY004
+        return {key: str(item) if isinstance(item, int | float) else item for key, item in value.items()}
+    return value
+
+
+def _gpu_memory(value: Any) -> Any:
+    return {0: value} if isinstance(value, int | str) and not isinstance(value, bool) else value
+
+
+class Hook(Model):
+    """One HTTP call to the engine around a swap, such as vLLM's sleep. None is needed."""
+
+    path: UrlPath
+    """Path, and query if there is one, at the engine: /sleep?level=1"""
+    method: Literal["GET", "POST", "PUT", "DELETE"] = "POST"
+    """Its HTTP method."""
+    body: str | None = None
+    """What is sent, as it stands here; as application/json unless `headers` says otherwise."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers added to the call."""
+    timeout: Duration = 30.0
+    """How long the engine may take to answer."""
+    on_error: Literal["fail", "ignore"] = "fail"
+    """`fail`: an answer outside 2xx, or none, ends the swap as a failure of its step. `ignore`: it goes on."""
+
+
+class Hooks(Model):
+    """Calls that are declared, never guessed: hotseat knows no engine by name."""
+
+    before_park: list[Hook] = Field(default_factory=list)
+    """Before a swap out touches anything, in order; also before a stop."""
+    after_seat: list[Hook] = Field(default_factory=list)
+    """After a swap in, before the engine is probed, in order. Not after a cold start."""
+
+
+class Run(Model):
+    """How hotseat creates the container of `image`. Each is what the platform's own option of that name does."""
+
+    entrypoint: list[str] | None = None
+    """Replaces the image's entry point."""
+    volumes: list[NonEmpty] = Field(default_factory=list)
+    """"HOST_PATH:CONTAINER_PATH" or with ":ro" behind it."""
+    publish: list[NonEmpty] = Field(default_factory=list)
+    """"HOST_PORT:CONTAINER_PORT", or "ADDRESS:HOST_PORT:CONTAINER_PORT". 127.0.0.1 unless an address is given."""
+    network: NonEmpty = "bridge"
+    """"bridge", "host", "none", or a network's name."""
+    gpus: Literal["all", "none"] | list[DeviceIndex] = "all"
+    """Which GPUs it sees."""
+    devices: list[NonEmpty] = Field(default_factory=list)
+    """Device paths or CDI names added to those of `gpus`."""
+    shm_size: Size | None = None
+    """Size of /dev/shm."""
+    memory: Size | None = None
+    """Host memory limit. A parked workload keeps its GPU memory inside it."""
+    user: str | None = None
+    """User, or user:group, inside."""
+    workdir: str | None = None
+    """Working directory inside."""
+    ulimits: dict[str, int] = Field(default_factory=dict)
+    """By the names of setrlimit(2) in lower case: {nofile: 65536}"""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels added to hotseat's own."""
+
+
+class Defaults(Model):
+    """Each of these may stand under `defaults` (for all workloads) and under a workload."""
+
+    health: UrlPath = "/health"
+    """Path that answers 2xx when the engine can serve."""
+    health_timeout: Duration = 30.0
+    """How long an engine may take to answer `health` after it is seated."""
+    start_timeout: Duration = 600.0
+    """How long a cold start may take until `health` answers."""
+    stop_grace: Duration = 10.0
+    """How long a container that hotseat stops has to end by itself."""
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Who is served first, and who makes room last, where several want one seat. Higher is more."""
+    drain: DurationOrOff = None
+    """`off`: a swap out freezes answers in the middle, they go on later. A duration: wait so long for them to end."""
+    min_stay: Duration = 5.0
+    """A workload with work to do keeps its seat at least this long."""
+    linger: Duration = 0.5
+    """A workload counts as having work to do until this long after its last answer."""
+    max_wait: Duration = 600.0
+    """A request that waited this long for its seat is answered 503."""
+    max_queue: Annotated[int, Field(ge=1)] = 1000
+    """Requests that may wait for its seat at once; one more is answered 429."""
+    idle_timeout: DurationOrOff = None
+    """After so long without a request it gives up its seat by itself, as `idle` says. `off`: when it must make room."""
+    idle: Literal["park", "stop"] = "park"
+    """What `idle_timeout` does with it."""
+    on_quarantine: Literal["stay", "restart"] = "stay"
+    """`restart`: a workload that a swap has lost is started cold by itself, with longer and longer pauses between."""
+
+
+class Workload(Defaults):
+    """One container or process tree."""
+
+    platform: Literal["docker", "podman", "process"] = "docker"
+    """Who runs it. `process`: hotseat itself starts `command`."""
+    container: NonEmpty | None = None
+    """Name or id of the container; the workload's own name if not given."""
+    models: Annotated[list[NonEmpty], Field(min_length=1)] | None = None
+    """Model names that its engine answers to; the workload's own name if not given."""
+    url: Annotated[str, AfterValidator(_http_url)] | None = None
+    """Where the engine listens, as seen from this host. Or give `port`."""
+    port: Port | None = None
+    """The engine's port at the container's own address (for `process` at 127.0.0.1)."""
+    image: NonEmpty | None = None
+    """Create the container from this image when there is none of its name, and anew when this file changed. It must be
+    on this host: hotseat pulls nothing. Not given: the container is somebody else's and only started."""
+    command: Annotated[list[str], Field(min_length=1)] | None = None
+    """Program and arguments, one list item each; no shell. For `process` (needed) and with `image` (its arguments)."""
+    env: Annotated[dict[str, str], BeforeValidator(_env)] = Field(default_factory=dict)
+    """Environment variables added for `command`."""
+    workdir: Path | None = None
+    """Directory in which `command` of a `process` runs; relative to the file."""
+    run: Run = Field(default_factory=Run)
+    """How the container of `image` is created."""
+    start: bool = True
+    """Start it when it is stopped and a request needs it."""
+    preload: bool = False
+    """Start it at `hotseat up` and seat it while there is room, without waiting for a request."""
+    gpu_memory: Annotated[dict[DeviceIndex, Size], BeforeValidator(_gpu_memory)] | None = None
+    """Device memory a cold start needs, per device index (a bare size means device 0). Not needed once it was
+    seated: hotseat has then seen it. Not given and not yet seen: a cold start gets the devices to itself."""
+    pinned: bool = False
+    """Never parked to make room for others."""
+    hooks: Hooks = Field(default_factory=Hooks)
+    """HTTP calls to the engine around a swap."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Workload:
+        if (self.url is None) == (self.port is None):
+            raise ValueError("give either `url` or `port`" + (", not both" if self.url else ""))
+        if self.platform == "process":
+            if self.command is None:
+                raise ValueError("platform `process` needs a `command`, a list such as [vllm, serve, ...]")
+            for field in ("container", "image"):
+                if getattr(self, field) is not None:
+                    raise ValueError(f"`{field}` is for docker and podman; a process takes the workload's name")
+        elif self.image is None:
+            for field in ("command", "env"):
+                if getattr(self, field):
+                    raise ValueError(f"`{field}` is for platform `process`, or with `image`; a container has its own")
+        if self.platform != "process" and self.workdir is not None:
+            raise ValueError("`workdir` is for platform `process`; a container has its own, or `run.workdir`")
+        if self.image is None and "run" in self.model_fields_set:
+            raise ValueError("`run` says how the container of an `image` is made; name the image")
+        return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -122,3 +122,36 @@ class Relay(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSeen:
+    """One inference request whose exchange has ended, for whoever counts. Times in seconds from its arrival."""
+
+    model: str
+    """As it was asked for; "" if the request named none that could be read."""
+    workload: str
+    """Who served it; "" if it never had a seat."""
+    dialect: str
+    """ "openai", "anthropic", "ollama", "upstream"."""
+    status: int
+    """What the client was sent; 499 if it left before anything was."""
+    seconds: float
+    """To the end of the answer."""
+    waited: float | None
+    """To its seat; None if it never had one."""
+    first_byte: float | None
+    """To the first byte of the engine's body; None if none came."""
+    broken: bool = False
+    """The answer began and did not reach its end: the engine broke off, or the client left."""
+    tail: bytes = b""
+    """The last bytes of the engine's body as they were sent, at most `usage.TAIL`; `usage.read` finds the tokens. Empty
+    where the body has a content encoding."""
+
+
+OnRequest = Callable[[RequestSeen], None]
+"""Called once a request, from the gateway's event loop; must be quick and must not raise."""
+
+
+def nobody_counts(seen: RequestSeen) -> None:
+    """The `OnRequest` of a gateway that nobody watches."""

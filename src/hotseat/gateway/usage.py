@@ -1,0 +1,62 @@
+"""Tokens of an answer, from its last bytes: no body is parsed, held or encoded anew for it. Pure.
+
+Engines put what they counted at the end: OpenAI's `usage` in the JSON or in the last chunk of a stream (where the
+client asked for it), Anthropic's in `message_delta`, Ollama's `eval_count` in its last line. A name inside the
+generated text cannot be taken for it: there its quotes are escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+TAIL = 4096
+"""Bytes of the end of a body that are looked at: room for `usage` with all its details and what follows it."""
+
+_USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
+_OLLAMA = re.compile(rb'"(prompt_eval_count|eval_count)"\s*:\s*(\d{1,15})\b')
+_IN, _OUT = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens that the engine says it has read and written. None: it does not say."""
+
+    prompt: int | None = None
+    completion: int | None = None
+
+
+def read(tail: bytes) -> Usage | None:
+    """None where the end of the body tells nothing."""
+    for found in reversed(list(_USAGE.finditer(tail))):
+        usage = _object(tail[found.end() :])
+        if usage is not None:
+            read = Usage(prompt=_count(usage, _IN), completion=_count(usage, _OUT))
+            if read != Usage():
+                return read
+    counts = {name: int(value) for name, value in _OLLAMA.findall(tail)}
+    if not counts:
+        return None
+    return Usage(prompt=counts.get(b"prompt_eval_count"), completion=counts.get(b"eval_count"))
+
+
+def keep(tail: bytes, chunk: bytes) -> bytes:
+    """The tail after one more chunk."""
+    return (tail + chunk)[-TAIL:] if len(chunk) < TAIL else chunk[-TAIL:]
+
+
+def _object(text: bytes) -> dict[str, object] | None:
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _count(usage: dict[str, object], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**15:
+            return value
+    return None

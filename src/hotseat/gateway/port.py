@@ -23,6 +23,10 @@ class ModelView:
     expected_wait: float | None = 0.0
     """Seconds until a request that comes now would have its seat, from measured swaps; None: not known yet."""
     note: str = ""
+    gpu_bytes: int = 0
+    """Device memory its workload holds now."""
+    needs_bytes: int = 0
+    """Device memory it needs to sit, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

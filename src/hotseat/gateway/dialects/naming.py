@@ -1,0 +1,93 @@
+"""Where a request names its model: in a JSON body, in the query, and which names are near. Pure.
+
+Multipart bodies are in `multipart.py`, because they are read while they arrive.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from hotseat.errors import NotFound, UsageError
+
+LONGEST = 512
+"""Characters of a model's name. It is echoed in errors, and matched against the scopes of keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What the gateway reads of a request; everything else is between client and engine."""
+
+    model: str
+    stream: bool | None = None
+    """Whether it asks for a stream; None: it does not say."""
+
+
+class _Head(msgspec.Struct):
+    model: Any = None
+    name: Any = None
+    stream: Any = None
+
+
+_decode = msgspec.json.Decoder(_Head).decode
+
+
+def from_json(body: bytes | bytearray | memoryview, *, name_too: bool = False) -> Named:
+    """Of a JSON object. `name_too`: `name` stands for `model` where that is missing (Ollama's older requests).
+    `UsageError` says what is wrong with it."""
+    try:
+        head = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"the body is not a JSON object: {error}", param=None) from error
+    model = head.name if name_too and head.model is None else head.model
+    return Named(checked(model), head.stream if isinstance(head.stream, bool) else None)
+
+
+def from_query(query: str) -> Named | None:
+    """Of `model=NAME` in a query as it stands in the URL, or None: it names none."""
+    if "model" not in query:
+        return None
+    found = [value for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=1000) if name == "model"]
+    return Named(checked(found[-1])) if found else None
+
+
+def checked(model: object) -> str:
+    """The name, if it is one. `UsageError`."""
+    if not isinstance(model, str) or not model:
+        raise UsageError(
+            'the request names no model; add "model": "NAME"', hint="GET /v1/models lists them", param="model"
+        )
+    if len(model) > LONGEST:
+        raise UsageError(f"a model's name has at most {LONGEST} characters", param="model")
+    return model
+
+
+def unknown(model: str, known: Sequence[str]) -> NotFound:
+    """The error for a name that nobody serves. `known`: those that the caller may see."""
+    near = nearest(model, known)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    elif known:
+        shown = sorted(known)
+        hint = f"there are: {', '.join(shown[:10])}" + (f" and {len(shown) - 10} more" if len(shown) > 10 else "")
+    else:
+        hint = "no model is served here yet"
+    return NotFound(f"no model {model!r}", hint=hint, models=list(known), near=near, param="model")
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """At most three, the nearest first; case and what stands before a slash ("org/") count less."""
+    by_fold: dict[str, list[str]] = {}
+    for one in known:
+        by_fold.setdefault(_fold(one), []).append(one)
+    near = difflib.get_close_matches(_fold(name), by_fold, n=3, cutoff=0.6)
+    return [one for fold in near for one in by_fold[fold]][:3]
+
+
+def _fold(name: str) -> str:
+    return name.rpartition("/")[2].lower()

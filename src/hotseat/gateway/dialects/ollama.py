@@ -1,0 +1,110 @@
+"""Ollama's shapes: errors, the lists of models there are and of those seated, names with ":latest". Pure.
+
+https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hotseat
+from hotseat.errors import HotseatError
+from hotseat.gateway.dialects.saying import encode, seat_of, sentence
+from hotseat.gateway.port import ModelView
+from hotseat.words import State
+
+NDJSON = "application/x-ndjson"
+LATEST = ":latest"
+SPEAKS = "0.12.6"
+"""The version of Ollama whose API this is: clients ask for it to know what they may use."""
+NEVER = "2999-12-31T23:59:59Z"
+"""`expires_at` of what has no time-out, as Ollama has it for keep_alive -1: far away."""
+
+
+def resolve(model: str, known: Callable[[str], bool]) -> str:
+    """The name under which it is known: with ":latest" or without is the same. Its own name if it is not known."""
+    if known(model):
+        return model
+    other = model.removesuffix(LATEST) if model.endswith(LATEST) else model + LATEST
+    return other if known(other) else model
+
+
+def streams(stream: bool | None) -> bool:
+    """A stream of lines, unless the request says no."""
+    return stream is not False
+
+
+def error_body(error: HotseatError, *, status: int | None = None, request_id: str = "") -> bytes:
+    return encode({"error": sentence(error)})
+
+
+def error_line(error: HotseatError, *, request_id: str = "") -> bytes:
+    """The same as a line of a stream that has begun: its clients raise it."""
+    return error_body(error) + b"\n"
+
+
+def tags(views: Sequence[ModelView], *, created: int) -> bytes:
+    return encode({"models": [_entry(view) | {"modified_at": _time(created)} for view in views]})
+
+
+def ps(views: Sequence[ModelView]) -> bytes:
+    """Those that hold device memory now, with how much."""
+    return encode(
+        {
+            "models": [
+                _entry(view) | {"expires_at": NEVER, "size_vram": view.gpu_bytes}
+                for view in views
+                if view.state is State.SEATED
+            ]
+        }
+    )
+
+
+def show(view: ModelView, *, created: int) -> bytes:
+    """What hotseat knows of a model whose engine is not asked, because the answer is not worth a swap."""
+    return encode(
+        {
+            "modelfile": "",
+            "parameters": "",
+            "template": "",
+            "details": _DETAILS,
+            "model_info": {},
+            "capabilities": ["completion"],
+            "modified_at": _time(created),
+            "hotseat": seat_of(view),
+        }
+    )
+
+
+def version() -> bytes:
+    return encode({"version": SPEAKS, "hotseat": hotseat.__version__})
+
+
+_DETAILS = {
+    "parent_model": "",
+    "format": "",
+    "family": "",
+    "families": [],
+    "parameter_size": "",
+    "quantization_level": "",
+}
+"""What only the engine knows."""
+
+
+def _entry(view: ModelView) -> dict[str, Any]:
+    return {
+        "name": view.id,
+        "model": view.id,
+        "size": view.gpu_bytes or view.needs_bytes,
+        # A client compares it to see whether a model is still the same; here its name says so.
+        "digest": hashlib.sha256(view.id.encode()).hexdigest(),
+        "details": _DETAILS,
+        "hotseat": seat_of(view),
+    }
+
+
+def _time(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

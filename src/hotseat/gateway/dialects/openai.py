@@ -1,0 +1,41 @@
+"""OpenAI's shapes: errors, errors inside a stream, the list of models. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hotseat.errors import HotseatError, NotFound
+from hotseat.gateway.dialects.saying import encode, seat_of, sentence
+from hotseat.gateway.port import ModelView
+
+DONE = b"data: [DONE]\n\n"
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def error_body(error: HotseatError, *, status: int | None = None, request_id: str = "") -> bytes:
+    """`status`: where it is not the error's own. The request's id stands in the header x-request-id alone, as OpenAI
+    has it."""
+    status = status or error.http_status
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    unknown = isinstance(error, NotFound) and "models" in error.details
+    code = "model_not_found" if unknown else error.code
+    param = "model" if unknown else error.details.get("param")
+    return encode({"error": {"message": sentence(error), "type": kind, "param": param, "code": code}})
+
+
+def error_event(error: HotseatError, *, request_id: str = "") -> bytes:
+    """The same inside a stream of events that has begun, and its end."""
+    return b"data: " + error_body(error) + b"\n\n" + DONE
+
+
+def model_entry(view: ModelView, *, created: int) -> dict[str, Any]:
+    return {"id": view.id, "object": "model", "created": created, "owned_by": "hotseat", "hotseat": seat_of(view)}
+
+
+def model_list(views: Sequence[ModelView], *, created: int) -> bytes:
+    return encode({"object": "list", "data": [model_entry(view, created=created) for view in views]})
+
+
+def one_model(view: ModelView, *, created: int) -> bytes:
+    return encode(model_entry(view, created=created))

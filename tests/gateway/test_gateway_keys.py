@@ -1,0 +1,152 @@
+"""Keys: who is let in, with what scope, how many at once, and what of a key goes on to an engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from hotseat.config.gateway import Key
+from hotseat.errors import Forbidden, TooMany, Unauthorized, UsageError
+from hotseat.gateway.keys import EVERYONE, KeyRing, hash_of, new_key
+
+ALICE, BOB, ROOT = "hs-alice-alice-alice", "hs-bob-bob-bob-bob-bob", "hs-root-root-root-root"
+
+
+def ring(**more: object) -> KeyRing:
+    return KeyRing(
+        {
+            "alice": Key(hash=hash_of(ALICE), models=["llama*", "gpt-?"], priority=5),
+            "bob": Key.model_validate({"hash": hash_of(BOB), **more}),
+            "root": Key(hash=hash_of(ROOT), admin=True),
+        }
+    )
+
+
+def test_without_keys_everyone_may_all() -> None:
+    keys = KeyRing()
+    assert not keys
+    bearer = keys.identify([("Authorization", "Bearer whatever")])
+    assert bearer is EVERYONE
+    assert bearer.may_use("anything")
+    assert not bearer.admin
+    headers = [("Authorization", "Bearer sk-of-the-engine"), ("X", "y")]
+    assert keys.without_keys(headers) == headers
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Authorization", f"Bearer {ALICE}"),
+        ("authorization", f"bearer   {ALICE} "),
+        ("X-Api-Key", ALICE),
+        ("api-key", f" {ALICE} "),
+        ("Sec-WebSocket-Protocol", f"realtime, openai-insecure-api-key.{ALICE}"),
+    ],
+)
+def test_where_a_key_may_stand(header: str, value: str) -> None:
+    bearer = ring().identify([("Host", "x"), (header, value)])
+    assert (bearer.caller.name, bearer.caller.priority, bearer.admin) == ("alice", 5, False)
+
+
+def test_one_good_key_is_enough_where_clients_send_several() -> None:
+    headers = [("Authorization", "Bearer sk-of-the-engine"), ("x-api-key", ALICE)]
+    assert ring().identify(headers).caller.name == "alice"
+    assert ring().without_keys(headers) == [("Authorization", "Bearer sk-of-the-engine")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([], "a key is needed"),
+        ([("Authorization", "Basic " + ALICE)], "a key is needed"),
+        ([("Authorization", "Bearer")], "a key is needed"),
+        ([("Cookie", ALICE)], "a key is needed"),
+        ([("Authorization", "Bearer " + ALICE + "x")], "not known"),
+        ([("Authorization", "Bearer " + hash_of(ALICE))], "not known"),
+        ([("x-api-key", "")], "not known"),
+        ([("x-api-key", "\udcff\udcfe")], "not known"),
+        ([("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.")], "not known"),
+    ],
+)
+def test_who_is_not_let_in(headers: list[tuple[str, str]], said: str) -> None:
+    with pytest.raises(Unauthorized, match=said) as caught:
+        ring().identify(headers)
+    assert ALICE not in str(caught.value.as_dict())
+
+
+def test_a_scope_is_globs_and_nothing_more() -> None:
+    bearer = ring().identify([("x-api-key", ALICE)])
+    assert [
+        name
+        for name in ("llama", "llama/3.1:8b", "gpt-4", "gpt-", "gpt-10", "Llama", "xllama", "gpt.4")
+        if bearer.may_use(name)
+    ] == [
+        "llama",
+        "llama/3.1:8b",
+        "gpt-4",
+    ]
+    odd = KeyRing({"a": Key(hash=hash_of(ALICE), models=["a[bc].*", "x**y"])}).identify([("x-api-key", ALICE)])
+    assert odd.may_use("a[bc].d")
+    assert not odd.may_use("ab.d")
+    assert odd.may_use("x1y")
+    assert odd.may_use("x\ny")
+
+
+def test_what_lies_outside_a_scope_is_forbidden_whether_it_exists_or_not() -> None:
+    bearer = ring().identify([("x-api-key", ALICE)])
+    bearer.check("llama")
+    with pytest.raises(Forbidden, match="may not use 'qwen'"):
+        bearer.check("qwen")
+    bearer.check_any(["qwen", "gpt-4"], workload="w")
+    with pytest.raises(Forbidden):
+        bearer.check_any(["qwen"], workload="w")
+
+
+def test_how_many_at_once() -> None:
+    keys = ring(max_concurrent=2)
+    bob = keys.identify([("api-key", BOB)])
+    root = keys.identify([("api-key", ROOT)])
+    with keys.counted(bob):
+        with keys.counted(bob):
+            with pytest.raises(TooMany, match="2 requests") as caught, keys.counted(bob):
+                pass
+            assert caught.value.details["retry_after"] == 1.0
+            with keys.counted(root):
+                assert keys.running("root") == 1
+        with keys.counted(bob):
+            assert keys.running("bob") == 2
+    assert keys.running("bob") == keys.running("root") == 0
+
+
+def test_a_new_list_counts_on_and_a_key_that_is_gone_is_gone() -> None:
+    keys = ring(max_concurrent=1)
+    bob = keys.identify([("api-key", BOB)])
+    with keys.counted(bob):
+        keys.replace({"bob": Key(hash=hash_of(ALICE), max_concurrent=2)})
+        with pytest.raises(Unauthorized):
+            keys.identify([("api-key", BOB)])
+        again = keys.identify([("api-key", ALICE)])
+        assert again.caller.name == "bob"
+        with keys.counted(again), pytest.raises(TooMany), keys.counted(again):
+            pass
+    assert keys.running("bob") == 0
+    keys.replace({})
+    assert keys.identify([]) is EVERYONE
+
+
+def test_no_key_of_ours_reaches_an_engine() -> None:
+    headers = [
+        ("Accept", "*/*"),
+        ("Authorization", f"Bearer {ALICE}"),
+        ("X-API-Key", BOB),
+        ("Sec-WebSocket-Protocol", f"realtime, openai-insecure-api-key.{ROOT}, v1"),
+    ]
+    assert ring().without_keys(headers) == [("Accept", "*/*"), ("Sec-WebSocket-Protocol", "realtime, v1")]
+    assert ring().without_keys([("Sec-WebSocket-Protocol", f"openai-insecure-api-key.{ROOT}")]) == []
+
+
+def test_keys_are_made_long_and_never_twice() -> None:
+    made = {new_key() for _ in range(50)}
+    assert len(made) == 50
+    assert all(key.startswith("hs-") and len(key) >= 46 for key in made)
+    with pytest.raises(UsageError, match="16 characters"):
+        hash_of("secret")

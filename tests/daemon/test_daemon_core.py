@@ -151,6 +151,8 @@ class World:
                     real.state = State.PARKED
                 case JobKind.SWAP_IN if real.state is State.PARKED:
                     real.state = State.SEATED
+                case JobKind.STOP:
+                    real.state = State.STOPPED
                 case JobKind.START:
                     if real.state is State.STOPPED:
                         real.incarnation += 1
@@ -161,7 +163,7 @@ class World:
         if kind is JobKind.START and error is None and held > SIZE:
             # Never seen, so nobody knew what it takes, and others hold the rest for good: the engine gives up.
             real.state, error = State.STOPPED, Failed("the engine ended: out of memory")
-        if kind is not JobKind.SWAP_OUT and error is None:
+        if kind not in (JobKind.SWAP_OUT, JobKind.STOP) and error is None:
             assert held <= SIZE, "more is seated than fits"
         self.send(self.devices(), m.JobEnded(workload=name, error=error, observation=real.seen(name)))
 
@@ -202,12 +204,11 @@ class AnyOrder(RuleBasedStateMachine):
     def leave(self, ticket: Ticket) -> None:
         self.world.send(m.Left(ticket=ticket))
 
-    @rule(name=names, kind=st.sampled_from(["park", "seat"]))
-    def command(self, name: str, kind: str) -> None:
+    @rule(name=names, kind=st.sampled_from([m.Park, m.Seat, m.Stop]))
+    def command(self, name: str, kind: Any) -> None:
         heard = Heard()
         self.commands.append(heard)
-        make = m.Park if kind == "park" else m.Seat
-        self.world.send(make(workload=name, answer=heard))
+        self.world.send(kind(workload=name, answer=heard))
 
     @rule(name=names, out=names)
     def command_swap(self, name: str, out: str) -> None:
@@ -392,3 +393,20 @@ def test_two_people_who_want_the_same_seat_both_get_it_in_turn() -> None:
     world.come_to_rest()
     assert (first.times, second.times) == (1, 1)
     assert not world.jobs, "and then it is quiet"
+
+
+def test_a_stop_ends_the_container_and_a_request_starts_it_again() -> None:
+    world = World()
+    heard = Heard()
+    world.send(m.Stop(workload="a", answer=heard))
+    assert world.jobs == {"a": JobKind.STOP}
+    busy = Heard()
+    world.send(m.Park(workload="a", answer=busy))
+    assert busy.errors[0].code == "busy"
+    ticket = world.ask("a")
+    assert world.tickets[ticket].times == 0, "a seat that is being taken away is not given"
+    world.end_job("a")
+    assert heard.values == [None]
+    assert world.jobs == {"a": JobKind.START}
+    world.end_job("a")
+    assert world.tickets[ticket].values == [0.0]

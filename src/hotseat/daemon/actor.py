@@ -139,6 +139,8 @@ class Actor:
                     report = await self._hands.swap_in(name, progress=progress)
                 case JobKind.START:
                     report = await self._hands.start(name, progress=progress)
+                case JobKind.STOP:
+                    await self._hands.stop(name, progress=progress)
                 case JobKind.RECOVER:
                     await self._hands.recover(name)
         except HotseatError as error:

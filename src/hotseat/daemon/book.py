@@ -27,6 +27,7 @@ class JobKind(enum.StrEnum):
     SWAP_OUT = "swap out"
     SWAP_IN = "swap in"
     START = "start"
+    STOP = "stop"
     RECOVER = "recover"
 
 
@@ -116,6 +117,15 @@ class Record:
         return self.state is not State.SEATED
 
     @property
+    def host_bytes(self) -> int:
+        """What parking it takes of the host's memory; once it leaves its seat, what it holds of it."""
+        seen = self.observation
+        if seen is None or (self.job is not None and self.job.kind is JobKind.START):
+            return 0
+        stopping = self.job is not None and self.job.kind is JobKind.STOP
+        return sum(seen.parked_gpu_bytes.values()) or (0 if stopping else sum(seen.gpu_bytes.values()))
+
+    @property
     def demand_since(self) -> float | None:
         times = [wish.since for wish in self.wishes]
         times += [ticket.arrived for ticket in self.waiting][:1]
@@ -135,6 +145,8 @@ class Record:
             need=need,
             demand_since=self.demand_since,
             busy=bool(self.waiting or self.in_flight),
+            waiting=len(self.waiting),
+            running=len(self.in_flight),
             seated_since=self.seated_since,
             last_used=self.last_used,
             min_stay=max(self.spec.min_stay, SHORTEST_STAY),
@@ -144,6 +156,8 @@ class Record:
             commanded=any(wish.commanded for wish in self.wishes),
             not_before=self.not_before,
             keep_until=self.keep_until,
+            host_bytes=self.host_bytes,
+            stopping=self.job is not None and self.job.kind is JobKind.STOP,
         )
 
 

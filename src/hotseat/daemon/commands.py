@@ -29,6 +29,19 @@ def park(core: Core, record: Record, answer: Answer, now: float) -> None:
     job.answers.append(lambda value, error: answer(None if value is None else [value], error))
 
 
+def stop(core: Core, record: Record, answer: Answer, now: float) -> None:
+    """Answer with None once it has ended. Allowed while closing: a stop of the daemon may stop what is parked."""
+    if record.job is None:
+        core.launch(record, JobKind.STOP, now)
+    job = record.job
+    assert job is not None, record.name
+    if job.kind is not JobKind.STOP:
+        core.tell(answer, None, _busy(record))
+        return
+    record.held = True
+    job.answers.append(answer)
+
+
 def seat(core: Core, record: Record, wish: Wish, now: float) -> None:
     """Answer with the reports of all swaps made for it, its own last."""
     if (error := _closing(core)) is not None:

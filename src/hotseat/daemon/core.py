@@ -15,10 +15,9 @@ from hotseat.daemon import commands, observing, verdicts
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.errors import HotseatError, Unavailable
-from hotseat.scheduler import Decision, DeviceRoom, Kind, Snapshot, decide
+from hotseat.scheduler import Decision, DeviceRoom, Snapshot, decide
 from hotseat.words import DeviceUse, State
 
-_KINDS = {Kind.SWAP_OUT: JobKind.SWAP_OUT, Kind.SWAP_IN: JobKind.SWAP_IN, Kind.START: JobKind.START}
 BLOCKED_GRACE = 5.0
 """Seconds that a request waits for memory that nobody may be asked for, until it is told so. NVML lags a second."""
 
@@ -49,6 +48,8 @@ class Core:
             case m.Seat(workload=name, answer=answer, commanded=commanded):
                 wish = Wish(since=now, answer=answer, commanded=commanded)
                 commands.seat(self, self.records[name], wish, now)
+            case m.Stop(workload=name, answer=answer):
+                commands.stop(self, self.records[name], answer, now)
             case m.Swap(workload=name, out=out, answer=answer):
                 commands.swap(self, self.records[name], self.records[out], answer, now)
             case m.Drained(workload=name, answer=answer):
@@ -111,6 +112,8 @@ class Core:
         why = f"makes room for {makes_room_for}" if makes_room_for else ""
         if kind is JobKind.SWAP_OUT:
             self.set_state(record, State.SWAPPING_OUT, why)
+        elif kind is JobKind.STOP:
+            self.set_state(record, State.SWAPPING_OUT, f"is stopped: {why}" if why else "is stopped")
         elif kind is not JobKind.RECOVER:
             self.set_state(record, State.SWAPPING_IN, "cold start" if kind is JobKind.START else why)
         for ticket in record.waiting:
@@ -197,7 +200,7 @@ class Core:
         for action in decision.actions:
             record = self.records[action.workload]
             if record.job is None:
-                self.launch(record, _KINDS[action.kind], now, makes_room_for=action.makes_room_for)
+                self.launch(record, JobKind(action.kind), now, makes_room_for=action.makes_room_for)
 
     def _tell_blocked(self, decision: Decision, now: float) -> None:
         for record in self.records.values():

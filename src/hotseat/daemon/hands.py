@@ -34,6 +34,10 @@ class Hands(Protocol):
 
     async def start(self, name: str, *, progress: Progress) -> SwapReport: ...
 
+    async def stop(self, name: str, *, progress: Progress) -> None:
+        """Its container has `stop_grace` to end by itself. Done already, if it does not run."""
+        ...
+
     async def recover(self, name: str) -> None: ...
 
     async def probe(self, name: str, container: Container) -> None: ...
@@ -128,6 +132,14 @@ class RealHands:
             threads=0,
             started_at=begun,
         )
+
+    async def stop(self, name: str, *, progress: Progress) -> None:
+        platform = self._platform(name)
+        container = (await self._workload(name)).container
+        progress("stop", "start")
+        if container.status not in (Status.EXITED, Status.CREATED):
+            await platform.stop(container, grace=self._specs[name].stop_grace)
+        progress("stop", "done")
 
     async def recover(self, name: str) -> None:
         if isinstance(self._swapper, Recovers):

@@ -45,6 +45,14 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Its container ends; a cold start brings it back. Also while hotseat shuts down."""
+
+    workload: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
     workload: str
     out: str
@@ -121,6 +129,7 @@ Message = (
     | EngineDown
     | Park
     | Seat
+    | Stop
     | Swap
     | Drained
     | Progress

@@ -17,9 +17,11 @@ _OUTCOMES = {
     JobKind.SWAP_OUT: (State.PARKED, State.SEATED),
     JobKind.SWAP_IN: (State.SEATED, State.PARKED),
     JobKind.START: (State.SEATED, State.STOPPED),
+    JobKind.STOP: (State.STOPPED, State.PARKED),
     JobKind.RECOVER: (State.STOPPED, State.STOPPED),
 }
 _MOVING = (State.SWAPPING_IN, State.SWAPPING_OUT)
+DONE = {JobKind.SWAP_OUT: "parked", JobKind.STOP: "stopped"}
 RECOVER_EVERY = 5.0
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 GIVE_UP_AFTER = 3
@@ -84,12 +86,12 @@ def _account(core: Core, record: Record, job: Job, report: SwapReport | None) ->
 
 def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: float) -> None:
     core.do(Say(kind="note", workload=record.name, data={"error": error.as_dict(), "job": job.kind.value}))
-    if job.kind is JobKind.SWAP_OUT:
+    if job.kind in (JobKind.SWAP_OUT, JobKind.STOP):
         record.keep_until = now + (KEEP_AFTER_BUSY if isinstance(error, Busy) else KEEP_AFTER_FAILURE)
         record.held = record.held and record.state is State.PARKED
         target = core.records.get(job.makes_room_for or "")
         if target is not None:
-            target.trouble = f"{record.name} could not be parked: {error.message}"
+            target.trouble = f"{record.name} could not be {DONE[job.kind]}: {error.message}"
     elif job.kind is not JobKind.RECOVER:
         record.failures += 1
         record.not_before = now + min(FIRST_BACKOFF * 2 ** (record.failures - 1), LONGEST_BACKOFF)

@@ -5,6 +5,6 @@ nothing: the same snapshot gives the same decision, and what is under way shows 
 """
 
 from hotseat.scheduler.decide import decide
-from hotseat.scheduler.records import Action, Blocked, Decision, DeviceRoom, Kind, Snapshot, WorkloadView
+from hotseat.scheduler.records import Action, Blocked, Decision, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView
 
-__all__ = ["Action", "Blocked", "Decision", "DeviceRoom", "Kind", "Snapshot", "WorkloadView", "decide"]
+__all__ = ["Action", "Blocked", "Decision", "DeviceRoom", "HostRoom", "Kind", "Snapshot", "WorkloadView", "decide"]

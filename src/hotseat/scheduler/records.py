@@ -35,9 +35,16 @@ class WorkloadView:
     need: Mapping[int, int] | None = None
     """Device index -> bytes it takes when seated. None: never seen seated, so it may take all there is."""
     demand_since: float | None = None
-    """Since when somebody waits for it: its oldest waiting request, or since when its answers are frozen."""
+    """Since when its most urgent demand waits: a request, a wish, or answers frozen since then. None: nobody waits."""
+    priority: int = 0
+    """Its own and that of the caller of its most urgent demand; without demand, of its most important request."""
     busy: bool = False
     """A request waits or is in flight."""
+    waiting: int = 0
+    running: int = 0
+    """Requests that wait for it, and that it has in flight."""
+    rate: float = 0.0
+    """Requests per second of late: what tells a workload that is often asked for from one that is not."""
     seated_since: float = 0.0
     last_used: float = 0.0
     """When its last request ended."""
@@ -54,18 +61,45 @@ class WorkloadView:
     """Its last way in failed; do not try again before this."""
     keep_until: float = 0.0
     """Its last way out failed; do not try again before this."""
+    out_seconds: float | None = None
+    in_seconds: float | None = None
+    start_seconds: float | None = None
+    """Measured: what a swap out, a swap in and a cold start of it take. None: not measured yet."""
+    host_bytes: int = 0
+    """Seated: what parking it would take of the host's memory. On its way, or parked: what it holds of it now."""
+    stopping: bool = False
+    """SWAPPING_OUT in order to be stopped: when it ends, it holds no host memory either."""
+    idle_timeout: float | None = None
+    """Seconds without a request after which it gives up its seat by itself."""
+    idle_stops: bool = False
+    """It is then stopped, not parked."""
+    warm_until: float = 0.0
+    """Somebody said that it will be wanted until then: it may sit in place of those that nobody wants."""
+    preload: bool = False
+    """It may sit where nobody else does, without being asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRoom:
+    """Host memory for parked workloads."""
+
+    budget: int
+    """Bytes that all of them together may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     devices: tuple[DeviceRoom, ...]
     workloads: tuple[WorkloadView, ...]
+    host: HostRoom | None = None
+    """None: host memory is no matter."""
 
 
 class Kind(enum.StrEnum):
     SWAP_OUT = "swap out"
     SWAP_IN = "swap in"
     START = "start"
+    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

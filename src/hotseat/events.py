@@ -19,7 +19,7 @@ class Event:
     at: float
     """Seconds since the epoch."""
     kind: str
-    """"state", "phase", "swap", "platform", "request", "note"."""
+    """"state", "phase", "swap", "platform", "request", "config", "note"."""
     workload: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
 

@@ -44,6 +44,11 @@ class Actor:
         """Probes and looks: may be cancelled."""
 
     @property
+    def models(self) -> Mapping[str, Record]:
+        """Who serves which model now."""
+        return self._core.models
+
+    @property
     def records(self) -> Mapping[str, Record]:
         return self._core.records
 
@@ -109,6 +114,8 @@ class Actor:
         match effect:
             case m.Tell(answer=answer, value=value, error=error):
                 answer(value, error)
+            case m.Equip(specs=specs, caps=caps):
+                self._hands.equip(specs, caps=caps)
             case m.Say(kind=kind, workload=workload, data=data):
                 self._events.publish(kind, workload=workload, **data)
             case m.Launch(kind=kind, workload=name):
@@ -163,8 +170,10 @@ class Actor:
 
     async def _probe(self, name: str, number: int) -> None:
         failure: HotseatError | None = None
-        seen = self.records[name].observation
-        assert seen is not None, name  # seated, so it was looked at
+        record = self.records.get(name)
+        if record is None or record.observation is None:
+            return  # forgotten, or its container changed, in this very moment
+        seen = record.observation
         try:
             await self._hands.probe(name, seen.container)
         except HotseatError as error:
@@ -173,7 +182,10 @@ class Actor:
 
     async def look(self, name: str) -> None:
         """Observe one workload and tell the core."""
-        epoch = self._core.records[name].epoch
+        record = self._core.records.get(name)
+        if record is None:
+            return
+        epoch = record.epoch
         seen: Observation | None = None
         failure: HotseatError | None = None
         try:

@@ -83,6 +83,12 @@ class Record:
     drained: list[Answer] = field(default_factory=list)
     """Who waits for `in_flight` to be empty."""
     job: Job | None = None
+    looked: bool = False
+    """A look at it has ended, well or badly: before the first one nobody is told that it does not run."""
+    leaving: bool = False
+    """Not in the configuration any more: forgotten once what is in flight, and its job, have ended."""
+    successor: Workload | None = None
+    """Settings with another container, which take the place of `spec` as soon as that is so."""
     epoch: int = 0
     """Counts begins and ends of jobs: an observation that began before the last of them is stale."""
     ready: bool = False
@@ -114,6 +120,7 @@ class Record:
 
     @property
     def frozen(self) -> bool:
+        """Its requests in flight get no byte now."""
         return self.state is not State.SEATED
 
     @property
@@ -166,7 +173,9 @@ def row(record: Record) -> dict[str, Any]:
     seen = record.observation
     gpu = dict(seen.gpu_bytes) if seen is not None else {}
     parked = dict(seen.parked_gpu_bytes) if seen is not None else {}
-    note = "; ".join(part for part in (record.job.step if record.job else "", record.note) if part)
+    going = "removed from the configuration, its last answers end" if record.leaving else ""
+    going = "becomes another container when its last answers have ended" if record.successor else going
+    note = "; ".join(part for part in (record.job.step if record.job else "", record.note, going) if part)
     return {
         "name": record.name,
         "state": record.state.value,

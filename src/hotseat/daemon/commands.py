@@ -48,7 +48,9 @@ def seat(core: Core, record: Record, wish: Wish, now: float) -> None:
         core.tell(wish.answer, None, error)
         return
     record.held = False
-    if record.job is None and record.state is State.SEATED:
+    if record.successor is not None:
+        record.wishes.append(wish)
+    elif record.job is None and record.state is State.SEATED:
         core.tell(wish.answer, [_done_already(record)])
     elif record.job is None and record.state not in (State.PARKED, State.STOPPED):
         # Not the scheduler's business (quarantined, paused, another hotseat's swap): the swapper knows what to say.

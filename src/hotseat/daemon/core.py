@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hotseat.config import Workload
-from hotseat.daemon import commands, observing, verdicts
+from hotseat.daemon import changing, commands, observing, verdicts
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.errors import HotseatError, Unavailable
@@ -25,15 +25,25 @@ BLOCKED_GRACE = 5.0
 class Core:
     def __init__(self, workloads: Mapping[str, Workload], *, caps: Mapping[int, int] | None = None) -> None:
         self.records = {name: Record(name=name, spec=spec) for name, spec in workloads.items()}
+        self.models: dict[str, Record] = {}
+        """Who serves which model; made anew whenever the workloads change."""
+        self.first_epoch = 0
+        """Of new records: greater than that of any who bore the same name before."""
         self.closing = False
         self.wake_at = math.inf
         """When `settle` wants to be called again, if nothing happens before."""
         self.uses: Sequence[DeviceUse] = ()
-        self._caps = dict(caps or {})
+        self.caps = dict(caps or {})
+        """Bytes per capped device index."""
         self._effects: list[m.Effect] = []
+        changing.publish(self)
 
     def handle(self, message: m.Message, now: float) -> None:
+        if changing.nobody(self, message):
+            return
         match message:
+            case m.Configure():
+                changing.configure(self, message)
             case m.Arrived(ticket=ticket):
                 record = self.records[ticket.workload]
                 record.waiting[ticket] = None
@@ -85,6 +95,7 @@ class Core:
                 self.turn_away(record, error)
             self._expire(record, now)
             self._answer_wishes(record)
+        changing.settle(self)
         if not self.closing:
             self._schedule(now)
         for record in self.records.values():  # after it was decided who leaves: those seats are not given any more
@@ -140,15 +151,17 @@ class Core:
     # -- its own
 
     def _left(self, ticket: Ticket, now: float) -> None:
-        record = self.records[ticket.workload]
         ticket.ended = True
+        record = self.records.get(ticket.workload)
+        if record is None:
+            return
         record.waiting.pop(ticket, None)
         if ticket in record.in_flight:
             del record.in_flight[ticket]
             record.last_used = now
 
     def _grant(self, record: Record, now: float) -> None:
-        if record.state is not State.SEATED or record.job is not None:
+        if record.state is not State.SEATED or record.job is not None or record.successor is not None:
             return
         if record.ready:
             for ticket in record.waiting:
@@ -161,7 +174,7 @@ class Core:
 
     def _answer_wishes(self, record: Record) -> None:
         """A person who wanted it seated has what he wanted, also if the next one wants its seat in the same moment."""
-        if record.state is State.SEATED and record.job is None:
+        if record.state is State.SEATED and record.job is None and record.successor is None:
             for wish in record.wishes:
                 self.tell(wish.answer, wish.reports)
             record.wishes.clear()
@@ -221,9 +234,9 @@ class Core:
         rooms = tuple(
             DeviceRoom(
                 index=use.device.index,
-                size=min(use.device.total_bytes, self._caps.get(use.device.index, use.device.total_bytes)),
+                size=min(use.device.total_bytes, self.caps.get(use.device.index, use.device.total_bytes)),
                 foreign=max(0, use.used_bytes - sum(n for pid, n in use.processes.items() if pid in ours)),
             )
             for use in self.uses
         )
-        return Snapshot(devices=rooms, workloads=tuple(record.view() for record in self.records.values()))
+        return Snapshot(devices=rooms, workloads=tuple(r.view() for r in self.records.values() if r.looked))

@@ -24,6 +24,10 @@ LOOK_EVERY = 0.25
 class Hands(Protocol):
     """What the actor has done for it. All raise `HotseatError`s."""
 
+    def equip(self, specs: Mapping[str, Spec], *, caps: Mapping[int, int]) -> None:
+        """From now on act by these."""
+        ...
+
     async def swap_out(
         self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress
     ) -> SwapReport:
@@ -81,7 +85,11 @@ class RealHands:
         self._swapper = swapper
         self._platforms = platforms
         self._health = health
-        self._caps = dict(caps)
+        self._caps = caps
+
+    def equip(self, specs: Mapping[str, Spec], *, caps: Mapping[int, int]) -> None:
+        self._specs = specs
+        self._caps = caps
 
     async def swap_out(
         self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress

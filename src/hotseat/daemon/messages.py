@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hotseat.config import Workload
 from hotseat.daemon.book import Answer, JobKind, Ticket
 from hotseat.errors import HotseatError
 from hotseat.swap.port import Observation
 from hotseat.words import DeviceUse, SwapReport
 
 # -- in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configure:
+    """From now on these are the workloads, and these the caps (bytes per device index); see `changing`."""
+
+    specs: Mapping[str, Workload]
+    """Whole: every field has its value. Two never share a container or a model."""
+    caps: Mapping[int, int]
+    answer: Answer | None = None
+    """Called with the `changing.Changes` that were made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +136,8 @@ class Closing:
 
 
 Message = (
-    Arrived
+    Configure
+    | Arrived
     | Left
     | EngineDown
     | Park
@@ -167,6 +180,14 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Equip:
+    """By these settings effects act from now on, those under way too where they have not read them yet."""
+
+    specs: Mapping[str, Workload]
+    caps: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Say:
     kind: str
     workload: str | None = None
@@ -180,4 +201,4 @@ class Tell:
     error: HotseatError | None = None
 
 
-Effect = Launch | Probe | Look | Say | Tell
+Effect = Launch | Probe | Look | Equip | Say | Tell

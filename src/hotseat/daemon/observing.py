@@ -36,6 +36,7 @@ def observed(core: Core, record: Record, message: Observed, now: float) -> None:
         record.pids = frozenset(process.pid for process in message.observation.processes)
     if record.job is not None or message.epoch != record.epoch:
         return
+    record.looked = True
     if message.error is not None:
         core.set_state(record, record.state, f"cannot be looked at: {message.error.message}")
     elif message.observation is None:
@@ -54,6 +55,7 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
     job = record.job
     assert job is not None, record.name
     record.job = None
+    record.looked = True
     record.epoch += 1
     if message.error is None:
         record.seconds[job.kind] = now - job.begun

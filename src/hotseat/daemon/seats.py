@@ -44,18 +44,15 @@ class ActorSeats:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
-        self._by_model = {
-            model: record for record in actor.records.values() for model in record.spec.models or (record.name,)
-        }
 
     def models(self) -> Sequence[ModelView]:
         return [
             ModelView(id=model, workload=record.name, state=record.state, waiting=len(record.waiting), note=record.note)
-            for model, record in self._by_model.items()
+            for model, record in self._actor.models.items()
         ]
 
     def seat(self, model: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[ActorLease]:
-        return self._seat(self._by_model, "model", model)
+        return self._seat(self._actor.models, "model", model)
 
     def seat_workload(
         self, name: str, *, caller: Caller = ANYONE
@@ -74,6 +71,7 @@ class ActorSeats:
         self._actor.send(Arrived(ticket=ticket))
         try:
             waited = await given
+            record = self._actor.records[record.name]  # its container may be another one than when the request came
             # Seated, so it was observed and has a container.
             assert record.observation is not None
             url = base_url(record.name, record.spec, record.observation.container)

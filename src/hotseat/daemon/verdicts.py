@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hotseat.daemon.book import Record
-from hotseat.errors import HotseatError, NoRoom, Quarantined, Unavailable
+from hotseat.errors import HotseatError, NoRoom, NotFound, Quarantined, Unavailable
 from hotseat.platforms import remedies
 from hotseat.words import State
 
@@ -13,7 +13,9 @@ def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
     name, platform = record.name, record.spec.platform
     if closing:
         return Unavailable("hotseat is shutting down", hint="try again when it is back", rule="shutting down")
-    if record.job is not None:
+    if record.leaving:
+        return NotFound(f"{name} was removed from the configuration", rule="removed")
+    if record.job is not None or record.successor is not None or not record.looked:
         return None
     match record.state:
         case State.QUARANTINED:

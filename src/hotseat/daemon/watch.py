@@ -50,19 +50,21 @@ class Watch:
         await asyncio.gather(*(self._look(name) for name in self._actor.records))
 
     async def run(self) -> None:
-        used = {record.spec.platform for record in self._actor.records.values()}
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._poll())
+            group.create_task(self._poll(group))
             group.create_task(self._poll_devices())
-            for name in sorted(used):
-                group.create_task(self._listen(self._platforms[name]))
 
-    async def _poll(self) -> None:
+    async def _poll(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         turn = 0
+        listening: set[str] = set()
         while True:
             begun = loop.time()
             turn += 1
+            used = {record.spec.platform for record in self._actor.records.values()}
+            for name in sorted(used - listening):
+                group.create_task(self._listen(self._platforms[name]))
+            listening |= used
             await asyncio.gather(*(self._glance(record, turn) for record in self._actor.records.values()))
             await asyncio.sleep(max(0.0, begun + self._period - loop.time()))
 
@@ -78,6 +80,8 @@ class Watch:
             return
         try:
             async with self._gate:
+                if self._actor.records.get(record.name) is not record:
+                    return
                 container = await self._hands.glance(record.name)
         except HotseatError:
             await self._look(record.name)  # which says so in the note
@@ -105,7 +109,7 @@ class Watch:
             try:
                 async for event in platform.events():
                     said = ""
-                    for record in self._actor.records.values():
+                    for record in list(self._actor.records.values()):
                         if record.job is None and _is_about(record, platform.name, event.name, event.key):
                             await self._look(record.name)
             except HotseatError as error:

@@ -1,0 +1,199 @@
+"""A small world around the core: it has the true state of each workload, ends jobs well or badly, is looked at late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotseat import config
+from hotseat.config import Workload
+from hotseat.daemon import messages as m
+from hotseat.daemon.book import JobKind, Ticket
+from hotseat.daemon.changing import Changes
+from hotseat.daemon.core import Core
+from hotseat.errors import Failed, HotseatError
+from hotseat.platforms.port import Container, Status
+from hotseat.swap.port import Observation
+from hotseat.words import Device, DeviceUse, ProcessRef, State
+
+SIZE = 10
+NEED = {"a": 8, "b": 6, "c": 4, "d": 10}
+HOLDING = (State.SEATED, State.PAUSED)
+TEXT = """
+defaults: {min_stay: 5s, linger: 1s, max_wait: 100s}
+workloads:
+  a: {port: 1}
+  b: {port: 2, drain: 10s}
+  c: {port: 3, start: false}
+  d: {port: 4}
+"""
+
+
+@dataclass
+class Real:
+    """One workload as it truly is."""
+
+    state: State
+    incarnation: int = 1
+
+    def seen(self, name: str) -> Observation:
+        runs = self.state is not State.STOPPED
+        pid = list(NEED).index(name) * 100 + self.incarnation
+        return Observation(
+            state=self.state,
+            container=Container(
+                platform="docker",
+                id=f"id-{name}",
+                name=name,
+                image="",
+                status=Status.RUNNING if runs else Status.EXITED,
+                pid=pid if runs else None,
+                started_at=float(self.incarnation),
+            ),
+            processes=(ProcessRef(pid, 1),) if runs else (),
+            cuda={},
+            gpu_bytes={0: NEED[name]} if self.state in HOLDING else {},
+            parked_gpu_bytes={0: NEED[name]} if self.state is State.PARKED else {},
+            note="its restore failed" if self.state is State.QUARANTINED else "",
+        )
+
+
+@dataclass
+class Heard:
+    """What one who waits was told."""
+
+    values: list[Any] = field(default_factory=list)
+    errors: list[HotseatError] = field(default_factory=list)
+
+    def __call__(self, value: Any, error: HotseatError | None) -> None:
+        if error is None:
+            self.values.append(value)
+        else:
+            self.errors.append(error)
+
+    @property
+    def times(self) -> int:
+        return len(self.values) + len(self.errors)
+
+
+class World:
+    """The core with everything that it talks to."""
+
+    def __init__(self) -> None:
+        self.core = Core(config.parse(TEXT).workloads)
+        self.now = 1000.0
+        self.real = {name: Real(State.SEATED if name == "a" else State.PARKED) for name in NEED}
+        self.jobs: dict[str, JobKind] = {}
+        self.probes: dict[str, int] = {}
+        self.equipped: Mapping[str, Workload] = {}
+        self.late: list[m.Observed] = []
+        """Looks that have begun and not been told yet."""
+        self.tickets: dict[Ticket, Heard] = {}
+        self.send(self.devices(), *(self.look(name) for name in self.core.records))
+
+    def send(self, *messages: m.Message) -> None:
+        for message in messages:
+            self.core.handle(message, self.now)
+        for effect in self.core.settle(self.now):
+            match effect:
+                case m.Tell(answer=answer, value=value, error=error):
+                    self.check_grant(answer, error)
+                    answer(value, error)
+                case m.Launch(kind=kind, workload=name):
+                    assert name not in self.jobs, f"two jobs of {name} at once"
+                    self.jobs[name] = kind
+                case m.Probe(workload=name, number=number):
+                    self.probes[name] = number
+                case m.Look(workload=name) if name in self.core.records:
+                    self.late.append(self.look(name))
+                case m.Equip(specs=specs):
+                    self.equipped = specs
+
+        assert self.equipped == {name: record.spec for name, record in self.core.records.items()}
+
+    def check_grant(self, answer: Any, error: HotseatError | None) -> None:
+        for ticket, heard in self.tickets.items():
+            if heard is answer and error is None:
+                record = self.core.records[ticket.workload]
+                assert record.state is State.SEATED, "a seat was granted that nobody has"
+                assert record.job is None, "a seat was granted that is being taken away"
+                assert record.ready, "its engine was not asked"
+
+    def look(self, name: str) -> m.Observed:
+        return m.Observed(workload=name, epoch=self.core.records[name].epoch, observation=self.real[name].seen(name))
+
+    def devices(self) -> m.Devices:
+        held = {
+            real.seen(name).processes[0].pid: NEED[name] for name, real in self.real.items() if real.state in HOLDING
+        }
+        used = sum(held.values())
+        device = Device(index=0, uuid="u", name="n", total_bytes=SIZE)
+        return m.Devices(
+            uses=[DeviceUse(device=device, used_bytes=used, free_bytes=max(0, SIZE - used), processes=held)]
+        )
+
+    def configure(self, text: str, *, caps: dict[int, int] | None = None) -> Changes:
+        heard = Heard()
+        self.send(m.Configure(specs=config.parse(text).workloads, caps=caps or {}, answer=heard))
+        (changes,) = heard.values
+        assert isinstance(changes, Changes)
+        return changes
+
+    def told(self, ticket: Ticket) -> Any:
+        """What one request was told last; None: nothing yet."""
+        heard = self.tickets[ticket]
+        return (heard.errors or heard.values or [None])[-1]
+
+    def ask(self, name: str) -> Ticket:
+        heard = Heard()
+        ticket = Ticket(workload=name, arrived=self.now, answer=heard)
+        self.tickets[ticket] = heard
+        self.send(m.Arrived(ticket=ticket))
+        return ticket
+
+    def end_job(self, name: str, error: HotseatError | None = None, becomes: State | None = None) -> None:
+        kind = self.jobs.pop(name)
+        real = self.real[name]
+        if becomes is not None:
+            real.state = becomes
+        elif error is None:
+            match kind:
+                case JobKind.SWAP_OUT if real.state is State.SEATED:
+                    real.state = State.PARKED
+                case JobKind.SWAP_IN if real.state is State.PARKED:
+                    real.state = State.SEATED
+                case JobKind.STOP:
+                    real.state = State.STOPPED
+                case JobKind.START:
+                    if real.state is State.STOPPED:
+                        real.incarnation += 1
+                    real.state = State.SEATED
+                case _:
+                    pass
+        held = sum(NEED[name] for name, real in self.real.items() if real.state in HOLDING)
+        if kind is JobKind.START and error is None and held > SIZE:
+            # Never seen, so nobody knew what it takes, and others hold the rest for good: the engine gives up.
+            real.state, error = State.STOPPED, Failed("the engine ended: out of memory")
+        if kind not in (JobKind.SWAP_OUT, JobKind.STOP) and error is None:
+            assert held <= SIZE, "more is seated than fits"
+        self.send(self.devices(), m.JobEnded(workload=name, error=error, observation=real.seen(name)))
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.send()
+
+    def come_to_rest(self) -> None:
+        """Everything goes well from here on, until nothing is left to happen."""
+        for _ in range(500):
+            for name in list(self.jobs):
+                self.end_job(name)
+            for name, number in list(self.probes.items()):
+                del self.probes[name]
+                self.send(m.Probed(workload=name, number=number))
+            self.late.clear()
+            self.send(self.devices(), *(self.look(name) for name in self.core.records))
+            self.tick(1.0)
+            for ticket, heard in self.tickets.items():
+                if heard.values and not ticket.ended:
+                    self.send(m.Left(ticket=ticket))

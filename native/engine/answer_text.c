@@ -36,6 +36,7 @@ size_t answer_add(struct answer_text *answer, const struct generation *generatio
 		if (found != NULL && (size_t)(found - answer->text.data) < end) {
 			end = (size_t)(found - answer->text.data);
 			answer->stopped = true;
+			answer->stop = i;
 		}
 	}
 	if (answer->stopped) {

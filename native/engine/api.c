@@ -12,51 +12,6 @@
 
 #define NEWS_SECONDS 3600.0 /* a job may stand in the queue for long, but not for ever */
 
-static const char *error_type(int status) {
-	return status == 404 ? "not_found_error" : status < 500 ? "invalid_request_error" : "server_error";
-}
-
-static void write_error(struct buffer *out, int status, const char *param, const char *code, const char *message) {
-	buffer_text(out, "{\"error\":{\"message\":");
-	json_write_string(out, message, strlen(message));
-	buffer_printf(out, ",\"type\":\"%s\",\"param\":", error_type(status));
-	if (param != NULL)
-		json_write_string(out, param, strlen(param));
-	else
-		buffer_text(out, "null");
-	buffer_text(out, ",\"code\":");
-	if (code != NULL)
-		json_write_string(out, code, strlen(code));
-	else
-		buffer_text(out, "null");
-	buffer_text(out, "}}");
-}
-
-bool api_error(struct exchange *exchange, int status, const char *param, const char *code, const char *format, ...) {
-	struct buffer out = {0};
-	char message[1024];
-	va_list arguments;
-	bool usable;
-
-	va_start(arguments, format);
-	vsnprintf(message, sizeof message, format, arguments);
-	va_end(arguments);
-	message[utf8_valid_prefix(message, strlen(message))] =
-		0; /* cut in a character, or a path that never was UTF-8 */
-	write_error(&out, status, param, code, message);
-	usable = http_answer(exchange->connection, exchange->request, status, "application/json",
-			     status == 503 ? "Retry-After: 1\r\n" : "", out.data, out.length);
-	buffer_free(&out);
-	return usable;
-}
-
-void api_refuse(struct http_connection *connection, struct http_request *request, const struct http_problem *problem) {
-	struct exchange exchange = {.connection = connection, .request = request};
-
-	request->keep_alive = false;
-	api_error(&exchange, problem->status, NULL, NULL, "%s", problem->text);
-}
-
 bool api_json(struct exchange *exchange, const struct buffer *body) {
 	return http_answer(exchange->connection, exchange->request, 200, "application/json", "", body->data,
 			   body->length);
@@ -81,6 +36,7 @@ void api_new_id(struct buffer *out, const char *prefix) {
 }
 
 const char *api_model(struct exchange *exchange, bool *usable) {
+	static const char latest[] = ":latest";
 	const struct options *options = exchange->api->options;
 	const struct json *model = json_get(exchange->root, "model");
 
@@ -88,9 +44,12 @@ const char *api_model(struct exchange *exchange, bool *usable) {
 		*usable = api_error(exchange, 400, "model", NULL, "\"model\" must be a string");
 		return NULL;
 	}
+	size_t length = model->length;
+	if (exchange->dialect == DIALECT_OLLAMA && length > strlen(latest) &&
+	    strcmp(model->string + length - strlen(latest), latest) == 0)
+		length -= strlen(latest); /* to Ollama the same name */
 	for (int i = 0; i < options->nmodels; i++)
-		if (strlen(options->models[i]) == model->length &&
-		    memcmp(options->models[i], model->string, model->length) == 0)
+		if (strlen(options->models[i]) == length && memcmp(options->models[i], model->string, length) == 0)
 			return options->models[i];
 	*usable = api_error(exchange, 404, "model", "model_not_found", "the model \"%.256s\" does not exist",
 			    model->string);
@@ -103,6 +62,19 @@ bool api_wait(struct exchange *exchange, struct job *job) {
 				  {.fd = exchange->connection->socket, .events = POLLRDHUP}};
 
 	return patience_poll(&patience, files, 2) > 0 && files[1].revents == 0;
+}
+
+bool api_read_bool(struct exchange *exchange, const struct json *object, const char *name, bool *result, bool *usable) {
+	const struct json *value = json_get(object, name);
+
+	if (value == NULL)
+		return true;
+	if (value->type != JSON_BOOL) {
+		*usable = api_error(exchange, 400, name, NULL, "\"%s\" must be true or false", name);
+		return false;
+	}
+	*result = value->truth;
+	return true;
 }
 
 static bool health(struct exchange *exchange) {
@@ -172,13 +144,20 @@ bool api_handle(const struct api *api, struct http_connection *connection, struc
 		const char *path;
 		bool prefix, post;
 		bool (*handler)(struct exchange *);
+		enum dialect dialect;
 	} routes[] = {
-		{"/health", false, false, health},
-		{"/v1/models", false, false, models},
-		{"/v1/models/", true, false, models},
-		{"/v1/chat/completions", false, true, api_chat},
-		{"/v1/completions", false, true, api_completions},
-		{"/v1/embeddings", false, true, api_embeddings},
+		{"/health", false, false, health, DIALECT_OPENAI},
+		{"/v1/models", false, false, models, DIALECT_OPENAI},
+		{"/v1/models/", true, false, models, DIALECT_OPENAI},
+		{"/v1/chat/completions", false, true, api_chat, DIALECT_OPENAI},
+		{"/v1/completions", false, true, api_completions, DIALECT_OPENAI},
+		{"/v1/embeddings", false, true, api_embeddings, DIALECT_OPENAI},
+		{"/v1/messages", false, true, api_messages, DIALECT_ANTHROPIC},
+		{"/v1/messages/count_tokens", false, true, api_count_tokens, DIALECT_ANTHROPIC},
+		{"/api/chat", false, true, api_ollama_chat, DIALECT_OLLAMA},
+		{"/api/generate", false, true, api_ollama_generate, DIALECT_OLLAMA},
+		{"/api/embed", false, true, api_ollama_embed, DIALECT_OLLAMA},
+		{"/api/embeddings", false, true, api_ollama_embeddings, DIALECT_OLLAMA},
 	};
 	struct exchange exchange = {.api = api, .connection = connection, .request = request};
 
@@ -186,11 +165,12 @@ bool api_handle(const struct api *api, struct http_connection *connection, struc
 		if (routes[i].prefix ? strncmp(request->path, routes[i].path, strlen(routes[i].path)) != 0
 				     : strcmp(request->path, routes[i].path) != 0)
 			continue;
+		exchange.dialect = routes[i].dialect;
 		bool get = strcmp(request->method, "GET") == 0 || request->head_only;
 		if (routes[i].post ? strcmp(request->method, "POST") == 0 : get)
 			return routes[i].post ? with_body(&exchange, routes[i].handler) : routes[i].handler(&exchange);
 		struct buffer out = {0};
-		write_error(&out, 405, NULL, NULL, "this path does not take this method");
+		api_write_error(&out, exchange.dialect, 405, NULL, NULL, "this path does not take this method");
 		bool usable =
 			http_answer(connection, request, 405, "application/json",
 				    routes[i].post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n", out.data, out.length);

@@ -9,7 +9,10 @@
 #define DIMENSIONS_MAX 4096
 #define INPUTS_MAX 2048
 
+enum style { STYLE_OPENAI, STYLE_OLLAMA, STYLE_OLLAMA_ONE };
+
 struct embedding {
+	enum style style;
 	const char *model;
 	size_t dimensions;
 	bool base64;
@@ -51,8 +54,9 @@ static void write_vector(struct embedding *embedding, uint64_t choice) {
 	struct buffer *out = &embedding->out;
 
 	vector_of(choice, vector, embedding->dimensions);
-	buffer_printf(out, "%s{\"object\":\"embedding\",\"index\":%d,\"embedding\":", embedding->count ? "," : "",
-		      embedding->count);
+	buffer_text(out, embedding->count ? "," : "");
+	if (embedding->style == STYLE_OPENAI)
+		buffer_printf(out, "{\"object\":\"embedding\",\"index\":%d,\"embedding\":", embedding->count);
 	embedding->count++;
 	if (embedding->base64) { /* little-endian floats, as OpenAI's; so is every machine with such a GPU */
 		buffer_text(out, "\"");
@@ -62,7 +66,7 @@ static void write_vector(struct embedding *embedding, uint64_t choice) {
 	}
 	for (size_t i = 0; i < embedding->dimensions; i++)
 		buffer_printf(out, "%c%.9g", i ? ',' : '[', (double)vector[i]);
-	buffer_text(out, "]}");
+	buffer_text(out, embedding->style == STYLE_OPENAI ? "]}" : "]");
 }
 
 /* Runs one input through the engine. False when done with: an error was answered, or the client left. */
@@ -129,9 +133,7 @@ static bool embed_one(struct exchange *exchange, struct embedding *embedding, co
 	return done;
 }
 
-static bool embed_all(struct exchange *exchange, struct embedding *embedding, bool *usable) {
-	const struct json *input = json_get(exchange->root, "input");
-
+static bool embed_all(struct exchange *exchange, struct embedding *embedding, const struct json *input, bool *usable) {
 	if (input == NULL || (input->type != JSON_STRING && (input->type != JSON_ARRAY || input->length == 0)))
 		return bad_input(exchange, usable);
 	if (input->type == JSON_STRING || input->first->type == JSON_NUMBER)
@@ -176,7 +178,7 @@ bool api_embeddings(struct exchange *exchange) {
 	embedding.model = api_model(exchange, &usable);
 	if (embedding.model != NULL && read_format(exchange, &embedding, &usable)) {
 		buffer_text(&embedding.out, "{\"object\":\"list\",\"data\":[");
-		if (embed_all(exchange, &embedding, &usable)) {
+		if (embed_all(exchange, &embedding, json_get(exchange->root, "input"), &usable)) {
 			buffer_text(&embedding.out, "],\"model\":");
 			json_write_string(&embedding.out, embedding.model, strlen(embedding.model));
 			buffer_printf(&embedding.out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}}",
@@ -186,4 +188,35 @@ bool api_embeddings(struct exchange *exchange) {
 	}
 	buffer_free(&embedding.out);
 	return usable;
+}
+
+static bool embed_for_ollama(struct exchange *exchange, enum style style) {
+	struct embedding embedding = {.style = style, .dimensions = DIMENSIONS_DEFAULT};
+	const char *name = style == STYLE_OLLAMA ? "input" : "prompt";
+	const struct json *input = json_get(exchange->root, name);
+	bool usable = true;
+
+	embedding.model = api_model(exchange, &usable);
+	if (embedding.model != NULL && style == STYLE_OLLAMA_ONE && (input == NULL || input->type != JSON_STRING)) {
+		usable = api_error(exchange, 400, NULL, NULL, "prompt must be a string");
+	} else if (embedding.model != NULL) {
+		buffer_text(&embedding.out, "{\"model\":");
+		json_write_string(&embedding.out, embedding.model, strlen(embedding.model));
+		buffer_text(&embedding.out, style == STYLE_OLLAMA ? ",\"embeddings\":[" : ",\"embedding\":");
+		if (embed_all(exchange, &embedding, input, &usable)) {
+			buffer_text(&embedding.out, style == STYLE_OLLAMA ? "]" : "");
+			buffer_printf(&embedding.out, ",\"prompt_eval_count\":%zu}", embedding.tokens);
+			usable = api_json(exchange, &embedding.out);
+		}
+	}
+	buffer_free(&embedding.out);
+	return usable;
+}
+
+bool api_ollama_embed(struct exchange *exchange) {
+	return embed_for_ollama(exchange, STYLE_OLLAMA);
+}
+
+bool api_ollama_embeddings(struct exchange *exchange) {
+	return embed_for_ollama(exchange, STYLE_OLLAMA_ONE);
 }

@@ -1,29 +1,20 @@
 #include <string.h>
+#include <time.h>
 
-#include "generation.h"
+#include "answer.h"
 
-/* What the writing of an answer needs to know. */
-struct writing {
-	struct exchange *exchange;
-	struct generation *generation;
-	struct answer_text answer;
-	size_t tokens, cached;
-	bool begun; /* the stream's head has left */
-};
+double answer_clock(void) {
+	struct timespec now;
 
-static void write_usage(struct buffer *out, const struct writing *writing) {
-	size_t prompt = writing->generation->prompt_length;
-
-	buffer_printf(out,
-		      "{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
-		      "\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
-		      prompt, writing->tokens, prompt + writing->tokens, writing->cached);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void write_head(struct buffer *out, const struct generation *generation, const char *object) {
-	buffer_printf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", generation->id.data, object,
-		      (long long)generation->created);
-	json_write_string(out, generation->model, strlen(generation->model));
+bool answer_send(struct writing *writing, struct buffer *out) {
+	bool sent = http_stream_piece(writing->exchange->connection, writing->exchange->request, out->data, out->length);
+
+	buffer_free(out);
+	return sent;
 }
 
 /* The tokens of a prompt as text; bytes that make no character become U+FFFD. */
@@ -44,87 +35,27 @@ static void write_prompt_text(struct buffer *out, const uint32_t *prompt, size_t
 	buffer_free(&raw);
 }
 
-static const char *finish_reason(const struct writing *writing) {
-	return writing->answer.stopped ? "stop" : "length";
-}
-
-/* One event. `text` NULL and `last`: the one that ends the choice. */
-static bool send_piece(struct writing *writing, const char *text, size_t length, bool first, bool last) {
-	const struct generation *generation = writing->generation;
-	struct buffer out = {0};
-	bool sent;
-
-	buffer_text(&out, "data: ");
-	write_head(&out, generation, generation->chat ? "chat.completion.chunk" : "text_completion");
-	buffer_text(&out, ",\"choices\":[{\"index\":0,");
-	if (generation->chat) {
-		buffer_printf(&out, "\"delta\":{%s",
-			      first  ? "\"role\":\"assistant\",\"content\":"
-			      : last ? ""
-				     : "\"content\":");
-		if (!last)
-			json_write_string(&out, text, length);
-		buffer_text(&out, "}");
-	} else {
-		buffer_text(&out, "\"text\":");
-		json_write_string(&out, text, length);
-	}
-	buffer_text(&out, ",\"logprobs\":null,\"finish_reason\":");
-	buffer_printf(&out, last ? "\"%s\"}]" : "null}]", finish_reason(writing));
-	buffer_text(&out, generation->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
-	sent = http_stream_piece(writing->exchange->connection, writing->exchange->request, out.data, out.length);
-	buffer_free(&out);
-	return sent;
-}
-
 /* The stream begins with the first token, so that a failure before it is still an HTTP error. */
 static bool begin_stream(struct writing *writing, const struct buffer *echo) {
+	const struct answer_form *form = writing->generation->form;
+
 	writing->begun = true;
-	if (!http_stream_begin(writing->exchange->connection, writing->exchange->request, "text/event-stream"))
-		return false;
-	if (writing->generation->chat)
-		return send_piece(writing, "", 0, true, false);
-	return echo->length == 0 || send_piece(writing, echo->data, echo->length, false, false);
+	return http_stream_begin(writing->exchange->connection, writing->exchange->request, form->stream_type) &&
+	       form->begin(writing) && (echo->length == 0 || form->piece(writing, echo->data, echo->length));
 }
 
 static bool end_stream(struct writing *writing) {
-	struct http_connection *connection = writing->exchange->connection;
-	struct buffer out = {0};
-	bool sent = send_piece(writing, "", 0, false, true);
-
-	if (writing->generation->include_usage) {
-		buffer_text(&out, "data: ");
-		write_head(&out, writing->generation,
-			   writing->generation->chat ? "chat.completion.chunk" : "text_completion");
-		buffer_text(&out, ",\"choices\":[],\"usage\":");
-		write_usage(&out, writing);
-		buffer_text(&out, "}\n\n");
-	}
-	buffer_text(&out, "data: [DONE]\n\n");
-	sent = sent && http_stream_piece(connection, writing->exchange->request, out.data, out.length) &&
-	       http_stream_end(connection, writing->exchange->request);
-	buffer_free(&out);
-	return sent;
+	return writing->generation->form->end(writing) &&
+	       http_stream_end(writing->exchange->connection, writing->exchange->request);
 }
 
 static bool send_whole(struct writing *writing, const struct buffer *echo) {
-	const struct generation *generation = writing->generation;
-	struct buffer out = {0}, text = {0};
+	struct buffer text = {0};
 	bool usable;
 
 	buffer_add(&text, echo->data, echo->length);
 	buffer_add(&text, writing->answer.text.data, writing->answer.text.length);
-	write_head(&out, generation, generation->chat ? "chat.completion" : "text_completion");
-	buffer_text(&out, generation->chat
-				  ? ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"
-				  : ",\"choices\":[{\"index\":0,\"text\":");
-	json_write_string(&out, text.data, text.length);
-	buffer_printf(&out, "%s,\"logprobs\":null,\"finish_reason\":\"%s\"}],\"usage\":",
-		      generation->chat ? ",\"refusal\":null}" : "", finish_reason(writing));
-	write_usage(&out, writing);
-	buffer_text(&out, "}");
-	usable = api_json(writing->exchange, &out);
-	buffer_free(&out);
+	usable = writing->generation->form->whole(writing, text.length ? text.data : "", text.length);
 	buffer_free(&text);
 	return usable;
 }
@@ -142,7 +73,7 @@ static bool take_tokens(struct writing *writing, const uint32_t *tokens, size_t 
 			free_to_go = answer->text.length -
 				     answer->sent; /* nothing follows that could complete a stop sequence */
 		if (writing->generation->stream && free_to_go > 0 &&
-		    !send_piece(writing, answer->text.data + answer->sent, free_to_go, false, false))
+		    !writing->generation->form->piece(writing, answer->text.data + answer->sent, free_to_go))
 			return false;
 		answer->sent += free_to_go;
 	}
@@ -151,12 +82,9 @@ static bool take_tokens(struct writing *writing, const uint32_t *tokens, size_t 
 
 /* Ended by a failure or a shutdown. */
 static bool broken(struct writing *writing) {
-	static const char event[] = "data: {\"error\":{\"message\":\"the engine ended before the answer did\","
-				    "\"type\":\"server_error\",\"param\":null,\"code\":\"engine_ended\"}}\n\n";
-
 	if (!writing->begun)
 		return api_not_ready(writing->exchange);
-	http_stream_piece(writing->exchange->connection, writing->exchange->request, event, strlen(event));
+	writing->generation->form->broken(writing, "the engine ended before the answer did");
 	return false; /* and no proper end of the body: nobody may take this for a whole answer */
 }
 
@@ -176,6 +104,8 @@ static bool run(struct writing *writing, const struct buffer *echo) {
 	for (;;) {
 		struct job_news news = job_look(engine, job, writing->tokens, tokens, 64);
 		writing->cached = news.cached;
+		if (writing->tokens == 0 && news.tokens > 0)
+			writing->first_made = answer_clock();
 		usable = take_tokens(writing, tokens, news.tokens, echo);
 		if (!usable || writing->answer.stopped || news.state == JOB_DONE)
 			break;
@@ -195,11 +125,13 @@ static bool run(struct writing *writing, const struct buffer *echo) {
 }
 
 bool generation_answer(struct exchange *exchange, struct generation *generation) {
-	struct writing writing = {.exchange = exchange, .generation = generation};
+	struct writing writing = {.exchange = exchange, .generation = generation, .arrived = answer_clock()};
 	struct buffer echo = {0};
 	bool usable;
 
-	api_new_id(&generation->id, generation->chat ? "chatcmpl" : "cmpl");
+	api_new_id(&generation->id, generation->form->id_prefix  ? generation->form->id_prefix
+				    : generation->chat ? "chatcmpl"
+						       : "cmpl");
 	if (generation->echo)
 		write_prompt_text(&echo, generation->prompt.ids, generation->prompt_length);
 	if (generation->wanted > 0)
@@ -214,7 +146,7 @@ bool generation_answer(struct exchange *exchange, struct generation *generation)
 }
 
 static bool generate(struct exchange *exchange, bool chat) {
-	struct generation generation = {.chat = chat};
+	struct generation generation = {.form = &answer_openai, .chat = chat};
 	bool usable = true;
 
 	if (generation_read(exchange, &generation, &usable) &&

@@ -5,7 +5,8 @@
 /* The chat template: a mark for the role, the text, a mark for the end; last the mark of the assistant, whose turn it
  * is. An answer that comes back in the next request stands where it was made, so its KV entries fit. */
 
-static bool add_content(struct exchange *exchange, struct tokens *tokens, const struct json *content, bool *usable) {
+bool generation_add_content(struct exchange *exchange, struct tokens *tokens, const struct json *content,
+			    bool *usable) {
 	if (content == NULL) /* an assistant's message with tool calls has none */
 		return true;
 	if (content->type == JSON_STRING) {
@@ -26,23 +27,49 @@ static bool add_content(struct exchange *exchange, struct tokens *tokens, const 
 	return true;
 }
 
-static bool role_mark(const struct json *role, enum mark *mark) {
+static bool role_mark(const struct json *role, const char *const *allowed, enum mark *mark) {
 	static const struct {
 		const char *name;
 		enum mark mark;
 	} roles[] = {{"system", MARK_SYSTEM},       {"developer", MARK_SYSTEM}, {"user", MARK_USER},
 		     {"assistant", MARK_ASSISTANT}, {"tool", MARK_TOOL},        {"function", MARK_TOOL}};
 
-	for (size_t i = 0; role != NULL && role->type == JSON_STRING && i < sizeof roles / sizeof *roles; i++) {
-		if (strcmp(role->string, roles[i].name) == 0) {
-			*mark = roles[i].mark;
-			return true;
-		}
+	for (; role != NULL && role->type == JSON_STRING && *allowed != NULL; allowed++) {
+		if (strcmp(role->string, *allowed) != 0)
+			continue;
+		for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+			if (strcmp(*allowed, roles[i].name) == 0)
+				*mark = roles[i].mark;
+		return true;
 	}
 	return false;
 }
 
+static bool bad_role(struct exchange *exchange, const char *const *roles, bool *usable) {
+	struct buffer names = {0};
+
+	for (int i = 0; roles[i] != NULL; i++)
+		buffer_printf(&names, "%s%s", i == 0 ? "" : roles[i + 1] == NULL ? " or " : ", ", roles[i]);
+	*usable = api_error(exchange, 400, "messages", NULL, "a message's \"role\" must be %s", names.data);
+	buffer_free(&names);
+	return false;
+}
+
+bool generation_add_message(struct exchange *exchange, struct generation *generation, const struct json *message,
+			    const char *const *roles, bool *usable) {
+	enum mark mark;
+
+	if (!role_mark(json_get(message, "role"), roles, &mark))
+		return bad_role(exchange, roles, usable);
+	tokens_add_mark(&generation->prompt, mark);
+	if (!generation_add_content(exchange, &generation->prompt, json_get(message, "content"), usable))
+		return false;
+	tokens_add_mark(&generation->prompt, MARK_END);
+	return true;
+}
+
 bool generation_read_messages(struct exchange *exchange, struct generation *generation, bool *usable) {
+	static const char *const roles[] = {"system", "developer", "user", "assistant", "tool", "function", NULL};
 	const struct json *messages = json_get(exchange->root, "messages");
 
 	if (messages == NULL || messages->type != JSON_ARRAY || messages->length == 0) {
@@ -51,19 +78,9 @@ bool generation_read_messages(struct exchange *exchange, struct generation *gene
 		return false;
 	}
 	tokens_add_mark(&generation->prompt, MARK_BEGIN);
-	for (const struct json *message = messages->first; message != NULL; message = message->next) {
-		enum mark mark;
-		if (!role_mark(json_get(message, "role"), &mark)) {
-			*usable = api_error(
-				exchange, 400, "messages", NULL,
-				"a message's \"role\" must be system, developer, user, assistant, tool or function");
+	for (const struct json *message = messages->first; message != NULL; message = message->next)
+		if (!generation_add_message(exchange, generation, message, roles, usable))
 			return false;
-		}
-		tokens_add_mark(&generation->prompt, mark);
-		if (!add_content(exchange, &generation->prompt, json_get(message, "content"), usable))
-			return false;
-		tokens_add_mark(&generation->prompt, MARK_END);
-	}
 	tokens_add_mark(&generation->prompt, MARK_ASSISTANT);
 	return true;
 }

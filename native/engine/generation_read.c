@@ -4,6 +4,18 @@
 
 #define DEFAULT_TOKENS 64
 
+bool generation_read_number(struct exchange *exchange, const struct json *object, const char *name, double low,
+			    double high, bool whole, bool *usable) {
+	const struct json *value = json_get(object, name);
+
+	if (value == NULL || (value->type == JSON_NUMBER && value->number >= low && value->number <= high &&
+			      (!whole || value->number == (double)(long long)value->number)))
+		return true;
+	*usable = api_error(exchange, 400, name, NULL, "\"%s\" must be a %snumber from %g to %g", name,
+			    whole ? "whole " : "", low, high);
+	return false;
+}
+
 /* Sampling parameters are accepted where they make sense and change nothing: the answer is always the likeliest. */
 static bool check_numbers(struct exchange *exchange, bool *usable) {
 	static const struct {
@@ -18,45 +30,23 @@ static bool check_numbers(struct exchange *exchange, bool *usable) {
 		     {"n", 1, 1, true},
 		     {"best_of", 1, 1, true}};
 
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-		const struct json *value = json_get(exchange->root, known[i].name);
-		if (value == NULL)
-			continue;
-		if (value->type != JSON_NUMBER || value->number < known[i].low || value->number > known[i].high ||
-		    (known[i].whole && value->number != (double)(long long)value->number)) {
-			*usable =
-				api_error(exchange, 400, known[i].name, NULL, "\"%s\" must be a %snumber from %g to %g",
-					  known[i].name, known[i].whole ? "whole " : "", known[i].low, known[i].high);
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (!generation_read_number(exchange, exchange->root, known[i].name, known[i].low, known[i].high,
+					    known[i].whole, usable))
 			return false;
-		}
-	}
 	return true;
 }
 
-/* False after an error; a missing value leaves `result` as it is. */
-static bool read_bool(struct exchange *exchange, const struct json *object, const char *name, bool *result,
-		      bool *usable) {
-	const struct json *value = json_get(object, name);
-
-	if (value == NULL)
-		return true;
-	if (value->type != JSON_BOOL) {
-		*usable = api_error(exchange, 400, name, NULL, "\"%s\" must be true or false", name);
-		return false;
-	}
-	*result = value->truth;
-	return true;
-}
-
-static bool read_stops(struct exchange *exchange, struct generation *generation, bool *usable) {
-	const struct json *stop = json_get(exchange->root, "stop");
+bool generation_read_stops(struct exchange *exchange, const struct json *object, const char *name,
+			   struct generation *generation, bool *usable) {
+	const struct json *stop = json_get(object, name);
 	const struct json *at = stop != NULL && stop->type == JSON_ARRAY ? stop->first : stop;
 
 	for (; at != NULL; at = at->next) {
 		if (at->type != JSON_STRING || at->length == 0 || at->length > STOP_LENGTH_MAX ||
 		    generation->nstops == STOPS_MAX) {
-			*usable = api_error(exchange, 400, "stop", NULL,
-					    "\"stop\" must be up to %d strings of 1 to %d bytes", STOPS_MAX,
+			*usable = api_error(exchange, 400, name, NULL,
+					    "\"%s\" must be up to %d strings of 1 to %d bytes", name, STOPS_MAX,
 					    STOP_LENGTH_MAX);
 			return false;
 		}
@@ -75,7 +65,7 @@ static bool read_wanted(struct exchange *exchange, struct generation *generation
 
 	if (value == NULL)
 		value = json_get(exchange->root, name = "max_tokens");
-	generation->wanted = SIZE_MAX; /* the default, or less if there is no room for it */
+	generation->wanted = WANTED_DEFAULT; /* the default, or less if there is no room for it */
 	if (value == NULL)
 		return true;
 	/* a completion of nothing is how one asks for the prompt's echo */
@@ -95,9 +85,9 @@ bool generation_read(struct exchange *exchange, struct generation *generation, b
 	generation->created = time(NULL);
 	generation->model = api_model(exchange, usable);
 	if (generation->model == NULL || !check_numbers(exchange, usable) ||
-	    !read_bool(exchange, exchange->root, "stream", &generation->stream, usable) ||
-	    (!generation->chat && !read_bool(exchange, exchange->root, "echo", &generation->echo, usable)) ||
-	    !read_stops(exchange, generation, usable) || !read_wanted(exchange, generation, usable))
+	    !api_read_bool(exchange, exchange->root, "stream", &generation->stream, usable) ||
+	    (!generation->chat && !api_read_bool(exchange, exchange->root, "echo", &generation->echo, usable)) ||
+	    !generation_read_stops(exchange, exchange->root, "stop", generation, usable) || !read_wanted(exchange, generation, usable))
 		return false;
 	if (logprobs != NULL && (logprobs->type != JSON_BOOL || logprobs->truth)) {
 		*usable = api_error(exchange, 400, "logprobs", NULL, "there are no log probabilities here");
@@ -109,7 +99,7 @@ bool generation_read(struct exchange *exchange, struct generation *generation, b
 					    "\"stream_options\" must be an object and goes with \"stream\": true");
 			return false;
 		}
-		if (!read_bool(exchange, options, "include_usage", &generation->include_usage, usable))
+		if (!api_read_bool(exchange, options, "include_usage", &generation->include_usage, usable))
 			return false;
 	}
 	return true;
@@ -117,7 +107,7 @@ bool generation_read(struct exchange *exchange, struct generation *generation, b
 
 bool generation_fit(struct exchange *exchange, struct generation *generation, bool *usable) {
 	size_t most = (size_t)exchange->api->options->max_context;
-	bool by_default = generation->wanted == SIZE_MAX;
+	bool by_default = generation->wanted == WANTED_DEFAULT;
 	size_t wanted = by_default ? 1 : generation->wanted;
 
 	generation->prompt_length = generation->prompt.length;

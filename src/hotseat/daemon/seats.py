@@ -51,6 +51,9 @@ class ActorSeats:
             for model, record in self._actor.models.items()
         ]
 
+    def try_seat(self, model: str, *, caller: Caller = ANYONE) -> None:
+        return None
+
     def seat(self, model: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[ActorLease]:
         return self._seat(self._actor.models, "model", model)
 

@@ -73,8 +73,22 @@ class Lease(Protocol):
         ...
 
 
+class HeldLease(Lease, Protocol):
+    """A lease without a block around it: whoever took it gives it back."""
+
+    def release(self) -> None:
+        """Idempotent."""
+        ...
+
+
 class Seats(Protocol):
     def models(self) -> Sequence[ModelView]: ...
+
+    def try_seat(self, model: str, *, caller: Caller = ANYONE) -> HeldLease | None:
+        """A lease if it can be had without waiting, a message or a task: the workload is seated, its engine answers,
+        and nobody waits for it. None: ask `seat`, which also says why not. Never raises. This is the way of almost
+        every request, so its cost is the gateway's speed."""
+        ...
 
     def seat(self, model: str, *, caller: Caller = ANYONE) -> AbstractAsyncContextManager[Lease]:
         """Waits until the workload of `model` is seated and its engine answers; holds the lease in the block.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from hotseat.errors import HotseatError, NotFound
@@ -12,7 +12,7 @@ from hotseat.gateway.port import ANYONE, Caller, ModelView
 from hotseat.words import State
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class SeatLease:
     workload: str
     url: str
@@ -20,6 +20,10 @@ class SeatLease:
     swapped: bool = False
     frozen: bool = False
     down: bool = False
+    give_back: Callable[[SeatLease], None] = lambda lease: None
+
+    def release(self) -> None:
+        self.give_back(self)
 
     def engine_down(self) -> None:
         self.down = True
@@ -39,12 +43,31 @@ class FakeSeats:
     given: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     swapped: bool = False
+    at_once: bool = True
+    """Whether `try_seat` gives any."""
 
     def __post_init__(self) -> None:
         self.open.set()
 
     def models(self) -> Sequence[ModelView]:
         return [ModelView(id=model, workload=model, state=State.SEATED) for model in self.urls]
+
+    def try_seat(self, model: str, *, caller: Caller = ANYONE) -> SeatLease | None:
+        if not self.at_once or model not in self.urls or not self.open.is_set() or self.waiting or self.error:
+            return None
+        return self._give(model)
+
+    def _give(self, model: str) -> SeatLease:
+        lease = SeatLease(
+            workload=model, url=self.urls[model], waited=0.25, swapped=self.swapped, give_back=self._take_back
+        )
+        self.leases.append(lease)
+        self.given += 1
+        return lease
+
+    def _take_back(self, lease: SeatLease) -> None:
+        if lease in self.leases:
+            self.leases.remove(lease)
 
     @contextlib.asynccontextmanager
     async def seat(self, model: str, *, caller: Caller = ANYONE) -> AsyncIterator[SeatLease]:
@@ -58,13 +81,11 @@ class FakeSeats:
             self.waiting -= 1
         if self.error is not None:
             raise self.error
-        lease = SeatLease(workload=model, url=self.urls[model], waited=0.25, swapped=self.swapped)
-        self.leases.append(lease)
-        self.given += 1
+        lease = self._give(model)
         try:
             yield lease
         finally:
-            self.leases.remove(lease)
+            lease.release()
 
     def seat_workload(self, name: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[SeatLease]:
         return self.seat(name, caller=caller)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hotseat.errors import HotseatError, NotFound
+from hotseat.gateway.dialects import naming
+from hotseat.gateway.dialects.naming import Named
+from hotseat.gateway.dialects.port import SSE, SSE_ENDS, Asked, Header, Page
 from hotseat.gateway.dialects.saying import encode, seat_of, sentence
 from hotseat.gateway.port import ModelView
+from hotseat.gateway.site import Reply
 
 DONE = b"data: [DONE]\n\n"
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -39,3 +43,63 @@ def model_list(views: Sequence[ModelView], *, created: int) -> bytes:
 
 def one_model(view: ModelView, *, created: int) -> bytes:
     return encode(model_entry(view, created=created))
+
+
+_METHODS = frozenset({"GET", "POST", "DELETE"})
+_MODELS = "/v1/models"
+
+
+class OpenAI:
+    """Implements `hotseat.gateway.dialects.port.Dialect`: any path beneath /v1 that names a model passes."""
+
+    name = "openai"
+    stream_type = SSE
+    event_ends = SSE_ENDS
+
+    def owns(self, path: str, header: Header) -> bool:
+        return path.startswith("/v1/")
+
+    def page(self, method: str, path: str) -> Page | None:
+        if method != "GET":
+            return None
+        if path == _MODELS:
+            return _all
+        if path.startswith(_MODELS + "/"):
+            return lambda asked: _one(asked, path.removeprefix(_MODELS + "/"))
+        return None
+
+    def serves(self, method: str, path: str) -> bool:
+        return method in _METHODS and not (path + "/").startswith(_MODELS + "/")
+
+    def of_json(self, body: bytes) -> Named:
+        return naming.from_json(body)
+
+    def streams(self, named: Named) -> bool:
+        return named.stream is True
+
+    def resolve(self, model: str, known: Callable[[str], bool]) -> str:
+        return model
+
+    def error_body(self, error: HotseatError, *, status: int, request_id: str) -> bytes:
+        return error_body(error, status=status)
+
+    def error_event(self, error: HotseatError, *, path: str, request_id: str) -> bytes:
+        return error_event(error)
+
+    def keepalive(self, text: str) -> bytes:
+        return f": hotseat: {text}\n\n".encode()
+
+
+def _all(asked: Asked) -> Reply:
+    return _json(model_list(asked.models, created=asked.created))
+
+
+def _one(asked: Asked, name: str) -> Reply:
+    for view in asked.models:
+        if view.id == name:
+            return _json(one_model(view, created=asked.created))
+    raise naming.unknown(name, [view.id for view in asked.models])
+
+
+def _json(body: bytes) -> Reply:
+    return Reply(headers=[("Content-Type", "application/json")], body=body)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from hotseat.scheduler.records import Snapshot, WorkloadView
 from hotseat.words import State
 
+_COMING, _GOING = State.SWAPPING_IN, State.SWAPPING_OUT
+
 
 class Ledger:
     def __init__(self, snapshot: Snapshot) -> None:
@@ -21,18 +23,19 @@ class Ledger:
         self.soon = dict(self.capacity)
         self._stays = dict.fromkeys(self.capacity, 0)
         for view in snapshot.workloads:
+            state = view.state
+            if not view.holds and state is not _COMING:
+                continue
+            stays = never_leaves(view)
             for index, nbytes in self.takes(view).items():
-                if index not in self.now:
-                    continue
-                self.now[index] -= nbytes
-                if view.state is not State.SWAPPING_OUT:
-                    self.soon[index] -= nbytes
-                if never_leaves(view):
-                    self._stays[index] += nbytes
+                if index in self.now:
+                    self.now[index] -= nbytes
+                    self.soon[index] -= 0 if state is _GOING else nbytes
+                    self._stays[index] += nbytes if stays else 0
 
     def takes(self, view: WorkloadView) -> Mapping[int, int]:
         """What it takes of each device now. On the way in that is all it will take: a reservation."""
-        if view.state is not State.SWAPPING_IN:
+        if view.state is not _COMING:
             return view.holds
         need = self.capacity if view.need is None else view.need
         return {index: max(need.get(index, 0), view.holds.get(index, 0)) for index in need.keys() | view.holds.keys()}
@@ -43,22 +46,25 @@ class Ledger:
             return view.need
         return {index: max(0, capacity - self._stays[index]) for index, capacity in self.capacity.items()}
 
-    def fits_now(self, need: Mapping[int, int]) -> bool:
-        return all(nbytes <= min(self.now[index], self.soon[index]) for index, nbytes in need.items() if nbytes)
-
-    def missing(self, need: Mapping[int, int]) -> dict[int, int]:
+    def missing(self, need: Mapping[int, int]) -> Mapping[int, int]:
         """Device index -> bytes that nobody has yet been asked to free."""
         short = {index: nbytes - self.soon[index] for index, nbytes in need.items() if nbytes}
         return {index: nbytes for index, nbytes in short.items() if nbytes > 0}
 
+    def fits_now(self, need: Mapping[int, int]) -> bool:
+        now, soon = self.now, self.soon
+        return not any(nbytes > now[index] or nbytes > soon[index] for index, nbytes in need.items() if nbytes)
+
     def seat(self, need: Mapping[int, int]) -> None:
         for index, nbytes in need.items():
-            self.now[index] -= nbytes
-            self.soon[index] -= nbytes
+            if nbytes:
+                self.now[index] -= nbytes
+                self.soon[index] -= nbytes
 
     def promise(self, need: Mapping[int, int]) -> None:
         for index, nbytes in need.items():
-            self.soon[index] -= nbytes
+            if nbytes:
+                self.soon[index] -= nbytes
 
     def will_free(self, holds: Mapping[int, int]) -> None:
         for index, nbytes in holds.items():

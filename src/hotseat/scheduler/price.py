@@ -1,0 +1,42 @@
+"""What it costs to take a seat away, in seconds. Pure; the lowest price makes room.
+
+    price = hold-up + out + chance * (back + head start of its priority)
+
+`hold-up`: until it may leave, which the demand waits for. `out`, `back`: measured swaps. `chance`: how likely somebody
+asks for it within the next minute. Whoever has work goes after whoever has none, the more important after the less.
+"""
+
+from __future__ import annotations
+
+import math
+
+from hotseat.scheduler.records import WorkloadView
+from hotseat.scheduler.turns import HEAD_START
+
+AHEAD = 60.0
+"""Seconds: how far the chance looks."""
+SWAP_UNMEASURED, START_UNMEASURED = 5.0, 60.0
+"""Seconds that a swap and a cold start are taken for until one was measured."""
+
+
+def chance(view: WorkloadView, now: float) -> float:
+    """From 0 to 1: that it is wanted within the next minute, by what waits, what runs, its rate, and hints."""
+    if view.busy or view.warm_until > now:
+        return 1.0
+    return 1.0 - math.exp(-view.rate * AHEAD)
+
+
+def price(view: WorkloadView, *, now: float, leaves_at: float) -> tuple[int, int, float, float, str]:
+    """To be compared. Among equals the longest unused goes, and names make the order total."""
+    out = SWAP_UNMEASURED if view.out_seconds is None else view.out_seconds
+    back = SWAP_UNMEASURED if view.in_seconds is None else view.in_seconds
+    seconds = leaves_at - now + out + chance(view, now) * (back + HEAD_START * view.priority)
+    work = (1, view.priority) if view.busy else (0, 0)
+    return (*work, seconds, view.last_used, view.name)
+
+
+def loss(view: WorkloadView, *, now: float) -> tuple[int, int, float, float, str]:
+    """The same for stopping it: it comes back by a cold start."""
+    back = START_UNMEASURED if view.start_seconds is None else view.start_seconds
+    work = (1, view.priority) if view.busy else (0, 0)
+    return (*work, chance(view, now) * (back + HEAD_START * view.priority), view.last_used, view.name)

@@ -1,0 +1,69 @@
+"""What happens to seats that nobody with demand needs: idle time-outs, hints, preloads. After all demands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hotseat.scheduler import why
+from hotseat.scheduler.host import Plan
+from hotseat.scheduler.records import Action, Kind, WorkloadView
+from hotseat.scheduler.victims import choose
+
+if TYPE_CHECKING:
+    from hotseat.scheduler.decide import Round
+
+
+def leave_idle(round_: Round, views: Sequence[WorkloadView]) -> None:
+    """Whoever had no request for its `idle_timeout` gives up its seat, unless it is pinned or wanted soon."""
+    for view in views:
+        if view.idle_timeout is None or view.busy or view.pinned or view.name in round_.leaving:
+            continue
+        at = max(max(view.last_used, view.seated_since) + view.idle_timeout, view.warm_until, view.keep_until)
+        if at > round_.now:
+            round_.wake(at)
+        elif view.idle_stops and view.can_start:
+            _leaves(round_, view, Kind.STOP)
+        elif round_.host.fits(view):
+            round_.host.take(Plan(park=[view]))
+            _leaves(round_, view, Kind.SWAP_OUT)
+        # Else the host has no room: it stays, for nobody needs its seat and nobody is stopped for that.
+
+
+def _leaves(round_: Round, view: WorkloadView, kind: Kind) -> None:
+    round_.actions.append(Action(kind=kind, workload=view.name))
+    round_.leaving.add(view.name)
+    round_.seats.drop(view)
+    round_.ledger.will_free(view.holds)
+
+
+def warm_up(round_: Round, views: Sequence[WorkloadView]) -> None:
+    """Hints and preloads: where it fits beside everything promised. A hint may also send off who has no work and no
+    hint, once nobody with demand is left who waits for these devices; it stops nobody."""
+    for view in sorted(views, key=lambda view: (-view.priority, view.name)):
+        need = round_.ledger.wants(view)
+        if view.not_before > round_.now:
+            round_.wake(view.not_before)
+        elif round_.unserved & need.keys() or why.too_large(view, need, round_.ledger):
+            continue
+        elif round_.ledger.fits_now(need):
+            round_.seat(view, need)
+        elif view.warm_until > round_.now:
+            _send_off(round_, view)
+
+
+def _send_off(round_: Round, view: WorkloadView) -> None:
+    now, need = round_.now, round_.ledger.wants(view)
+    missing = round_.ledger.missing(need)
+    candidates = [
+        victim
+        for victim in round_.seats.on(missing, target=view)
+        if not victim.view.busy and victim.view.warm_until <= now and victim.leaves_at <= now
+    ]
+    victims = choose(candidates, missing)
+    if victims is None or not all(round_.host.fits(victim.view) for victim in victims):
+        return
+    plan = round_.host.plan([victim.view for victim in victims])
+    if plan is not None and not plan.stop and not plan.first and plan.ready:
+        round_.make_room(view, victims, plan)
+        round_.ledger.promise(need)

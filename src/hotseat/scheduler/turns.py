@@ -1,0 +1,33 @@
+"""Whose turn it is, and how long a seat is kept: the two rules that the bound on waiting rests on. Pure.
+
+One point of priority is worth one second of waiting. So priority is a head start and never a veto: a demand is
+overtaken only by demands that came less than (difference of priorities) seconds after it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from hotseat.scheduler.records import WorkloadView
+from hotseat.words import State
+
+HEAD_START = 1.0
+"""Seconds of waiting that one point of priority is worth."""
+
+
+def turn(since: float, priority: int) -> float:
+    """Demands are served in the order of this: as if the important ones had come earlier."""
+    return since - HEAD_START * priority
+
+
+def leaves_at(view: WorkloadView, *, now: float, priority: int, commanded: bool) -> float:
+    """From when a seated workload may be parked for a demand of `priority`; never later than its seat's beginning plus
+    `min_stay` plus its head start. Infinite while it is on its way in: the end of that is an event, not a time."""
+    if view.state is State.SWAPPING_IN:
+        return math.inf
+    if commanded:
+        return now
+    until = view.seated_since + view.min_stay + HEAD_START * max(0, view.priority - priority)
+    if not view.busy:
+        until = min(until, view.last_used + view.linger)
+    return max(now, until)

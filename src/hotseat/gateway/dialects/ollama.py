@@ -12,8 +12,12 @@ from typing import Any
 
 import hotseat
 from hotseat.errors import HotseatError
-from hotseat.gateway.dialects.saying import encode, seat_of, sentence
+from hotseat.gateway.dialects import naming
+from hotseat.gateway.dialects.naming import Named
+from hotseat.gateway.dialects.port import Asked, Header, Page
+from hotseat.gateway.dialects.saying import as_json, encode, one_of, seat_of, sentence
 from hotseat.gateway.port import ModelView
+from hotseat.gateway.site import Reply
 from hotseat.words import State
 
 NDJSON = "application/x-ndjson"
@@ -32,16 +36,11 @@ def resolve(model: str, known: Callable[[str], bool]) -> str:
     return other if known(other) else model
 
 
-def streams(stream: bool | None) -> bool:
-    """A stream of lines, unless the request says no."""
-    return stream is not False
-
-
-def error_body(error: HotseatError, *, status: int | None = None, request_id: str = "") -> bytes:
+def error_body(error: HotseatError) -> bytes:
     return encode({"error": sentence(error)})
 
 
-def error_line(error: HotseatError, *, request_id: str = "") -> bytes:
+def error_line(error: HotseatError) -> bytes:
     """The same as a line of a stream that has begun: its clients raise it."""
     return error_body(error) + b"\n"
 
@@ -108,3 +107,69 @@ def _entry(view: ModelView) -> dict[str, Any]:
 
 def _time(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_TEXTS = frozenset({"/api/chat", "/api/generate"})
+_VECTORS = frozenset({"/api/embed", "/api/embeddings"})
+
+
+class Ollama:
+    """Implements `hotseat.gateway.dialects.port.Dialect` for all of /api; see `OllamaTexts`.
+
+    What would change models (pull, create, delete, ...) is not served: that is done to the engine itself."""
+
+    name = "ollama"
+    stream_type = NDJSON
+    event_ends = (b"\n",)
+
+    def owns(self, path: str, header: Header) -> bool:
+        return path.startswith("/api/")
+
+    def page(self, method: str, path: str) -> Page | None:
+        return _PAGES.get((method, path))
+
+    def serves(self, method: str, path: str) -> bool:
+        return method == "POST" and (path in _TEXTS or path in _VECTORS)
+
+    def of_json(self, body: bytes) -> Named:
+        return naming.from_json(body, name_too=True)
+
+    def streams(self, named: Named) -> bool:
+        return False
+
+    def resolve(self, model: str, known: Callable[[str], bool]) -> str:
+        return resolve(model, known)
+
+    def error_body(self, error: HotseatError, *, status: int, request_id: str) -> bytes:
+        return error_body(error)
+
+    def error_event(self, error: HotseatError, *, path: str, request_id: str) -> bytes:
+        return error_line(error)
+
+    def keepalive(self, text: str) -> bytes:
+        # Space before the JSON of the next line. An empty line is no JSON: Ollama's own client fails on it.
+        return b" "
+
+
+class OllamaTexts(Ollama):
+    """Of /api/chat and /api/generate, whose answers are streams unless the request says no."""
+
+    def owns(self, path: str, header: Header) -> bool:
+        return path in _TEXTS
+
+    def streams(self, named: Named) -> bool:
+        return named.stream is not False
+
+
+def _show(asked: Asked) -> Reply:
+    name = naming.from_json(asked.body, name_too=True).model
+    known = {view.id for view in asked.models}
+    return as_json(show(one_of(resolve(name, known.__contains__), asked.models), created=asked.created))
+
+
+_PAGES: dict[tuple[str, str], Page] = {
+    ("GET", "/api/tags"): lambda asked: as_json(tags(asked.models, created=asked.created)),
+    ("GET", "/api/ps"): lambda asked: as_json(ps(asked.models)),
+    ("GET", "/api/version"): lambda asked: as_json(version()),
+    ("POST", "/api/show"): _show,
+}

@@ -9,7 +9,7 @@ from hotseat.errors import HotseatError, NotFound
 from hotseat.gateway.dialects import naming
 from hotseat.gateway.dialects.naming import Named
 from hotseat.gateway.dialects.port import SSE, SSE_ENDS, Asked, Header, Page
-from hotseat.gateway.dialects.saying import encode, seat_of, sentence
+from hotseat.gateway.dialects.saying import as_json, encode, one_of, seat_of, sentence
 from hotseat.gateway.port import ModelView
 from hotseat.gateway.site import Reply
 
@@ -45,19 +45,22 @@ def one_model(view: ModelView, *, created: int) -> bytes:
     return encode(model_entry(view, created=created))
 
 
+_BARE = frozenset({"/rerank", "/v2/rerank", "/score", "/classify", "/pooling", "/tokenize", "/detokenize", "/v2/embed"})
+"""What engines serve outside /v1 with a model in the body: vLLM and others, and Cohere's API."""
 _METHODS = frozenset({"GET", "POST", "DELETE"})
 _MODELS = "/v1/models"
 
 
 class OpenAI:
-    """Implements `hotseat.gateway.dialects.port.Dialect`: any path beneath /v1 that names a model passes."""
+    """Implements `hotseat.gateway.dialects.port.Dialect`: any path beneath /v1 that names a model passes, and a few
+    outside it."""
 
     name = "openai"
     stream_type = SSE
     event_ends = SSE_ENDS
 
     def owns(self, path: str, header: Header) -> bool:
-        return path.startswith("/v1/")
+        return path.startswith("/v1/") or path in _BARE
 
     def page(self, method: str, path: str) -> Page | None:
         if method != "GET":
@@ -69,6 +72,8 @@ class OpenAI:
         return None
 
     def serves(self, method: str, path: str) -> bool:
+        if path in _BARE:
+            return method == "POST"
         return method in _METHODS and not (path + "/").startswith(_MODELS + "/")
 
     def of_json(self, body: bytes) -> Named:
@@ -91,15 +96,8 @@ class OpenAI:
 
 
 def _all(asked: Asked) -> Reply:
-    return _json(model_list(asked.models, created=asked.created))
+    return as_json(model_list(asked.models, created=asked.created))
 
 
 def _one(asked: Asked, name: str) -> Reply:
-    for view in asked.models:
-        if view.id == name:
-            return _json(one_model(view, created=asked.created))
-    raise naming.unknown(name, [view.id for view in asked.models])
-
-
-def _json(body: bytes) -> Reply:
-    return Reply(headers=[("Content-Type", "application/json")], body=body)
+    return as_json(one_model(one_of(name, asked.models), created=asked.created))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from hotseat.errors import HotseatError
+from hotseat.gateway.dialects import naming
 from hotseat.gateway.port import ModelView
+from hotseat.gateway.site import Reply
 
 encode = msgspec.json.encode
 
@@ -36,3 +39,15 @@ def seat_of(view: ModelView) -> dict[str, Any]:
     if view.note:
         seat["note"] = view.note
     return seat
+
+
+def one_of(name: str, views: Sequence[ModelView]) -> ModelView:
+    """The model of that name. `NotFound`, with near names."""
+    for view in views:
+        if view.id == name:
+            return view
+    raise naming.unknown(name, [view.id for view in views])
+
+
+def as_json(body: bytes) -> Reply:
+    return Reply(headers=[("Content-Type", "application/json")], body=body)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from hotseat.config import Workload
@@ -17,7 +17,7 @@ from hotseat.daemon.hands import Hands
 from hotseat.errors import Failed, HotseatError
 from hotseat.events import EventBus
 from hotseat.swap.port import Observation
-from hotseat.words import SwapReport
+from hotseat.words import DeviceUse, SwapReport
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,15 @@ class Actor:
     @property
     def records(self) -> Mapping[str, Record]:
         return self._core.records
+
+    @property
+    def uses(self) -> Sequence[DeviceUse]:
+        """The devices as they were last read, at most a second or two ago."""
+        return self._core.uses
+
+    def expected_wait(self, record: Record) -> float | None:
+        """Seconds until a request that comes now would have its seat, from measured swaps."""
+        return 0.0 if not record.frozen and record.job is None else self._core.expected_wait(record)
 
     def send(self, message: m.Message) -> None:
         self._inbox.append(message)

@@ -345,5 +345,7 @@ class Transaction:
             seconds=report.seconds,
             own_seconds=report.own_seconds,
             gpu_bytes=dict(report.gpu_bytes),
+            started_at=report.started_at,
+            phases=[{"name": phase.name, "part": phase.part, "seconds": phase.seconds} for phase in report.phases],
         )
         return report

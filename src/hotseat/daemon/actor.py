@@ -57,6 +57,15 @@ class Actor:
         """The devices as they were last read, at most a second or two ago."""
         return self._core.uses
 
+    @property
+    def caps(self) -> Mapping[int, int]:
+        """Bytes per capped device index."""
+        return self._core.caps
+
+    @property
+    def closing(self) -> bool:
+        return self._core.closing
+
     def expected_wait(self, record: Record) -> float | None:
         """Seconds until a request that comes now would have its seat, from measured swaps."""
         return 0.0 if not record.frozen and record.job is None else self._core.expected_wait(record)

@@ -81,9 +81,21 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
 def _account(core: Core, record: Record, job: Job, report: SwapReport | None) -> None:
     if report is None:
         return
+    if job.kind is JobKind.START:
+        core.do(Say(kind="start", workload=record.name, data=_told(report)))
     target = core.records.get(job.makes_room_for or "")
     for wish in [*record.wishes, *(target.wishes if target is not None else ())]:
         wish.reports.append(report)
+
+
+def _told(report: SwapReport) -> dict[str, Any]:
+    """As the swapper tells of its swaps."""
+    return {
+        "seconds": report.seconds,
+        "gpu_bytes": dict(report.gpu_bytes),
+        "started_at": report.started_at,
+        "phases": [{"name": phase.name, "part": phase.part, "seconds": phase.seconds} for phase in report.phases],
+    }
 
 
 def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: float) -> None:

@@ -7,6 +7,7 @@ nowhere else. No knowledge of containers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -103,19 +104,25 @@ class EngineApi:
 
     async def lines(self, path: str, *, params: Mapping[str, Any]) -> AsyncGenerator[bytes]:
         """An endless answer, line by line. Ends when the daemon closes it; raises when the daemon goes away."""
+        pending = b""
+        async with contextlib.aclosing(self.chunks(path, params=params)) as chunks:
+            async for chunk in chunks:
+                *whole, pending = (pending + chunk).split(b"\n")
+                for line in whole:
+                    if line.strip():
+                        yield line
+                if len(pending) > MAX_LINE:
+                    raise PlatformFailed(f"{self._platform} sent a line of more than {MAX_LINE} bytes in {path}")
+
+    async def chunks(self, path: str, *, params: Mapping[str, Any]) -> AsyncGenerator[bytes]:
+        """An endless answer as it comes. Ends when the daemon closes it; raises when the daemon goes away."""
         try:
             client = await self._connected()
             async with asyncio.timeout(CONNECT_DEADLINE):
                 response = await client._do_query(path, "GET", params=dict(params), timeout=aiohttp.ClientTimeout())
-            pending = b""
             try:
                 async for chunk in response.content.iter_any():
-                    *whole, pending = (pending + chunk).split(b"\n")
-                    for line in whole:
-                        if line.strip():
-                            yield line
-                    if len(pending) > MAX_LINE:
-                        raise PlatformFailed(f"{self._platform} sent a line of more than {MAX_LINE} bytes in {path}")
+                    yield chunk
             finally:
                 response.close()
         except (aiodocker.DockerError, aiohttp.ClientError, OSError, TimeoutError) as error:

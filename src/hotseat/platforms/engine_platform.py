@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -122,6 +122,15 @@ class EnginePlatform:
         )
         tty = bool((data.get("Config") or {}).get("Tty"))
         return (raw if tty else multiplexed.payload(raw)).decode(errors="replace")
+
+    async def follow_logs(self, container: Container, *, tail: int = 100) -> AsyncGenerator[bytes]:
+        data = await self._show(container.id)
+        splitter = None if (data.get("Config") or {}).get("Tty") else multiplexed.Splitter()
+        params = {"stdout": "true", "stderr": "true", "follow": "true", "tail": str(tail)}
+        async with contextlib.aclosing(self._api.chunks(f"containers/{container.id}/logs", params=params)) as chunks:
+            async for chunk in chunks:
+                if text := chunk if splitter is None else splitter.feed(chunk):
+                    yield text
 
     def events(self) -> AsyncIterator[PlatformEvent]:
         return engine_events(self.name, self._api, self.list, since=time.time())

@@ -10,11 +10,31 @@ _HEADER = struct.Struct(">BxxxL")
 
 def payload(raw: bytes) -> bytes:
     """What both streams said, in the order of arrival. A frame that was cut off gives what there is of it."""
-    out = bytearray()
-    at = 0
-    while at + _HEADER.size <= len(raw):
-        _, length = _HEADER.unpack_from(raw, at)
-        at += _HEADER.size
-        out += raw[at : at + length]
-        at += length
-    return bytes(out)
+    return Splitter().feed(raw)
+
+
+class Splitter:
+    """The same for a stream that comes in pieces, wherever they are cut. Holds at most one header."""
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._left = 0
+        """Bytes of the frame that are still to come."""
+
+    def feed(self, piece: bytes) -> bytes:
+        out = bytearray()
+        at = 0
+        while at < len(piece):
+            if self._left:
+                part = piece[at : at + self._left]
+                out += part
+                self._left -= len(part)
+                at += len(part)
+                continue
+            missing = _HEADER.size - len(self._header)
+            self._header += piece[at : at + missing]
+            at += missing
+            if len(self._header) == _HEADER.size:
+                _, self._left = _HEADER.unpack(self._header)
+                self._header = b""
+        return bytes(out)

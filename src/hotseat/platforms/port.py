@@ -116,6 +116,10 @@ class Platform(Protocol):
 
     async def logs(self, container: Container, *, tail: int = 100) -> str: ...
 
+    def follow_logs(self, container: Container, *, tail: int = 100) -> AsyncIterator[bytes]:
+        """The last `tail` lines and then what it writes, as it comes, until it ends. Close it to stop listening."""
+        ...
+
     def events(self) -> AsyncIterator[PlatformEvent]:
         """What happens to containers from now on, whoever does it, within a second. Reconnects by itself; after a gap
         the caller hears what changed meanwhile, as far as it still shows (a pause that was undone does not)."""

@@ -35,6 +35,8 @@ SHIM_DEADLINE = 12.0
 SHORTEST_PREFIX = 4
 LOOK_EVERY = 0.4
 """Seconds between two looks for events. An exit is noticed at once, by pidfd."""
+LOG_PERIOD = 0.25
+"""Seconds between two looks at a log that is followed."""
 
 
 class ProcessPlatform:
@@ -149,6 +151,25 @@ class ProcessPlatform:
 
     async def logs(self, container: Container, *, tail: int = 100) -> str:
         return self._registry.log_tail(container.name, lines=tail)
+
+    async def follow_logs(self, container: Container, *, tail: int = 100) -> AsyncGenerator[bytes]:
+        position, text = self._registry.log_end(container.name, lines=tail)
+        while True:
+            if text:
+                yield text
+            ended = not await self._runs(container)
+            position, text = self._registry.log_since(container.name, position)
+            if ended and not text:
+                return
+            if not text:
+                await asyncio.sleep(LOG_PERIOD)
+
+    async def _runs(self, container: Container) -> bool:
+        try:
+            now = await self.inspect(container.id)
+        except NotFound:
+            return False
+        return now.started_at == container.started_at and now.status in (Status.RUNNING, Status.PAUSED)
 
     def events(self) -> AsyncIterator[PlatformEvent]:
         return self._events()

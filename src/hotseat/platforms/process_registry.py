@@ -159,14 +159,26 @@ class Registry:
         return here
 
     def log_tail(self, name: str, *, lines: int) -> str:
+        return self.log_end(name, lines=lines)[1].decode(errors="replace")
+
+    def log_end(self, name: str, *, lines: int) -> tuple[int, bytes]:
+        """Where the log ends, and its last lines."""
+        end, text = self.log_since(name, -LOG_TAIL_BYTES)
+        return end, b"".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else b""
+
+    def log_since(self, name: str, position: int) -> tuple[int, bytes]:
+        """Where the log ends now, and what it has from `position` on (at most `LOG_TAIL_BYTES`). A negative position
+        counts from the end; one behind the end means that the log began anew."""
         try:
             with (self.directory / name / "log").open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - LOG_TAIL_BYTES))
-                text = file.read().decode(errors="replace")
+                if position < 0:
+                    position = max(0, size + position)
+                file.seek(0 if position > size else position)
+                text = file.read(LOG_TAIL_BYTES)
+                return file.tell(), text
         except FileNotFoundError:
-            return ""
-        return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
+            return 0, b""
 
     def remove(self, name: str) -> None:
         # Out of sight at once, however long its files take to go.

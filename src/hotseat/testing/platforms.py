@@ -183,6 +183,19 @@ class FakePlatform:
             lines = "".join(held.log).splitlines(keepends=True)
             return "".join(lines[-tail:])
 
+    async def follow_logs(self, container: Container, *, tail: int = 100) -> AsyncGenerator[bytes]:
+        held = self._find(container.id)
+        position = max(0, len(held.log) - tail)
+        while True:
+            alive = held.container.status in _ALIVE and held.container.started_at == container.started_at
+            new, position = held.log[position:], len(held.log)
+            if new:
+                yield "".join(new).encode()
+            elif not alive:
+                return
+            else:
+                await asyncio.sleep(0.01)
+
     async def remove(self, container: Container) -> None:
         async with self._call("remove", container.name):
             held = self._held.get(container.id)

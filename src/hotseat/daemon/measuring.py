@@ -1,0 +1,172 @@
+"""Feeds the meters: from events, from requests that ended, and from the actor's records whenever somebody asks.
+
+Reads only; nothing here changes who sits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import hotseat
+from hotseat.daemon.actor import Actor
+from hotseat.daemon.book import JobKind
+from hotseat.errors import HotseatError, Refused
+from hotseat.events import Event, EventBus
+from hotseat.gateway import usage
+from hotseat.gateway.port import RequestSeen
+from hotseat.metrics import catalogue as c
+from hotseat.metrics.history import History
+from hotseat.metrics.meters import Meters, Reading
+from hotseat.words import Direction, State
+
+TICK = 1.0
+"""Seconds of one point of the history."""
+FORGET_AFTER = 3600.0
+"""Seconds that the counts of a workload outlive it, so that nothing is missed between two scrapes."""
+_DIRECTIONS = {JobKind.SWAP_OUT.value: Direction.OUT.value, JobKind.SWAP_IN.value: Direction.IN.value}
+
+
+class Measuring:
+    def __init__(self, actor: Actor, *, events: EventBus) -> None:
+        self._actor = actor
+        self._events = events
+        self._states: dict[str, str] = {}
+        self._gone: dict[str, float] = {}
+        self.meters = Meters(self._readings)
+        self.history = History()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._tick())
+
+    def request(self, seen: RequestSeen) -> None:
+        """The gateway's `OnRequest`."""
+        model = self._known(seen)
+        meters = self.meters
+        meters.add(c.REQUESTS, model, seen.dialect, str(seen.status))
+        meters.observe(c.REQUEST_SECONDS, model, seen.dialect, seconds=seen.seconds)
+        if seen.waited is not None and seen.workload:
+            meters.observe(c.SEAT_WAIT, seen.workload, seconds=seen.waited)
+        if seen.first_byte is not None:
+            meters.observe(c.FIRST_BYTE, model, seen.dialect, seconds=seen.first_byte)
+        if seen.broken:
+            meters.add(c.BROKEN, model, seen.dialect)
+        used = usage.read(seen.tail) if seen.status == 200 else None
+        written = used.completion or 0 if used is not None else 0
+        if used is not None:
+            meters.add(c.TOKENS, model, "prompt", count=used.prompt or 0)
+            meters.add(c.TOKENS, model, "completion", count=written)
+        if served := seen.workload or self._workload_of(model):
+            self.history.count(served, error=seen.status >= 500, tokens=written)
+
+    def happened(self, event: Event) -> None:
+        """Count one event."""
+        name = event.workload or ""
+        match event.kind, event.data:
+            case "state", {"state": state}:
+                self._entered(name, str(state))
+            case "swap", data:
+                self.meters.swap(
+                    workload=name,
+                    direction=str(data["direction"]),
+                    seconds=data["seconds"],
+                    phases=[(phase["name"], phase["part"], phase["seconds"]) for phase in data["phases"]],
+                    gpu_bytes=data["gpu_bytes"],
+                )
+            case "start", data:
+                self.meters.add(c.COLD_STARTS, name, "done")
+                self.meters.observe(c.COLD_START_SECONDS, name, seconds=data["seconds"])
+            case "note", {"error": error, "job": job}:
+                self._failed(name, str(job), error)
+
+    async def _follow(self) -> None:
+        async for event in self._events.subscribe(after=0):
+            self.happened(event)
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due += TICK
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self.tick(time.time())
+
+    def tick(self, now: float) -> None:
+        """A second is over; `now` in seconds since the epoch."""
+        records = self._actor.records
+        queues = {name: (len(record.waiting), len(record.in_flight)) for name, record in records.items()}
+        self.history.tick(now, queues)
+        for name in self._states:
+            if name in records:
+                self._gone.pop(name, None)
+            else:
+                self._gone.setdefault(name, now)
+        for name in [name for name, since in self._gone.items() if now - since > FORGET_AFTER]:
+            del self._gone[name], self._states[name]
+            self.meters.forget(name)
+
+    def _entered(self, name: str, state: str) -> None:
+        # What the first look after a start of the daemon finds in quarantine was put there before.
+        if state == State.QUARANTINED and self._states.get(name, state) != state:
+            self.meters.add(c.QUARANTINES, name)
+        self._states[name] = state
+
+    def _failed(self, name: str, job: str, error: dict[str, Any]) -> None:
+        outcome = _outcome(str(error.get("code", "")))
+        if job in _DIRECTIONS:
+            self.meters.add(c.SWAPS, name, _DIRECTIONS[job], outcome)
+        elif job == JobKind.START:
+            self.meters.add(c.COLD_STARTS, name, outcome if outcome == "refused" else "failed")
+
+    def _known(self, seen: RequestSeen) -> str:
+        """The label of its model: never text that only a client has made up."""
+        if seen.dialect == "upstream":
+            return seen.workload
+        return seen.model if self._workload_of(seen.model) else ""
+
+    def _workload_of(self, model: str) -> str:
+        for record in self._actor.records.values():
+            if model in (record.spec.models or (record.name,)):
+                return record.name
+        return ""
+
+    def _readings(self) -> Iterator[Reading]:
+        yield c.BUILD, (hotseat.__version__,), 1
+        uses = self._actor.uses
+        yield c.EMULATED, (), int(any(use.device.emulated for use in uses))
+        records = self._actor.records
+        ours = {pid for record in records.values() for pid in record.pids}
+        for use in uses:
+            device = use.device
+            yield c.DEVICE_TOTAL, (str(device.index), device.uuid, device.name), device.total_bytes
+            yield c.DEVICE_USED, (str(device.index),), use.used_bytes
+            held = sum(count for pid, count in use.processes.items() if pid in ours)
+            yield c.DEVICE_FOREIGN, (str(device.index),), max(0, use.used_bytes - held)
+        now = asyncio.get_running_loop().time()
+        for name, record in records.items():
+            for state in State:
+                yield c.STATE, (name, state.value), int(record.state is state)
+            yield c.WAITING, (name,), len(record.waiting)
+            yield c.RUNNING, (name,), len(record.in_flight)
+            yield c.OLDEST, (name,), max((now - ticket.arrived for ticket in record.waiting), default=0.0)
+            if (seen := record.observation) is not None:
+                yield c.WORKLOAD_HOST, (name,), seen.host_bytes
+                for index, count in seen.gpu_bytes.items():
+                    yield c.WORKLOAD_DEVICE, (name, str(index)), count
+                for index, count in seen.parked_gpu_bytes.items():
+                    yield c.WORKLOAD_PARKED, (name, str(index)), count
+
+
+def _outcome(code: str) -> str:
+    if code in ("rolled_back", "quarantined"):
+        return code
+    return "refused" if code in _codes(Refused) else "failed"
+
+
+def _codes(kind: type[HotseatError]) -> set[str]:
+    return {kind.code}.union(*(_codes(child) for child in kind.__subclasses__()))

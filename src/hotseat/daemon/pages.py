@@ -1,0 +1,53 @@
+"""The pages' port on the daemon: reads what there is, and asks the actor as the control socket does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hotseat.daemon import messages as m
+from hotseat.daemon import wire
+from hotseat.daemon.actor import Actor
+from hotseat.daemon.book import Answer
+from hotseat.daemon.logs import Logs
+from hotseat.daemon.measuring import Measuring
+from hotseat.daemon.showing import Showing
+from hotseat.errors import NotFound
+from hotseat.events import EventBus
+from hotseat.metrics.meters import CONTENT_TYPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonHouse:
+    """Implements `hotseat.dashboard.House`."""
+
+    actor: Actor
+    events: EventBus
+    measuring: Measuring
+    showing: Showing
+    logs_of: Logs
+
+    def snapshot(self) -> dict[str, Any]:
+        return self.showing.snapshot(now=asyncio.get_running_loop().time())
+
+    def points(self) -> Sequence[dict[str, Any]]:
+        return [point.as_json() for point in self.measuring.history.points]
+
+    def exposition(self) -> tuple[str, bytes]:
+        return CONTENT_TYPE, self.measuring.meters.exposition()
+
+    async def park(self, name: str) -> list[dict[str, Any]]:
+        return await self._ask(name, lambda answer: m.Park(workload=name, answer=answer))
+
+    async def seat(self, name: str) -> list[dict[str, Any]]:
+        return await self._ask(name, lambda answer: m.Seat(workload=name, answer=answer))
+
+    def logs(self, name: str, *, tail: int, follow: bool) -> AsyncIterator[bytes]:
+        return self.logs_of.read(name, tail=tail, follow=follow)
+
+    async def _ask(self, name: str, make: Callable[[Answer], m.Message]) -> list[dict[str, Any]]:
+        if name not in self.actor.records:
+            raise NotFound(f"no workload {name}", hint="there are: " + ", ".join(self.actor.records))
+        return [wire.report_to(report) for report in await self.actor.ask(make)]

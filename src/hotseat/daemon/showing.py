@@ -1,0 +1,132 @@
+"""One picture of everything, for people: what `hotseat top` and the page at /ui draw. Reads only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hotseat
+from hotseat.daemon import verdicts
+from hotseat.daemon.actor import Actor
+from hotseat.daemon.book import JobKind, Record, row
+from hotseat.daemon.measuring import Measuring
+from hotseat.words import DeviceUse, State
+
+_PUSHED = {
+    State.SEATED: "is seated already",
+    State.PARKED: "is parked already",
+    State.SWAPPING_OUT: "is on its way out",
+    State.SWAPPING_IN: "is on its way in",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Showing:
+    actor: Actor
+    measuring: Measuring
+
+    def snapshot(self, *, now: float) -> dict[str, Any]:
+        """`now`: seconds on the event loop's clock. Times in it are seconds since the epoch, durations seconds."""
+        epoch = time.time()
+        records = self.actor.records
+        return {
+            "at": epoch,
+            "version": hotseat.__version__,
+            "closing": self.actor.closing,
+            "emulated": any(use.device.emulated for use in self.actor.uses),
+            "devices": devices(self.actor.uses, records, self.actor.caps),
+            "workloads": [self._workload(record, now=now, epoch=epoch) for record in records.values()],
+        }
+
+    def _workload(self, record: Record, *, now: float, epoch: float) -> dict[str, Any]:
+        requests, tokens = self.measuring.history.rates(record.name)
+        job = record.job
+        why, hint = why_and_hint(record, closing=self.actor.closing)
+        return {
+            **row(record),
+            "doing": None
+            if job is None
+            else {
+                "kind": job.kind.value,
+                "step": job.step,
+                "since": epoch - (now - job.begun),
+                "makes_room_for": job.makes_room_for,
+            },
+            "seated_since": epoch - (now - record.seated_since) if record.state is State.SEATED else None,
+            "oldest_wait": max((now - ticket.arrived for ticket in record.waiting), default=0.0),
+            "expected_wait": self.actor.expected_wait(record),
+            "requests_per_second": requests,
+            "tokens_per_second": tokens,
+            "why": why,
+            "hint": hint,
+            "cannot": {"park": cannot_park(record), "seat": cannot_seat(record, closing=self.actor.closing)},
+        }
+
+
+def devices(uses: Sequence[DeviceUse], records: Mapping[str, Record], caps: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Each device: who holds how much of it, by the device's own account of the processes."""
+    owner = {pid: record.name for record in records.values() for pid in record.pids}
+    out = []
+    for use in uses:
+        held: dict[str, int] = {}
+        for pid, count in use.processes.items():
+            if pid in owner:
+                held[owner[pid]] = held.get(owner[pid], 0) + count
+        out.append(
+            {
+                "index": use.device.index,
+                "uuid": use.device.uuid,
+                "name": use.device.name,
+                "emulated": use.device.emulated,
+                "total_bytes": use.device.total_bytes,
+                "cap_bytes": caps.get(use.device.index),
+                "used_bytes": use.used_bytes,
+                "free_bytes": use.free_bytes,
+                "held": held,
+                "foreign_bytes": max(0, use.used_bytes - sum(held.values())),
+            }
+        )
+    return out
+
+
+def why_and_hint(record: Record, *, closing: bool) -> tuple[str, str]:
+    """Why it is where it is, and what to do about it, if anything."""
+    if (error := verdicts.hopeless(record, closing=closing)) is not None:
+        return error.message, error.hint
+    if record.job is not None:
+        target = record.job.makes_room_for
+        return (f"makes room for {target}" if target else "", "")
+    if record.waiting and record.trouble:
+        return record.trouble, ""
+    match record.state:
+        case State.PARKED if record.held:
+            return "parked by hand: a new request or `seat` brings it back", ""
+        case State.PARKED if record.waiting or record.in_flight:
+            return "waits for its turn", ""
+        case State.PARKED:
+            return "the next request for it brings it back", ""
+        case State.STOPPED:
+            return "the next request for it starts it", ""
+        case _:
+            return "", ""
+
+
+def cannot_park(record: Record) -> str:
+    """The reason, or nothing."""
+    if record.job is not None:
+        return f"{record.name}: a {record.job.kind.value} is under way"
+    if record.state is State.SEATED:
+        return ""
+    return f"{record.name} {_PUSHED.get(record.state, f'is {record.state}: it has no seat to give up')}"
+
+
+def cannot_seat(record: Record, *, closing: bool) -> str:
+    """The reason, or nothing."""
+    if record.job is not None and record.job.kind is not JobKind.SWAP_OUT:
+        return f"{record.name}: a {record.job.kind.value} is under way"
+    if record.state is State.SEATED and record.job is None:
+        return f"{record.name} is seated already"
+    error = verdicts.hopeless(record, closing=closing)
+    return error.message if error is not None else ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 
@@ -71,9 +72,27 @@ class Client:
     ) -> Sequence[SwapReport]:
         return await self._swap("/v1/swap", {"in": going_in, "out": going_out}, progress)
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """From now on, as they happen; each has "seq", "at", "kind", "workload" and what belongs to its kind."""
-        async with self._request("GET", "/v1/events", None) as response:
+    async def snapshot(self) -> dict[str, Any]:
+        """Devices, workloads and rates: what `hotseat top` draws."""
+        return dict(await self._call("GET", "/v1/snapshot"))
+
+    async def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> AsyncGenerator[bytes]:
+        """What it has written; with `follow` what comes after too, until it ends."""
+        path = f"/v1/workloads/{quote(name, safe='')}/logs?tail={tail}" + ("&follow=1" if follow else "")
+        async with self._request("GET", path, None) as response:
+            if response.status >= 400:
+                raise wire.error_from(wire.decode(await response.read())["error"])
+            try:
+                async for chunk in response.content.iter_any():
+                    yield chunk
+            except aiohttp.ClientError as error:
+                raise Failed(f"the daemon at {self.path} broke off", hint="does it still run?") from error
+
+    async def events(self, *, after: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """From now on, as they happen; each has "seq", "at", "kind", "workload" and what belongs to its kind.
+        `after`: first those kept whose "seq" is greater; 0 for all that are kept."""
+        query = "" if after is None else f"?after={after}"
+        async with self._request("GET", f"/v1/events{query}", None) as response:
             seq = 0
             async for line in response.content:
                 if line.startswith(b"id: "):

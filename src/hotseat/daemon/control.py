@@ -7,7 +7,9 @@
     POST /v1/workloads/NAME/seat
     POST /v1/swap                      {"in": NAME, "out": NAME or null}
     GET  /v1/devices                   what each device reports now
-    GET  /v1/events                    server-sent events, from now on
+    GET  /v1/workloads/NAME/logs       text; ?tail=N&follow=1
+    GET  /v1/snapshot                  devices, workloads, rates: what `hotseat top` draws
+    GET  /v1/events                    server-sent events, from now on; ?after=ID missed ones too, 0 all kept
 
 Errors are {"error": HotseatError.as_dict()} with the error's HTTP status. A command goes on when its client leaves.
 """
@@ -15,6 +17,7 @@ Errors are {"error": HotseatError.as_dict()} with the error's HTTP status. A com
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -29,6 +32,7 @@ from hotseat.daemon import messages as m
 from hotseat.daemon import wire
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import Record, row
+from hotseat.dashboard import House
 from hotseat.errors import HotseatError, NotFound, Refused, UsageError
 from hotseat.events import EventBus
 from hotseat.gpu.port import DeviceTruth
@@ -41,8 +45,9 @@ _LONGEST_PATH = 107
 
 
 class Control:
-    def __init__(self, actor: Actor, *, devices: DeviceTruth, events: EventBus) -> None:
+    def __init__(self, actor: Actor, *, devices: DeviceTruth, events: EventBus, house: House) -> None:
         self._actor = actor
+        self._house = house
         self._devices = devices
         self._events = events
         self._runner: web.AppRunner | None = None
@@ -63,6 +68,8 @@ class Control:
         app.router.add_post("/v1/workloads/{name}/park", self._park)
         app.router.add_post("/v1/workloads/{name}/seat", self._seat)
         app.router.add_post("/v1/swap", self._swap)
+        app.router.add_get("/v1/workloads/{name}/logs", self._logs)
+        app.router.add_get("/v1/snapshot", self._snapshot)
         app.router.add_get("/v1/devices", self._uses)
         app.router.add_get("/v1/events", self._stream)
         listener = _bind(path)
@@ -111,9 +118,27 @@ class Control:
     async def _uses(self, request: web.Request) -> web.StreamResponse:
         return _json([wire.use_to(use) for use in await self._devices.use()])
 
+    async def _snapshot(self, request: web.Request) -> web.StreamResponse:
+        return _json(self._house.snapshot())
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        name = self._record(request.match_info["name"]).name
+        tail, follow = _number(request, "tail", 100), request.query.get("follow", "") not in ("", "0")
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        async with contextlib.aclosing(self._house.logs(name, tail=tail, follow=follow)) as chunks:
+            async for chunk in chunks:
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(chunk)
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write_eof()
+        return response
+
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        after = _number(request, "after", -1)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-        subscription = self._events.subscribe()
+        subscription = self._events.subscribe(after=after if after >= 0 else None)
         # Begun before the head goes out: who has the head misses nothing.
         event = asyncio.ensure_future(anext(subscription))
         try:
@@ -197,6 +222,15 @@ def _bind(path: Path) -> socket.socket:
 
 def _json(value: Any, *, status: int = 200) -> web.Response:
     return web.Response(body=wire.encode(value), status=status, content_type="application/json")
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 18):
+        raise UsageError(f"{name}={text[:40]!r} is no number")
+    return int(text)
 
 
 def _reports(value: Any) -> web.Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from hotseat.daemon.actor import Actor
 from hotseat.errors import NotFound
@@ -15,7 +15,7 @@ class Logs:
         self._actor = actor
         self._platforms = platforms
 
-    async def read(self, name: str, *, tail: int, follow: bool) -> AsyncIterator[bytes]:
+    async def read(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         """`NotFound` if there is no such workload, or no container of it."""
         record = self._actor.records.get(name)
         if record is None:

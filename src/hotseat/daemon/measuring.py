@@ -6,6 +6,7 @@ Reads only; nothing here changes who sits.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,8 @@ from hotseat.metrics import catalogue as c
 from hotseat.metrics.history import History
 from hotseat.metrics.meters import Meters, Reading
 from hotseat.words import Direction, State
+
+_log = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds of one point of the history."""
@@ -86,7 +89,11 @@ class Measuring:
 
     async def _follow(self) -> None:
         async for event in self._events.subscribe(after=0):
-            self.happened(event)
+            try:
+                self.happened(event)
+            except Exception:
+                # A figure that is missing must not cost all the others.
+                _log.exception("cannot count %s", event)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

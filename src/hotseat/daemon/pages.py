@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from hotseat.daemon.showing import Showing
 from hotseat.errors import NotFound
 from hotseat.events import EventBus
 from hotseat.metrics.meters import CONTENT_TYPE
+from hotseat.platforms.port import Platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +45,21 @@ class DaemonHouse:
     async def seat(self, name: str) -> list[dict[str, Any]]:
         return await self._ask(name, lambda answer: m.Seat(workload=name, answer=answer))
 
-    def logs(self, name: str, *, tail: int, follow: bool) -> AsyncIterator[bytes]:
+    def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         return self.logs_of.read(name, tail=tail, follow=follow)
 
     async def _ask(self, name: str, make: Callable[[Answer], m.Message]) -> list[dict[str, Any]]:
         if name not in self.actor.records:
             raise NotFound(f"no workload {name}", hint="there are: " + ", ".join(self.actor.records))
         return [wire.report_to(report) for report in await self.actor.ask(make)]
+
+
+def house_of(actor: Actor, *, events: EventBus, platforms: Mapping[str, Platform]) -> DaemonHouse:
+    measuring = Measuring(actor, events=events)
+    return DaemonHouse(
+        actor=actor,
+        events=events,
+        measuring=measuring,
+        showing=Showing(actor=actor, measuring=measuring),
+        logs_of=Logs(actor, platforms),
+    )

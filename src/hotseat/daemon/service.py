@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import row
 from hotseat.daemon.control import Control
 from hotseat.daemon.hands import RealHands
+from hotseat.daemon.pages import house_of
 from hotseat.daemon.seats import ActorSeats
 from hotseat.daemon.watch import Watch
 from hotseat.daemon.wiring import Runtime, build
@@ -128,7 +130,8 @@ async def _parts(config: Config, runtime: Runtime) -> AsyncIterator[tuple[Actor,
             health=health,
             caps=config.caps(),
         )
-        events = EventBus()
+        # Ids of events grow over restarts, so that who comes back with one of before hears all that is new.
+        events = EventBus(first=int(time.time() * 1000))
         actor = Actor(config.workloads, hands=hands, events=events, caps=config.caps())
         watch = Watch(actor, hands=hands, platforms=runtime.platforms, devices=runtime.devices)
         gateway = Gateway(
@@ -138,7 +141,10 @@ async def _parts(config: Config, runtime: Runtime) -> AsyncIterator[tuple[Actor,
             max_silence=config.gateway.max_silence,
             max_body=config.gateway.max_body,
         )
-        control = Control(actor, devices=runtime.devices, events=events)
+        house = house_of(actor, events=events, platforms=runtime.platforms)
+        measuring = asyncio.create_task(house.measuring.run())
+        stack.push_async_callback(_end, measuring)
+        control = Control(actor, devices=runtime.devices, events=events, house=house)
         stack.push_async_callback(control.aclose)
         stack.push_async_callback(gateway.aclose)
         forward = asyncio.create_task(_forward(runtime.events, events))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
 from hotseat.events import EventBus
@@ -32,6 +32,6 @@ class House(Protocol):
 
     async def seat(self, name: str) -> list[dict[str, Any]]: ...
 
-    def logs(self, name: str, *, tail: int, follow: bool) -> AsyncIterator[bytes]:
+    def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         """What it has written, its last `tail` lines first. With `follow` what comes after, until it ends."""
         ...

@@ -1,0 +1,107 @@
+"""The admin API: who may, what it does, what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from hotseat.errors import Forbidden, NotFound, Unauthorized, UsageError
+from hotseat.gateway.admin import AdminSite
+from hotseat.gateway.site import Inquiry, Reply
+
+
+@dataclass
+class FakeDesk:
+    done: list[tuple[object, ...]] = field(default_factory=list)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [{"name": "a", "state": "seated"}, {"name": "b", "state": "parked"}]
+
+    async def park(self, name: str) -> list[dict[str, Any]]:
+        self.done.append(("park", name))
+        return [{"workload": name, "direction": "out"}]
+
+    async def seat(self, name: str) -> list[dict[str, Any]]:
+        self.done.append(("seat", name))
+        return [{"workload": "b", "direction": "out"}, {"workload": name, "direction": "in"}]
+
+    async def prewarm(self, name: str, *, seconds: float) -> None:
+        self.done.append(("prewarm", name, seconds))
+
+
+async def ask(
+    desk: FakeDesk, method: str, path: str, *, body: bytes = b"", admin: bool = True, **headers: str
+) -> Reply:
+    handler = AdminSite(desk).find(method, path)
+    assert handler is not None
+    return await handler(Inquiry(method=method, path=path, body=body, admin=admin, headers=headers))
+
+
+def value(reply: Reply) -> Any:
+    assert isinstance(reply.body, bytes)
+    return json.loads(reply.body)
+
+
+async def test_workloads() -> None:
+    desk = FakeDesk()
+    assert value(await ask(desk, "GET", "/hotseat/v1/workloads")) == desk.rows()
+    assert value(await ask(desk, "GET", "/hotseat/v1/workloads/b")) == desk.rows()[1]
+    with pytest.raises(NotFound, match="no workload 'c'"):
+        await ask(desk, "GET", "/hotseat/v1/workloads/c")
+
+
+async def test_commands() -> None:
+    desk = FakeDesk()
+    assert value(await ask(desk, "POST", "/hotseat/v1/workloads/a/park"))["reports"][0]["direction"] == "out"
+    assert len(value(await ask(desk, "POST", "/hotseat/v1/workloads/b/seat"))["reports"]) == 2
+    reply = await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm", body=b'{"seconds": 30}')
+    assert reply.status == 202
+    await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm")
+    assert desk.done == [("park", "a"), ("seat", "b"), ("prewarm", "b", 30.0), ("prewarm", "b", 600.0)]
+
+
+@pytest.mark.parametrize("body", [b"x", b"[]", b'{"seconds": 0}', b'{"seconds": 1e9}', b'{"minutes": 1}', b"\xff"])
+async def test_a_prewarm_that_says_something_else(body: bytes) -> None:
+    desk = FakeDesk()
+    with pytest.raises(UsageError):
+        await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm", body=body)
+    assert desk.done == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/hotseat/v1/workloads"),
+        ("GET", "/hotseat/v1/workloads/a"),
+        ("POST", "/hotseat/v1/workloads/a/park"),
+        ("POST", "/hotseat/v1/workloads/a/seat"),
+        ("POST", "/hotseat/v1/workloads/a/prewarm"),
+        ("GET", "/hotseat/v1/nothing"),
+    ],
+)
+async def test_only_for_admins(method: str, path: str) -> None:
+    desk = FakeDesk()
+    with pytest.raises(Unauthorized):
+        await ask(desk, method, path, admin=False)
+    for header in ("authorization", "x-api-key", "api-key"):
+        with pytest.raises(Forbidden):
+            await ask(desk, method, path, admin=False, **{header: "Bearer of no admin"})
+    assert desk.done == []
+
+
+async def test_whose_pages_these_are() -> None:
+    site = AdminSite(FakeDesk())
+    assert site.find("GET", "/ui") is None
+    assert site.find("GET", "/hotseat") is None
+    for method, path in [
+        ("GET", "/hotseat/v1/"),
+        ("POST", "/hotseat/v1/workloads"),
+        ("POST", "/hotseat/v1/workloads/a/stop"),
+        ("GET", "/hotseat/v1/workloads/a/park"),
+        ("DELETE", "/hotseat/v1/workloads/a"),
+    ]:
+        with pytest.raises(NotFound):
+            await ask(FakeDesk(), method, path)

@@ -46,10 +46,7 @@ class ActorSeats:
         self._actor = actor
 
     def models(self) -> Sequence[ModelView]:
-        return [
-            ModelView(id=model, workload=record.name, state=record.state, waiting=len(record.waiting), note=record.note)
-            for model, record in self._actor.models.items()
-        ]
+        return [self._view(model, record) for model, record in self._actor.models.items()]
 
     def try_seat(self, model: str, *, caller: Caller = ANYONE) -> None:
         return None
@@ -61,6 +58,20 @@ class ActorSeats:
         self, name: str, *, caller: Caller = ANYONE
     ) -> contextlib.AbstractAsyncContextManager[ActorLease]:
         return self._seat(self._actor.records, "workload", name)
+
+    def _view(self, model: str, record: Record) -> ModelView:
+        seen = record.observation
+        return ModelView(
+            id=model,
+            workload=record.name,
+            state=record.state,
+            waiting=len(record.waiting),
+            running=len(record.in_flight),
+            expected_wait=self._actor.expected_wait(record),
+            note=record.note,
+            gpu_bytes=sum(seen.gpu_bytes.values()) if seen is not None else 0,
+            needs_bytes=sum((record.view().need or {}).values()),
+        )
 
     @contextlib.asynccontextmanager
     async def _seat(self, records: Mapping[str, Record], kind: str, name: str) -> AsyncIterator[ActorLease]:

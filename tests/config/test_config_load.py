@@ -69,9 +69,81 @@ workloads:
     }
 
 
-@pytest.mark.parametrize("text", ["", "workloads: {}", "[]", "workloads: [a]", "workloads:\n  a:\n"])
-def test_files_without_a_workload(text: str) -> None:
+@pytest.mark.parametrize("text", ["[]", "workloads: [a]", "workloads:\n  a:\n"])
+def test_files_whose_workloads_are_none(text: str) -> None:
     assert mistakes(text)
+
+
+@pytest.mark.parametrize("text", ["", "workloads: {}", "discovery: {docker: off}"])
+def test_no_workload_is_needed_where_some_may_be_discovered(text: str) -> None:
+    assert config.parse(text).workloads == {}
+
+
+def test_without_workloads_and_discovery_there_is_nothing_to_serve() -> None:
+    found = mistakes("discovery: {docker: off, podman: off}\nworkloads: {}")
+    assert found == {"f:2:1": "workloads: none, and `discovery` is off: there is nothing to serve"}
+
+
+def test_an_address_that_others_reach_needs_keys_or_a_word() -> None:
+    (item,) = mistakes("gateway:\n  host: 0.0.0.0\n").items()
+    assert item[0] == "f:2:3"
+    assert "gateway.host: 0.0.0.0 can be reached" in item[1]
+    assert "`hotseat key`" in item[1]
+    key = "sha256:" + "0" * 64
+    for allowed in ("gateway: {host: 0.0.0.0, public: true}", f"gateway: {{host: '::'}}\nkeys: {{a: {{hash: {key}}}}}"):
+        config.parse(allowed)
+
+
+def test_mistakes_of_nested_parts_have_their_place_too() -> None:
+    found = mistakes("""
+keys: {alice: {hash: secret, prioritty: 1}}
+host_memory: {parked: 20G}
+workloads:
+  a:
+    port: 1
+    image: i
+    hooks:
+      before_park:
+        - {path: sleep}
+        - {pth: /sleep}
+        - /sleep
+    run: {publish: [80], gpus: some, volumes: ["data"], memry: 1GiB}
+""")
+    assert {place: said.partition(": ")[0] for place, said in found.items()} == {
+        "f:2:16": "keys.alice.hash",
+        "f:2:30": "keys.alice.prioritty",
+        "f:3:15": "host_memory.parked",
+        "f:10:12": "workloads.a.hooks.before_park[0].path",
+        "f:11:12": "workloads.a.hooks.before_park[1].pth",
+        "f:11:11": "workloads.a.hooks.before_park[1].path",
+        "f:12:11": "workloads.a.hooks.before_park[2]",
+        "f:13:21": "workloads.a.run.publish[0]",
+        "f:13:26": "workloads.a.run.gpus",
+        "f:13:48": "workloads.a.run.volumes[0]",
+        "f:13:57": "workloads.a.run.memry",
+    }
+    assert "did you mean `priority`" in found["f:2:30"]
+    assert "did you mean `path`" in found["f:11:12"]
+    assert "did you mean `memory`" in found["f:13:57"]
+    assert "'/sleep' is none" in found["f:12:11"]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ("{volumes: ['a/b:/c']}", "HOST_PATH"),
+        ("{volumes: ['/a:b']}", "PATH_INSIDE"),
+        ("{volumes: ['/a:/b:rx']}", "read-only"),
+        ("{publish: ['8000']}", "PORT_INSIDE"),
+        ("{publish: ['1:70000']}", "1 to 65535"),
+        ("{publish: ['host:1:2']}", "not an IP address"),
+        ("{gpus: [-1]}", "device indices"),
+        ("{gpus: '0'}", "device indices"),
+    ],
+)
+def test_how_a_container_is_run(run: str, said: str) -> None:
+    (message,) = mistakes(f"workloads:\n  a: {{port: 1, image: i, run: {run}}}\n").values()
+    assert said in message
 
 
 def test_broken_yaml_has_its_place_too() -> None:

@@ -4,9 +4,11 @@ Belongs here: reading and checking the file, human units, default paths. Forbidd
 """
 
 from hotseat.config.gateway import Gateway, Key
+from hotseat.config.hooks import Hook, Hooks
 from hotseat.config.load import find, load, parse
 from hotseat.config.model import Config, DeviceCap, Discovery, HostMemory, json_schema
-from hotseat.config.workload import Defaults, Hook, Hooks, Run, Workload
+from hotseat.config.run import Run
+from hotseat.config.workload import Defaults, Workload
 
 __all__ = [
     "Config",

@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
@@ -14,6 +15,11 @@ class Model(BaseModel):
     """Strict and frozen; a field's docstring is its description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def misplaced(at: tuple[str | int, ...], message: str) -> PydanticCustomError:
+    """A mistake that a whole model finds in its part `at`: the place that is shown."""
+    return PydanticCustomError("misplaced", "{said}", {"at": at, "said": message})
 
 
 def _name(value: str) -> str:

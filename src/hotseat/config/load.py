@@ -99,14 +99,20 @@ def _mistake(item: Any, root: yaml.Node | None, name: str) -> _Mistake:
         loc = loc[:-1]
     message: str = item["msg"].removeprefix("Value error, ")
     match item["type"]:
+        case "misplaced":
+            loc = (*loc, *item["ctx"]["at"])
         case "extra_forbidden":
             message = "unknown setting" + _meant(loc)
         case "missing":
             message = "is missing"
         case "list_type" if loc[-1] == "command":
             message = 'write a list, one item per argument: [program, "--flag", value]'
-        case "list_type":
+        case "list_type" if isinstance(item["input"], str | int):
             message = f"write a list: [{item['input']}]"
+        case "model_type" | "dict_type":
+            message = f"write settings beneath it, each as NAME: VALUE; {item['input']!r} is none"
+        case "list_type":
+            message = "write a list: one item a line, each with a `-` before it"
         case "string_type" if isinstance(item["input"], int | float):
             message = f'YAML reads this as a number or truth value; write it in quotes: "{item["input"]}"'
         case _:

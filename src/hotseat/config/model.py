@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from hotseat.config import paths
-from hotseat.config.base import DeviceIndex, Model, Name
+from hotseat.config.base import DeviceIndex, Model, Name, misplaced
 from hotseat.config.gateway import Gateway, Key
 from hotseat.config.units import Size
 from hotseat.config.workload import Defaults, Workload
@@ -69,12 +69,13 @@ class Config(Model):
     @model_validator(mode="after")
     def _check(self) -> Config:
         if not self.gateway.loopback and not self.keys and not self.gateway.public:
-            raise ValueError(
-                f"gateway.host {self.gateway.host} can be reached from other machines: set `keys` (`hotseat key` makes "
-                "one), or `gateway.public: true` to let anyone in"
+            raise misplaced(
+                ("gateway", "host"),
+                f"{self.gateway.host} can be reached from other machines: set `keys` (`hotseat key` makes one), or "
+                "`gateway.public: true` to let anyone in",
             )
         if not self.workloads and not (self.discovery.docker or self.discovery.podman):
-            raise ValueError("no `workloads`, and `discovery` is off: there is nothing to serve")
+            raise misplaced(("workloads",), "none, and `discovery` is off: there is nothing to serve")
         return self
 
     @model_validator(mode="after")

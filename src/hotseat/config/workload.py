@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath
+from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath, misplaced
+from hotseat.config.hooks import Hooks
+from hotseat.config.run import Run
 from hotseat.config.units import Duration, DurationOrOff, Size
 
 
@@ -31,61 +33,6 @@ def _env(value: Any) -> Any:
 
 def _gpu_memory(value: Any) -> Any:
     return {0: value} if isinstance(value, int | str) and not isinstance(value, bool) else value
-
-
-class Hook(Model):
-    """One HTTP call to the engine around a swap, such as vLLM's sleep. None is needed."""
-
-    path: UrlPath
-    """Path, and query if there is one, at the engine: /sleep?level=1"""
-    method: Literal["GET", "POST", "PUT", "DELETE"] = "POST"
-    """Its HTTP method."""
-    body: str | None = None
-    """What is sent, as it stands here; as application/json unless `headers` says otherwise."""
-    headers: dict[str, str] = Field(default_factory=dict)
-    """Headers added to the call."""
-    timeout: Duration = 30.0
-    """How long the engine may take to answer."""
-    on_error: Literal["fail", "ignore"] = "fail"
-    """`fail`: an answer outside 2xx, or none, ends the swap as a failure of its step. `ignore`: it goes on."""
-
-
-class Hooks(Model):
-    """Calls that are declared, never guessed: hotseat knows no engine by name."""
-
-    before_park: list[Hook] = Field(default_factory=list)
-    """Before a swap out touches anything, in order; also before a stop."""
-    after_seat: list[Hook] = Field(default_factory=list)
-    """After a swap in, before the engine is probed, in order. Not after a cold start."""
-
-
-class Run(Model):
-    """How hotseat creates the container of `image`. Each is what the platform's own option of that name does."""
-
-    entrypoint: list[str] | None = None
-    """Replaces the image's entry point."""
-    volumes: list[NonEmpty] = Field(default_factory=list)
-    """"HOST_PATH:CONTAINER_PATH" or with ":ro" behind it."""
-    publish: list[NonEmpty] = Field(default_factory=list)
-    """"HOST_PORT:CONTAINER_PORT", or "ADDRESS:HOST_PORT:CONTAINER_PORT". 127.0.0.1 unless an address is given."""
-    network: NonEmpty = "bridge"
-    """"bridge", "host", "none", or a network's name."""
-    gpus: Literal["all", "none"] | list[DeviceIndex] = "all"
-    """Which GPUs it sees."""
-    devices: list[NonEmpty] = Field(default_factory=list)
-    """Device paths or CDI names added to those of `gpus`."""
-    shm_size: Size | None = None
-    """Size of /dev/shm."""
-    memory: Size | None = None
-    """Host memory limit. A parked workload keeps its GPU memory inside it."""
-    user: str | None = None
-    """User, or user:group, inside."""
-    workdir: str | None = None
-    """Working directory inside."""
-    ulimits: dict[str, int] = Field(default_factory=dict)
-    """By the names of setrlimit(2) in lower case: {nofile: 65536}"""
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Labels added to hotseat's own."""
 
 
 class Defaults(Model):
@@ -157,20 +104,28 @@ class Workload(Defaults):
 
     @model_validator(mode="after")
     def _check(self) -> Workload:
-        if (self.url is None) == (self.port is None):
-            raise ValueError("give either `url` or `port`" + (", not both" if self.url else ""))
+        if self.url is None and self.port is None:
+            raise ValueError("give either `url` or `port`")
+        if self.url is not None and self.port is not None:
+            raise misplaced(("port",), "give either `url` or `port`, not both")
         if self.platform == "process":
             if self.command is None:
                 raise ValueError("platform `process` needs a `command`, a list such as [vllm, serve, ...]")
             for field in ("container", "image"):
                 if getattr(self, field) is not None:
-                    raise ValueError(f"`{field}` is for docker and podman; a process takes the workload's name")
+                    raise misplaced(
+                        (field,), f"`{field}` is for docker and podman; a process takes the workload's name"
+                    )
         elif self.image is None:
             for field in ("command", "env"):
                 if getattr(self, field):
-                    raise ValueError(f"`{field}` is for platform `process`, or with `image`; a container has its own")
+                    raise misplaced(
+                        (field,), f"`{field}` is for platform `process`, or with `image`; a container has its own"
+                    )
         if self.platform != "process" and self.workdir is not None:
-            raise ValueError("`workdir` is for platform `process`; a container has its own, or `run.workdir`")
+            raise misplaced(
+                ("workdir",), "`workdir` is for platform `process`; a container has its own, or `run.workdir`"
+            )
         if self.image is None and "run" in self.model_fields_set:
-            raise ValueError("`run` says how the container of an `image` is made; name the image")
+            raise misplaced(("run",), "`run` says how the container of an `image` is made; name the image")
         return self

@@ -80,8 +80,8 @@ async def make_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 async def _close(house: House) -> None:
     if house.task is not None and not house.task.done():
-        house.hurry.set()
-        house.stop.set()
+        house.order.hurry.set()
+        house.order.stop.set()
         await asyncio.wait({house.task}, timeout=20)
     assert house.swapper.violations == []
 

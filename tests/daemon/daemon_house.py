@@ -13,6 +13,7 @@ import aiohttp
 from hotseat import config
 from hotseat.daemon.client import Client
 from hotseat.daemon.service import Serving, serve
+from hotseat.daemon.stopping import Order
 from hotseat.daemon.wiring import Runtime
 from hotseat.events import EventBus
 from hotseat.testing.engine import FakeEngine
@@ -37,8 +38,10 @@ class House:
     swapper: FakeSwapper
     engines: dict[str, FakeEngine]
     text: str
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    order: Order = field(default_factory=Order)
+    again: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by SIGHUP."""
+    from_file: bool = True
     serving: Serving | None = None
     task: asyncio.Task[list[dict[str, Any]]] | None = None
     http: aiohttp.ClientSession | None = None
@@ -46,6 +49,10 @@ class House:
     @property
     def config(self) -> config.Config:
         return config.parse(self.text, base=self.directory)
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "hotseat.yaml"
 
     @property
     def runtime(self) -> Runtime:
@@ -59,11 +66,18 @@ class House:
         )
 
     async def up(self) -> None:
-        self.stop.clear()
-        self.hurry.clear()
+        self.order = Order()
+        self.file.write_text(self.text)
         ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(
-            serve(self.config, self.runtime, stop=self.stop, hurry=self.hurry, ready=ready.set_result)
+            serve(
+                self.config,
+                self.runtime,
+                file=self.file if self.from_file else None,
+                order=self.order,
+                reload=self.again,
+                ready=ready.set_result,
+            )
         )
         await asyncio.wait({self.task, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
         if self.task.done():
@@ -72,7 +86,7 @@ class House:
 
     async def down(self) -> list[dict[str, Any]]:
         assert self.task is not None
-        self.stop.set()
+        self.order.stop.set()
         return await asyncio.wait_for(self.task, 20)
 
     def ask(self, model: str, **body: object) -> aiohttp.client._RequestContextManager:
@@ -86,7 +100,7 @@ class House:
             return response.status
 
     def client(self) -> Client:
-        return Client(self.config.control)
+        return Client(self.directory / "c.sock")
 
     def row(self, name: str) -> dict[str, Any]:
         assert self.serving is not None

@@ -17,6 +17,7 @@ from daemon_house import until
 from hotseat import config
 from hotseat.daemon.client import Client
 from hotseat.daemon.service import Serving, serve
+from hotseat.daemon.stopping import Order
 from hotseat.daemon.wiring import Runtime, build
 from hotseat.demo.spec import EngineSpec
 from hotseat.emulator import EmulatedNode
@@ -39,14 +40,14 @@ class Stage:
         self.config = read
         self.runtime = runtime
         self.session = session
-        self.stop = asyncio.Event()
+        self.order = Order()
         self.serving: Serving | None = None
         self.task: asyncio.Task[list[dict[str, Any]]] | None = None
 
     async def up(self) -> None:
-        self.stop.clear()
+        self.order = Order()
         ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(serve(self.config, self.runtime, stop=self.stop, ready=ready.set_result))
+        self.task = asyncio.create_task(serve(self.config, self.runtime, order=self.order, ready=ready.set_result))
         await asyncio.wait({self.task, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
         if self.task.done():
             self.task.result()
@@ -54,7 +55,7 @@ class Stage:
 
     async def down(self) -> list[dict[str, Any]]:
         assert self.task is not None
-        self.stop.set()
+        self.order.stop.set()
         return await asyncio.wait_for(self.task, 30)
 
     def states(self) -> dict[str, str]:

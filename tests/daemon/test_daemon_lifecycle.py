@@ -62,7 +62,7 @@ async def test_a_second_signal_cancels_the_swap_which_rolls_back(make_house: Mak
     async with house.client() as client:
         parking = asyncio.create_task(client.park("a"))
         await until(lambda: house.states()["a"] == "swapping out")
-        house.hurry.set()
+        house.order.hurry.set()
         left = await house.down()
         await asyncio.gather(parking, return_exceptions=True)
     assert {row["name"]: row["state"] for row in left}["a"] == "seated"

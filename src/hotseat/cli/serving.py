@@ -37,7 +37,7 @@ def serve(config: Path | None, *, check: bool, verbose: bool) -> None:
 
     import uvloop
 
-    left = uvloop.run(up(loaded, ready=ready))
+    left = uvloop.run(up(loaded, file=path, ready=ready))
     parked = [row["name"] for row in left if row["state"] == "parked"]
     if parked:
         draw.remark(f"stay parked: {', '.join(parked)}; `hotseat up` or `hotseat seat NAME` finds them again")

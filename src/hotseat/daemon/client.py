@@ -20,6 +20,8 @@ from hotseat.words import DeviceUse, SwapReport
 
 QUICK = 10.0
 """Seconds for a question that moves nothing. A swap takes as long as it takes: the daemon has the deadlines."""
+SILENCE = 60.0
+"""Seconds without a sign of life until a daemon that stops is given up. It gives one each 15 s."""
 MISSES = 2
 """Questions in a row that a daemon may leave unanswered during a swap, until it is given up."""
 
@@ -88,17 +90,35 @@ class Client:
             except aiohttp.ClientError as error:
                 raise Failed(f"the daemon at {self.path} broke off", hint="does it still run?") from error
 
+    async def reload(self) -> dict[str, Any]:
+        """What it did, as `reload.Reloaded.as_dict`. `ConfigError` with every mistake: nothing has changed."""
+        return dict(await self._call("POST", "/v1/reload"))
+
+    async def stop(self, *, parked: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Stop the daemon gracefully. Every step as it happens; the last has "step": "ended" and "parked": [NAME, ...].
+
+        `Failed` if the daemon ends, or gives no sign of life for `SILENCE` seconds, before that."""
+        async with self._request("GET", "/v1/events", None) as response:
+            await self._call("POST", "/v1/stop", {"parked": parked})
+            try:
+                async for event in _events(response, silence=SILENCE):
+                    if event["kind"] == "stop":
+                        yield event
+                        if event["step"] == "ended":
+                            return
+            except (TimeoutError, aiohttp.ClientError) as error:
+                raise Failed(
+                    f"the daemon at {self.path} fell silent while it stopped", hint="its log says why"
+                ) from error
+        raise Failed(f"the daemon at {self.path} ended before it had stopped in order", hint="its log says why")
+
     async def events(self, *, after: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """From now on, as they happen; each has "seq", "at", "kind", "workload" and what belongs to its kind.
         `after`: first those kept whose "seq" is greater; 0 for all that are kept."""
         query = "" if after is None else f"?after={after}"
         async with self._request("GET", f"/v1/events{query}", None) as response:
-            seq = 0
-            async for line in response.content:
-                if line.startswith(b"id: "):
-                    seq = int(line[4:])
-                elif line.startswith(b"data: "):
-                    yield {"seq": seq, **wire.decode(line[6:])}
+            async for event in _events(response):
+                yield event
 
     async def _swap(self, path: str, body: Any, progress: Progress | None) -> Sequence[SwapReport]:
         async with contextlib.AsyncExitStack() as stack:
@@ -162,6 +182,19 @@ class Client:
             ) from error
         async with response:
             yield response
+
+
+async def _events(response: aiohttp.ClientResponse, *, silence: float | None = None) -> AsyncIterator[dict[str, Any]]:
+    seq = 0
+    while True:
+        async with asyncio.timeout(silence):
+            line = await response.content.readline()
+        if not line:
+            return
+        if line.startswith(b"id: "):
+            seq = int(line[4:])
+        elif line.startswith(b"data: "):
+            yield {"seq": seq, **wire.decode(line[6:])}
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -1,11 +1,14 @@
 """The control API: HTTP on a unix socket that only its owner may open (mode 0600).
 
-    GET  /v1/health                    {"status": "ok", "version", "pid", "gateway": URL}
+    GET  /v1/health                    {"status": "ok", "version", "pid", "gateway": URL, "notes": [text, ...]}
     GET  /v1/workloads                 what `hotseat ps --json` prints
     GET  /v1/workloads/NAME
     POST /v1/workloads/NAME/park       {"reports": [...]}, one a swap, in order
     POST /v1/workloads/NAME/seat
     POST /v1/swap                      {"in": NAME, "out": NAME or null}
+    POST /v1/reload                    what the file changed: `reload.Reloaded`
+    POST /v1/stop                      {"parked": "leave", "seat", "stop" or null}: stop gracefully; the answer comes at
+                                       once, steps are events of kind "stop", the last of them is "ended"
     GET  /v1/devices                   what each device reports now
     GET  /v1/workloads/NAME/logs       text; ?tail=N&follow=1
     GET  /v1/snapshot                  devices, workloads, rates: what `hotseat top` draws
@@ -22,9 +25,11 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 import hotseat
@@ -32,6 +37,7 @@ from hotseat.daemon import messages as m
 from hotseat.daemon import wire
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import Record, row
+from hotseat.daemon.reload import Reloaded
 from hotseat.dashboard import House
 from hotseat.errors import HotseatError, NotFound, Refused, UsageError
 from hotseat.events import EventBus
@@ -44,8 +50,24 @@ _LONGEST_PATH = 107
 """Bytes, sun_path of unix(7) less its terminating zero."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the daemon as a whole does on request."""
+
+    reload: Callable[[], Awaitable[Reloaded]]
+    stop: Callable[[m.How | None], m.How]
+    """Begin a graceful stop, with parked workloads left as told (None: as configured). Returns how that is."""
+    notes: Callable[[], list[str]]
+    """What people should know now."""
+
+
+class _StopBody(msgspec.Struct, forbid_unknown_fields=True):
+    parked: m.How | None = None
+
+
 class Control:
-    def __init__(self, actor: Actor, *, devices: DeviceTruth, events: EventBus, house: House) -> None:
+    def __init__(self, actor: Actor, *, devices: DeviceTruth, events: EventBus, house: House, desk: Desk) -> None:
+        self._desk = desk
         self._actor = actor
         self._house = house
         self._devices = devices
@@ -70,6 +92,8 @@ class Control:
         app.router.add_post("/v1/swap", self._swap)
         app.router.add_get("/v1/workloads/{name}/logs", self._logs)
         app.router.add_get("/v1/snapshot", self._snapshot)
+        app.router.add_post("/v1/reload", self._reload)
+        app.router.add_post("/v1/stop", self._stop)
         app.router.add_get("/v1/devices", self._uses)
         app.router.add_get("/v1/events", self._stream)
         listener = _bind(path)
@@ -87,7 +111,18 @@ class Control:
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
         about = {"status": "ok", "version": hotseat.__version__, "pid": os.getpid(), "gateway": self.gateway}
-        return _json(about)
+        return _json({**about, "notes": self._desk.notes()})
+
+    async def _reload(self, request: web.Request) -> web.StreamResponse:
+        return _json((await self._desk.reload()).as_dict())
+
+    async def _stop(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        try:
+            parked = msgspec.json.decode(body, type=_StopBody).parked if body else None
+        except msgspec.MsgspecError as error:
+            raise UsageError('write {"parked": "leave", "seat", "stop" or null}', hint=f"got: {error}") from error
+        return _json({"pid": os.getpid(), "parked": self._desk.stop(parked)})
 
     async def _workloads(self, request: web.Request) -> web.StreamResponse:
         return _json([row(record) for record in self._actor.records.values()])

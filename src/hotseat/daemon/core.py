@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hotseat.config import Workload
-from hotseat.daemon import changing, commands, observing, verdicts
+from hotseat.daemon import changing, commands, observing, parting, verdicts
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.errors import HotseatError, Unavailable
@@ -80,6 +80,8 @@ class Core:
                 self.tell(answer, None)
             case m.Preload():
                 commands.preload(self, now)
+            case m.Part(how=how, answer=answer):
+                parting.part(self, how, answer, now)
             case m.Closing():
                 self.closing = True
 
@@ -206,7 +208,7 @@ class Core:
             break
 
     def _schedule(self, now: float) -> None:
-        decision = decide(now, self._snapshot())
+        decision = decide(now, self.snapshot())
         if decision.wake_at is not None:
             self.wake_at = min(self.wake_at, decision.wake_at)
         self._tell_blocked(decision, now)
@@ -229,7 +231,7 @@ class Core:
             else:
                 self.wake_at = min(self.wake_at, record.blocked_since + BLOCKED_GRACE)
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         ours = frozenset(pid for record in self.records.values() for pid in record.pids)
         rooms = tuple(
             DeviceRoom(

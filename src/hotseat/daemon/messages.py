@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from hotseat.config import Workload
 from hotseat.daemon.book import Answer, JobKind, Ticket
 from hotseat.errors import HotseatError
 from hotseat.swap.port import Observation
 from hotseat.words import DeviceUse, SwapReport
+
+How = Literal["leave", "seat", "stop"]
+"""What becomes of parked workloads at a stop of the daemon."""
 
 # -- in
 
@@ -135,6 +138,14 @@ class Closing:
     """From now on nothing new is begun; who waits is told so."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The last of a graceful stop: do this with the parked ones; see `parting`."""
+
+    how: How
+    answer: Answer
+
+
 Message = (
     Configure
     | Arrived
@@ -153,6 +164,7 @@ Message = (
     | Sync
     | Preload
     | Closing
+    | Part
 )
 
 # -- out

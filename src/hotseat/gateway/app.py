@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from hotseat.config import Gateway as Settings
 from hotseat.errors import HotseatError, NotFound, UsageError
 from hotseat.gateway import headers, openai
 from hotseat.gateway.exchange import Exchange, Patience
@@ -36,6 +37,11 @@ class Gateway:
         self._max_body = max_body
         self._created = int(time.time())
         self._runner: web.AppRunner | None = None
+
+    def configure(self, settings: Settings) -> None:
+        """These count for every request from now on; those under way keep what they began with."""
+        self._patience = Patience(keepalive=settings.keepalive, max_silence=settings.max_silence)
+        self._max_body = settings.max_body
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=self._max_body, middlewares=[self._errors])

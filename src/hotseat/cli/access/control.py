@@ -25,6 +25,9 @@ class Control:
     async def devices(self) -> Sequence[DeviceUse]:
         return await self._client.devices()
 
+    async def notes(self) -> Sequence[str]:
+        return list((await self._client.health()).get("notes", ()))
+
     async def park(self, name: str, *, progress: Progress) -> SwapReport:
         return (await self._client.park(name, progress=progress))[-1]
 

@@ -54,6 +54,9 @@ class Direct:
     async def devices(self) -> Sequence[DeviceUse]:
         return await self._parts.devices.use()
 
+    async def notes(self) -> Sequence[str]:
+        return ()
+
     async def park(self, name: str, *, progress: Progress) -> SwapReport:
         return await self._parts.swapper.swap_out(await find(self._parts, name), progress=progress)
 

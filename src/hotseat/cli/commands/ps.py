@@ -36,11 +36,14 @@ def ps(everything: bool, as_json: bool, control: str | None, no_daemon: bool) ->
         async with open_access(control=control, no_daemon=no_daemon, quiet=as_json) as access:
             rows = await access.rows(everything=everything)
             uses = () if as_json else await access.devices()
+            notes = () if as_json else await access.notes()
         if as_json:
             click.echo(json.dumps([row.as_json() for row in rows], indent=2))
             return
         draw.table(view.HEADINGS, [row.cells() for row in rows], right=(4, 5, 6))
         for line in view.device_lines(uses):
             draw.remark(line)
+        for note in notes:
+            draw.remark(f"note: {note}")
 
     asyncio.run(look())

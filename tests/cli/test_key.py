@@ -16,7 +16,7 @@ FILE = "gateway: {{port: 0}}\n{keys}workloads: {{a: {{port: 1}}}}\n"
 
 def admitted(lines: str, key: str) -> str:
     keys = KeyRing(config.parse(FILE.format(keys=lines)).keys)
-    return keys.identify([("Authorization", f"Bearer {key}")]).caller.name
+    return keys.identify({"authorization": f"Bearer {key}"}.get).caller.name
 
 
 def test_a_new_key(capsys: pytest.CaptureFixture[str]) -> None:

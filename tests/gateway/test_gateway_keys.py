@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from hotseat.config.gateway import Key
@@ -9,6 +11,10 @@ from hotseat.errors import Forbidden, TooMany, Unauthorized, UsageError
 from hotseat.gateway.keys import EVERYONE, KeyRing, hash_of, new_key
 
 ALICE, BOB, ROOT = "hs-alice-alice-alice", "hs-bob-bob-bob-bob-bob", "hs-root-root-root-root"
+
+
+def header(*pairs: tuple[str, str]) -> Callable[[str], str | None]:
+    return {name.lower(): value for name, value in pairs}.get
 
 
 def ring(**more: object) -> KeyRing:
@@ -24,16 +30,15 @@ def ring(**more: object) -> KeyRing:
 def test_without_keys_everyone_may_all() -> None:
     keys = KeyRing()
     assert not keys
-    bearer = keys.identify([("Authorization", "Bearer whatever")])
+    bearer = keys.identify(header(("Authorization", "Bearer whatever")))
     assert bearer is EVERYONE
     assert bearer.may_use("anything")
     assert not bearer.admin
-    headers = [("Authorization", "Bearer sk-of-the-engine"), ("X", "y")]
-    assert keys.without_keys(headers) == headers
+    assert keys.for_engine(header(("Authorization", "Bearer sk-of-the-engine"))) == {}
 
 
 @pytest.mark.parametrize(
-    ("header", "value"),
+    ("place", "value"),
     [
         ("Authorization", f"Bearer {ALICE}"),
         ("authorization", f"bearer   {ALICE} "),
@@ -42,15 +47,15 @@ def test_without_keys_everyone_may_all() -> None:
         ("Sec-WebSocket-Protocol", f"realtime, openai-insecure-api-key.{ALICE}"),
     ],
 )
-def test_where_a_key_may_stand(header: str, value: str) -> None:
-    bearer = ring().identify([("Host", "x"), (header, value)])
+def test_where_a_key_may_stand(place: str, value: str) -> None:
+    bearer = ring().identify(header(("Host", "x"), (place, value)))
     assert (bearer.caller.name, bearer.caller.priority, bearer.admin) == ("alice", 5, False)
 
 
 def test_one_good_key_is_enough_where_clients_send_several() -> None:
     headers = [("Authorization", "Bearer sk-of-the-engine"), ("x-api-key", ALICE)]
-    assert ring().identify(headers).caller.name == "alice"
-    assert ring().without_keys(headers) == [("Authorization", "Bearer sk-of-the-engine")]
+    assert ring().identify(header(*headers)).caller.name == "alice"
+    assert ring().for_engine(header(*headers)) == {"x-api-key": None}
 
 
 @pytest.mark.parametrize(
@@ -69,12 +74,12 @@ def test_one_good_key_is_enough_where_clients_send_several() -> None:
 )
 def test_who_is_not_let_in(headers: list[tuple[str, str]], said: str) -> None:
     with pytest.raises(Unauthorized, match=said) as caught:
-        ring().identify(headers)
+        ring().identify(header(*headers))
     assert ALICE not in str(caught.value.as_dict())
 
 
 def test_a_scope_is_globs_and_nothing_more() -> None:
-    bearer = ring().identify([("x-api-key", ALICE)])
+    bearer = ring().identify(header(("x-api-key", ALICE)))
     assert [
         name
         for name in ("llama", "llama/3.1:8b", "gpt-4", "gpt-", "gpt-10", "Llama", "xllama", "gpt.4")
@@ -84,7 +89,7 @@ def test_a_scope_is_globs_and_nothing_more() -> None:
         "llama/3.1:8b",
         "gpt-4",
     ]
-    odd = KeyRing({"a": Key(hash=hash_of(ALICE), models=["a[bc].*", "x**y"])}).identify([("x-api-key", ALICE)])
+    odd = KeyRing({"a": Key(hash=hash_of(ALICE), models=["a[bc].*", "x**y"])}).identify(header(("x-api-key", ALICE)))
     assert odd.may_use("a[bc].d")
     assert not odd.may_use("ab.d")
     assert odd.may_use("x1y")
@@ -92,7 +97,7 @@ def test_a_scope_is_globs_and_nothing_more() -> None:
 
 
 def test_what_lies_outside_a_scope_is_forbidden_whether_it_exists_or_not() -> None:
-    bearer = ring().identify([("x-api-key", ALICE)])
+    bearer = ring().identify(header(("x-api-key", ALICE)))
     bearer.check("llama")
     with pytest.raises(Forbidden, match="may not use 'qwen'"):
         bearer.check("qwen")
@@ -103,8 +108,8 @@ def test_what_lies_outside_a_scope_is_forbidden_whether_it_exists_or_not() -> No
 
 def test_how_many_at_once() -> None:
     keys = ring(max_concurrent=2)
-    bob = keys.identify([("api-key", BOB)])
-    root = keys.identify([("api-key", ROOT)])
+    bob = keys.identify(header(("api-key", BOB)))
+    root = keys.identify(header(("api-key", ROOT)))
     with keys.counted(bob):
         with keys.counted(bob):
             with pytest.raises(TooMany, match="2 requests") as caught, keys.counted(bob):
@@ -119,18 +124,18 @@ def test_how_many_at_once() -> None:
 
 def test_a_new_list_counts_on_and_a_key_that_is_gone_is_gone() -> None:
     keys = ring(max_concurrent=1)
-    bob = keys.identify([("api-key", BOB)])
+    bob = keys.identify(header(("api-key", BOB)))
     with keys.counted(bob):
         keys.replace({"bob": Key(hash=hash_of(ALICE), max_concurrent=2)})
         with pytest.raises(Unauthorized):
-            keys.identify([("api-key", BOB)])
-        again = keys.identify([("api-key", ALICE)])
+            keys.identify(header(("api-key", BOB)))
+        again = keys.identify(header(("api-key", ALICE)))
         assert again.caller.name == "bob"
         with keys.counted(again), pytest.raises(TooMany), keys.counted(again):
             pass
     assert keys.running("bob") == 0
     keys.replace({})
-    assert keys.identify([]) is EVERYONE
+    assert keys.identify(header()) is EVERYONE
 
 
 def test_no_key_of_ours_reaches_an_engine() -> None:
@@ -140,8 +145,14 @@ def test_no_key_of_ours_reaches_an_engine() -> None:
         ("X-API-Key", BOB),
         ("Sec-WebSocket-Protocol", f"realtime, openai-insecure-api-key.{ROOT}, v1"),
     ]
-    assert ring().without_keys(headers) == [("Accept", "*/*"), ("Sec-WebSocket-Protocol", "realtime, v1")]
-    assert ring().without_keys([("Sec-WebSocket-Protocol", f"openai-insecure-api-key.{ROOT}")]) == []
+    assert ring().for_engine(header(*headers)) == {
+        "authorization": None,
+        "x-api-key": None,
+        "sec-websocket-protocol": "realtime, v1",
+    }
+    alone = ("Sec-WebSocket-Protocol", f"openai-insecure-api-key.{ROOT}")
+    assert ring().for_engine(header(alone)) == {"sec-websocket-protocol": None}
+    assert ring().for_engine(header(("Sec-WebSocket-Protocol", "realtime"), ("api-key", "the-engines-own"))) == {}
 
 
 def test_keys_are_made_long_and_never_twice() -> None:

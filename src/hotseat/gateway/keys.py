@@ -16,14 +16,15 @@ from dataclasses import dataclass
 
 from hotseat.config.gateway import Key
 from hotseat.errors import Forbidden, TooMany, Unauthorized, UsageError
+from hotseat.gateway.dialects.port import Header
 from hotseat.gateway.port import ANYONE, Caller
 
 PREFIX = "hs-"
 SHORTEST = 16
 """Characters of a key that somebody made up: a shorter one can be found by trying."""
-HEADERS = ("authorization", "x-api-key", "api-key")
-"""Where a key may stand. Never in the query: URLs end up in logs."""
 PROTOCOLS = "sec-websocket-protocol"
+PLACES = ("authorization", "x-api-key", "api-key", PROTOCOLS)
+"""Headers in which a key may stand. Never in the query: URLs end up in logs."""
 _IN_PROTOCOL = "openai-insecure-api-key."
 """A page in a browser can set no headers of a WebSocket; OpenAI's clients offer the key as a protocol of this name."""
 _BEARER = re.compile(r"Bearer +(\S+) *", re.IGNORECASE)
@@ -96,13 +97,13 @@ class KeyRing:
         }
         self._names = {bearer.caller.name: bearer for bearer in self._bearers.values()}
 
-    def identify(self, headers: Iterable[tuple[str, str]]) -> Bearer:
+    def identify(self, header: Header) -> Bearer:
         """Whose request has these headers. `Unauthorized` if there are keys and it has none of them."""
         if not self._bearers:
             return EVERYONE
         given = False
-        for name, value in headers:
-            for key in _candidates(name.lower(), value):
+        for name in PLACES:
+            for key in _candidates(name, header(name)):
                 given = True
                 if (bearer := self._find(key)) is not None:
                     return bearer
@@ -112,18 +113,18 @@ class KeyRing:
             hint="send `Authorization: Bearer KEY` (or x-api-key: KEY); `hotseat key NAME` makes one",
         )
 
-    def without_keys(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """What may go on to an engine: all headers but those that carry a key of ours. A client's key for the engine
-        itself passes."""
-        out = []
-        for name, value in headers:
-            lower = name.lower()
-            if not self._bearers or all(self._find(key) is None for key in _candidates(lower, value)):
-                out.append((name, value))
-            elif lower == PROTOCOLS:
-                others = [part for part in _protocols(value) if not part.startswith(_IN_PROTOCOL)]
-                if others:
-                    out.append((name, ", ".join(others)))
+    def for_engine(self, header: Header) -> Mapping[str, str | None]:
+        """Which headers must not go on to an engine as they are, because they carry a key of ours: their lower-case
+        names, and what stands in their place (None: nothing). A client's key for the engine itself passes."""
+        if not self._bearers:
+            return {}
+        out: dict[str, str | None] = {}
+        for name in PLACES:
+            value = header(name)
+            if all(self._find(key) is None for key in _candidates(name, value)):
+                continue
+            others = [part for part in _protocols(value or "") if not part.startswith(_IN_PROTOCOL)]
+            out[name] = ", ".join(others) or None if name == PROTOCOLS else None
         return out
 
     @contextlib.contextmanager
@@ -173,15 +174,15 @@ def _pattern(glob: str) -> str:
     return re.escape(runs).replace(r"\*", ".*").replace(r"\?", ".")
 
 
-def _candidates(name: str, value: str) -> list[str]:
+def _candidates(name: str, value: str | None) -> list[str]:
+    if value is None:
+        return []
     if name == "authorization":
         found = _BEARER.fullmatch(value.strip())
         return [found.group(1)] if found else []
-    if name in HEADERS:
-        return [value.strip()]
     if name == PROTOCOLS:
         return [part.removeprefix(_IN_PROTOCOL) for part in _protocols(value) if part.startswith(_IN_PROTOCOL)]
-    return []
+    return [value.strip()]
 
 
 def _protocols(value: str) -> list[str]:

@@ -175,16 +175,14 @@ def configure(lab: Lab, engines: list[Engine], *, cap: int) -> tuple[Path, Path]
 
 
 def run_way(lab: Lab, way: str, engines: list[Engine], plans: list[Planned], references: Any, *, cap: int) -> None:
-    directory = lab.out / f"hotseat-{way}"
-    config = turns.configuration(
-        lab, engines, cap=cap, directory=directory, max_wait="200s", min_stay="3s", linger="500ms"
-    )
+    directory, config = configure(lab, engines, cap=cap)
     if way == "stop":
         config.write_text(config.read_text() + "host_memory: {parked: 0}\n")
     with turns.daemon(lab, config):
         for engine in engines:  # each once, so that memory and costs are known and no load pays for a first time
             asyncio.run(replay([Planned(at=0, engine=engine, prompt=1, stream=False)], references))
         events = lab.out / f"events-{way}.jsonl"
+        since = time.time()
         with following(lab, events):
             began = time.monotonic()
             seen = asyncio.run(replay(plans, references))
@@ -200,7 +198,7 @@ def run_way(lab: Lab, way: str, engines: list[Engine], plans: list[Planned], ref
             "whole_answer_s": quantiles([item.seconds for item in seen]),
             "answers_after_a_swap": sum(item.swapped for item in seen),
             "moves": moves(events),
-            "swaps": turns.swap_medians(directory / "state"),
+            "swaps": turns.swap_medians(directory / "state", since=since),
             "per_model": {e.name: quantiles([item.waited for item in seen if item.plan.engine is e]) for e in engines},
         })  # fmt: skip
 

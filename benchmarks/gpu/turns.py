@@ -111,10 +111,14 @@ def frozen_mid_answer(lab: Lab, first: Engine, second: Engine, *, prompt, tokens
                               "states_while_frozen": {n: r["state"] for n, r in here.items()}})  # fmt: skip
 
 
-def swap_medians(state: Path) -> dict[str, object]:
-    """Median milliseconds of every phase and part, per workload and direction: from hotseat's own journal."""
+def swap_medians(state: Path, *, since: float = 0.0) -> dict[str, object]:
+    """Median milliseconds of every phase and part, per workload and direction: from hotseat's own journal.
+
+    `since`: seconds since the epoch, to leave out what came before.
+    """
     with sqlite3.connect(f"file:{state}/journal.db?mode=ro", uri=True) as journal:
-        reports = [load_report(row[0]) for row in journal.execute("SELECT report FROM history ORDER BY id")]
+        found = [load_report(row[0]) for row in journal.execute("SELECT report FROM history ORDER BY id")]
+    reports = [report for report in found if report.started_at >= since]
     out: dict[str, object] = {}
     for name, direction in sorted({(r.workload, r.direction) for r in reports if r.phases}):
         mine = [r for r in reports if (r.workload, r.direction) == (name, direction) and r.phases]

@@ -13,6 +13,7 @@ from hotseat.config import Config
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.control import Control, Desk
 from hotseat.daemon.hands import RealHands
+from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.messages import How
 from hotseat.daemon.notify import Notifier
 from hotseat.daemon.pages import house_of
@@ -62,7 +63,12 @@ async def assemble(
         )
         # Ids of events grow over restarts, so that who comes back with one of before hears all that is new.
         events = EventBus(first=int(time.time() * 1000))
-        actor = Actor(config.workloads, hands=hands, events=events, caps=config.caps())
+        store = None
+        if runtime.journal is not None:
+            store = LearnedStore(runtime.journal, clock=asyncio.get_running_loop().time)
+        actor = Actor(
+            config.workloads, hands=hands, events=events, caps=config.caps(), host=config.host_memory, store=store
+        )
         watch = Watch(actor, hands=hands, platforms=runtime.platforms, devices=runtime.devices)
         gateway = Gateway(
             ActorSeats(actor),

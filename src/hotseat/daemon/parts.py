@@ -12,6 +12,7 @@ from pathlib import Path
 from hotseat.config import Config
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.control import Control, Desk
+from hotseat.daemon.discovery import Discovery
 from hotseat.daemon.hands import RealHands
 from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.messages import How
@@ -37,6 +38,7 @@ class Parts:
     control: Control
     sources: Sources
     reloader: Reloader
+    discovery: Discovery
     events: EventBus
 
 
@@ -78,13 +80,14 @@ async def assemble(
             max_body=config.gateway.max_body,
         )
         sources = Sources(actor, events=events, file=config.workloads, caps=config.caps())
+        discovery = Discovery(sources, platforms=runtime.platforms, config=lambda: reloader.config)
         reloader = Reloader(
             config,
             file=file,
             sources=sources,
             events=events,
             asked=asked,
-            takers=[lambda new: gateway.configure(new.gateway)],
+            takers=[lambda new: gateway.configure(new.gateway), discovery.again],
             around=notifier.reloading_or_ready,
         )
 
@@ -110,6 +113,7 @@ async def assemble(
             control=control,
             sources=sources,
             reloader=reloader,
+            discovery=discovery,
             events=events,
         )
 

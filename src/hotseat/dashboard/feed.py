@@ -15,8 +15,8 @@ SETTLE = 0.1
 """Seconds from an event to the picture that shows it: a swap's many steps become a few pictures."""
 TICK = 1.0
 """Seconds between pictures if nothing happens."""
-TOLD = ("swap", "start", "note")
-"""Events that the page lists; states and phases are in the picture."""
+TOLD = ("state", "swap", "start", "note")
+"""Events that the page draws; phases are in the picture."""
 
 
 async def feed(house: House) -> AsyncIterator[bytes]:

@@ -1,0 +1,54 @@
+// All that the page knows, and how it changes. Pure but for the key, which stays in this tab.
+
+export const KEEP_POINTS = 300;
+const KEEP_EVENTS = 600;
+const STORED = "hotseat.key";
+
+export const empty = () => ({
+  status: "connecting", // "live", "lost"
+  who: null, // What the daemon lets us do.
+  now: null, // The last picture.
+  points: [],
+  events: [],
+  notices: [], // What became of what was asked for here.
+});
+
+export function taken(state, { kind, data }) {
+  switch (kind) {
+    case "hello":
+      return { ...state, status: "live", now: data.now, points: data.points, events: data.events };
+    case "now":
+      return { ...state, status: "live", now: data };
+    case "point":
+      return { ...state, points: [...state.points, data].slice(-KEEP_POINTS) };
+    case "event":
+      return { ...state, events: [...state.events, data].slice(-KEEP_EVENTS) };
+    default:
+      return state;
+  }
+}
+
+export function readKey() {
+  try {
+    return sessionStorage.getItem(STORED) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+export function writeKey(key) {
+  try {
+    if (key) sessionStorage.setItem(STORED, key);
+    else sessionStorage.removeItem(STORED);
+  } catch {
+    // Then it lives as long as the page.
+  }
+}
+
+// A colour for each workload that stays the same while the page lives, whoever comes and goes.
+const COLOURS = 8;
+const given = new Map();
+export function colour(name) {
+  if (!given.has(name)) given.set(name, given.size % COLOURS);
+  return `var(--w${given.get(name)})`;
+}

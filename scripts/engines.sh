@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the container engines that tests and demo need, where that is possible: as root on Debian or Ubuntu.
-# Elsewhere it does nothing; the tests then say what they left out.
-#   engines.sh [docker] [podman]     default: all
+# Installs the container engines and the browser that tests and demo need, where that is possible: as root on Debian or
+# Ubuntu. Elsewhere it does nothing; the tests then say what they left out.
+#   engines.sh [docker] [podman] [browser]     default: all
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -11,9 +11,10 @@ cd "$(dirname "$0")/.."
 declare -A packages=(
   [docker]="dockerd:docker.io runc:runc busybox:busybox-static"
   [podman]="podman:podman runc:runc crun:crun busybox:busybox-static newuidmap:uidmap slirp4netns:slirp4netns fuse-overlayfs:fuse-overlayfs"
+  [browser]="chromium:chromium"
 )
 missing=()
-for engine in "${@:-docker podman}"; do
+for engine in "${@:-docker podman browser}"; do
   for name in $engine; do
     for pair in ${packages[$name]:-}; do
       command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")

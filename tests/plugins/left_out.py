@@ -1,7 +1,7 @@
 """Leaves out the tests that this machine cannot run, and says so at the end; never by a quiet skip.
 
-A test that needs root, Docker or Podman carries the marker of that name. Where the need is not met the test is
-deselected and counted. Under CI (`CI=true`) nothing may be left out: then the run fails, and so it does for a skip.
+A test that needs root, Docker, Podman or a browser carries the marker of that name. Where the need is not met the test
+is deselected and counted. Under CI (`CI=true`) nothing may be left out: then the run fails, and so it does for a skip.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ def unmet() -> dict[str, str]:
         out["docker"] = "needs root and dockerd (apt-get install docker.io)" if root else "not root"
     if not (root and shutil.which("podman")):
         out["podman"] = "needs root and podman (apt-get install podman runc)" if root else "not root"
+    if not shutil.which("chromium"):
+        out["browser"] = "needs chromium (apt-get install chromium)"
     return out
 
 

@@ -24,6 +24,7 @@ from hotseat.daemon.sources import Sources
 from hotseat.daemon.stopping import Order
 from hotseat.daemon.watch import Watch
 from hotseat.daemon.wiring import Runtime
+from hotseat.dashboard import Pages
 from hotseat.events import EventBus
 from hotseat.gateway import Gateway
 from hotseat.gateway.health import Health
@@ -40,6 +41,7 @@ class Parts:
     reloader: Reloader
     discovery: Discovery
     events: EventBus
+    pages: Pages
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +108,13 @@ async def assemble(
         stack.push_async_callback(gateway.aclose)
         forward = asyncio.create_task(_forward(runtime.events, events))
         stack.push_async_callback(_end, forward)
+        pages = Pages(
+            house,
+            keys=lambda: bool(reloader.config.keys),
+            public=not config.gateway.loopback,
+            ui=config.gateway.ui,
+            metrics=config.gateway.metrics,
+        )
         yield Parts(
             actor=actor,
             watch=watch,
@@ -115,6 +124,7 @@ async def assemble(
             reloader=reloader,
             discovery=discovery,
             events=events,
+            pages=pages,
         )
 
 

@@ -8,7 +8,7 @@ const share = (count, all) => `${(100 * count) / all}%`;
 function Part({ label, count, all, style, kind = "" }) {
   if (count <= 0) return null;
   return html`<span class=${`bar-part ${kind}`} style=${{ width: share(count, all), ...style }}
-    title=${`${label}: ${bytes(count)}`}><span class="bar-label">${label}</span></span>`;
+    title=${`${label}: ${bytes(count)}`}>${count / all > 0.1 && html`<span class="bar-label">${label}</span>`}</span>`;
 }
 
 function Device({ device }) {

@@ -14,6 +14,8 @@ export const empty = () => ({
 });
 
 export function taken(state, { kind, data }) {
+  if (kind === "hello") paint(data.now.workloads);
+  if (kind === "now") paint(data.workloads);
   switch (kind) {
     case "hello":
       return { ...state, status: "live", now: data.now, points: data.points, events: data.events };
@@ -45,10 +47,14 @@ export function writeKey(key) {
   }
 }
 
-// A colour for each workload that stays the same while the page lives, whoever comes and goes.
+// A colour for each workload: by the order of the names, then it stays while the page lives, whoever comes and goes.
 const COLOURS = 8;
 const given = new Map();
-export function colour(name) {
-  if (!given.has(name)) given.set(name, given.size % COLOURS);
-  return `var(--w${given.get(name)})`;
+
+function paint(workloads) {
+  for (const name of workloads.map((row) => row.name).sort()) {
+    if (!given.has(name)) given.set(name, given.size % COLOURS);
+  }
 }
+
+export const colour = (name) => `var(--w${given.get(name) ?? 0})`;

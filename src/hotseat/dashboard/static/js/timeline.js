@@ -76,6 +76,6 @@ export function Timeline({ now, events }) {
           <${Lane} row=${row} index=${index} events=${events} from=${from} to=${to} x=${x} /></g>`)}
       </svg>`}
     </div>
-    <ul class="parts">${["seated", "parked", "swapping out", "swapping in", "quarantined"].map((state) => html`<li><i class=${`swatch t-${slug(state)}`}></i>${state}</li>`)}</ul>
+    <ul class="parts">${["seated", "parked", "swapping in", "quarantined"].map((state) => html`<li><i class=${`swatch t-${slug(state)}`}></i>${state.split(" ")[0]}</li>`)}</ul>
   </section>`;
 }

@@ -39,8 +39,8 @@ function Workload({ row, now, asked, blocked, onAct, onLogs }) {
         <p class="quiet wrap">${[row.platform, ...models].join(" · ")}${row.pinned ? " · pinned" : ""}</p></div></div>
     <div class="w-state"><${State} state=${row.state} /><${Reason} row=${row} since=${now.at} /></div>
     <dl class="w-figures">
-      <div><dt>GPU</dt><dd>${row.gpu_bytes > 0 ? bytes(row.gpu_bytes) : parked > 0 ? html`<span class="quiet">needs ${bytes(parked)}</span>` : "–"}</dd></div>
-      <div><dt>Host</dt><dd>${row.host_bytes > 0 ? bytes(row.host_bytes) : "–"}</dd></div>
+      <div><dt>GPU</dt><dd>${row.gpu_bytes > 0 || parked === 0 ? bytes(row.gpu_bytes) : html`0 B <br /><small>needs ${bytes(parked)}</small>`}</dd></div>
+      <div><dt>Host</dt><dd>${bytes(row.host_bytes)}</dd></div>
       <div class=${row.waiting > 0 ? "is-waiting" : ""}><dt>Waiting</dt>
         <dd>${row.waiting}${row.waiting > 0 && html` <small>${duration(row.oldest_wait)}</small>`}</dd></div>
       <div><dt>Running</dt><dd>${row.in_flight}${row.in_flight > 0 && row.state !== "seated" ? html` <small>frozen</small>` : ""}</dd></div>

@@ -15,6 +15,15 @@ from hotseat.dashboard.answers import number
 from hotseat.errors import Forbidden, HotseatError, NoRoom, NotFound, Unauthorized, UsageError
 from hotseat.gateway.site import Inquiry, Reply
 
+
+def there_are() -> bool:
+    return True
+
+
+def there_are_none() -> bool:
+    return False
+
+
 JSON = {"content-type": "application/json"}
 
 
@@ -49,7 +58,7 @@ ADMINS = ["/metrics", "/events", "/ui/api/stream", "/ui/api/workloads/ada/logs"]
 
 @pytest.mark.parametrize("path", ADMINS)
 async def test_what_only_admins_may_see(house: ScriptedHouse, path: str) -> None:
-    pages = Pages(house, keys=True)
+    pages = Pages(house, keys=there_are)
     with pytest.raises(Unauthorized) as caught:
         await ask(pages, path, admin=False)
     assert caught.value.hint
@@ -61,14 +70,14 @@ async def test_what_only_admins_may_see(house: ScriptedHouse, path: str) -> None
 @pytest.mark.parametrize("command", ["park", "seat"])
 async def test_what_only_admins_may_do(house: ScriptedHouse, command: str) -> None:
     for public in (False, True):
-        pages = Pages(house, keys=False, public=public)
+        pages = Pages(house, keys=there_are_none, public=public)
         with pytest.raises(Unauthorized):
             await ask(pages, f"/ui/api/workloads/ada/{command}", method="POST", admin=False, headers=JSON)
     assert house.asked == []
 
 
 async def test_an_open_gateway_shows_and_lets_nobody_act(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=False, public=True)
+    pages = Pages(house, keys=there_are_none, public=True)
     assert (await ask(pages, "/metrics", admin=False)).status == 200
     who = json.loads(body(await ask(pages, "/ui/api/who", admin=False)))
     assert (who["look"], who["admin"]) == (True, False)
@@ -80,14 +89,14 @@ async def test_an_open_gateway_shows_and_lets_nobody_act(house: ScriptedHouse) -
 
 
 async def test_keys_close_an_open_gateway_too(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=True, public=True)
+    pages = Pages(house, keys=there_are, public=True)
     assert json.loads(body(await ask(pages, "/ui/api/who", admin=False)))["look"] is False
     with pytest.raises(Unauthorized):
         await ask(pages, "/metrics", admin=False)
 
 
 async def test_commands_reach_the_house_by_any_name(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=False)
+    pages = Pages(house, keys=there_are_none)
     house.workloads[0] |= {"name": "team/ada logs"}
     reply = await ask(pages, "/ui/api/workloads/team/ada logs/park", method="POST", headers=JSON, body=b"{}")
     assert [report["workload"] for report in json.loads(body(reply))["reports"]] == ["team/ada logs"]
@@ -95,7 +104,7 @@ async def test_commands_reach_the_house_by_any_name(house: ScriptedHouse) -> Non
 
 
 async def test_a_command_needs_a_content_type_that_no_form_can_send(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=False)
+    pages = Pages(house, keys=there_are_none)
     for headers in ({}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
         with pytest.raises(UsageError, match="application/json"):
             await ask(pages, "/ui/api/workloads/ada/park", method="POST", headers=headers)
@@ -107,7 +116,7 @@ async def test_a_command_needs_a_content_type_that_no_form_can_send(house: Scrip
 
 async def test_refusals_pass_as_they_are(house: ScriptedHouse) -> None:
     house.refuse = NoRoom("no room", hint="park someone")
-    pages = Pages(house, keys=False)
+    pages = Pages(house, keys=there_are_none)
     with pytest.raises(NoRoom, match="no room"):
         await ask(pages, "/ui/api/workloads/bob/seat", method="POST", headers=JSON)
     for method, path in [("GET", "nobody/logs"), ("POST", "nobody/park"), ("GET", "ada/park"), ("POST", "ada/burn")]:
@@ -116,7 +125,7 @@ async def test_refusals_pass_as_they_are(house: ScriptedHouse) -> None:
 
 
 async def test_logs_are_plain_text(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=False)
+    pages = Pages(house, keys=there_are_none)
     reply = await ask(pages, "/ui/api/workloads/ada/logs", query={"tail": "1"})
     assert dict(reply.headers)["Content-Type"].startswith("text/plain")
     assert dict(reply.headers)["X-Content-Type-Options"] == "nosniff"
@@ -132,7 +141,7 @@ def test_numbers_of_a_query_have_bounds(text: str) -> None:
 
 
 async def test_the_files_are_sealed(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=True)
+    pages = Pages(house, keys=there_are)
     for path in ("/ui/", "/ui/js/main.js", "/ui/base.css", "/ui/vendor/preact.js", "/ui/icon.svg"):
         reply = await ask(pages, path, admin=False)
         headers = dict(reply.headers)
@@ -148,12 +157,12 @@ async def test_the_files_are_sealed(house: ScriptedHouse) -> None:
     "path", ["/ui/../site.py", "/ui/js/../../site.py", "/ui/js", "/ui/static/index.html", "/ui/x", "/x"]
 )
 def test_nothing_outside_the_page_can_be_named(house: ScriptedHouse, path: str) -> None:
-    assert Pages(house, keys=False).find("GET", path) is None
-    assert Pages(house, keys=False).find("POST", "/ui/") is None
+    assert Pages(house, keys=there_are_none).find("GET", path) is None
+    assert Pages(house, keys=there_are_none).find("POST", "/ui/") is None
 
 
 def test_what_is_switched_off_is_not_there(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=False, ui=False, metrics=False)
+    pages = Pages(house, keys=there_are_none, ui=False, metrics=False)
     for path in ("/ui", "/ui/", "/ui/api/who", "/ui/api/workloads/ada/logs", "/metrics"):
         assert pages.find("GET", path) is None
     assert pages.find("GET", "/events") is not None
@@ -163,7 +172,7 @@ async def test_the_stream_tells_all_and_then_what_changes(house: ScriptedHouse) 
     house.events.publish("phase", workload="ada", phase="lock", status="start")
     house.swapped("ada", "out")
     house.past = [{"at": 1.0, "workloads": {}}]
-    chunks = stream(await ask(Pages(house, keys=False), "/ui/api/stream"))
+    chunks = stream(await ask(Pages(house, keys=there_are_none), "/ui/api/stream"))
     kind, hello = told(await anext(chunks))
     assert kind == "hello"
     assert [row["name"] for row in hello["now"]["workloads"]] == ["ada", "bob"]
@@ -195,7 +204,7 @@ async def events_of(reply: Reply, count: int) -> list[tuple[int, str]]:
 async def test_events_that_were_missed_are_replayed(house: ScriptedHouse) -> None:
     for kind in ("state", "swap", "note", "state"):
         house.events.publish(kind, workload="ada")
-    pages = Pages(house, keys=False)
+    pages = Pages(house, keys=there_are_none)
     assert await events_of(await ask(pages, "/events", headers={"last-event-id": "2"}), 2) == [
         (3, "note"),
         (4, "state"),
@@ -207,7 +216,7 @@ async def test_events_that_were_missed_are_replayed(house: ScriptedHouse) -> Non
 
 
 async def test_events_by_workload_and_kind(house: ScriptedHouse) -> None:
-    pages = Pages(house, keys=False)
+    pages = Pages(house, keys=there_are_none)
     for kind, name in [("state", "ada"), ("swap", "bob"), ("swap", "ada"), ("note", None)]:
         house.events.publish(kind, workload=name)
     some = await ask(pages, "/events", query={"after": "0", "workload": "ada", "kind": "swap,note"})
@@ -221,7 +230,7 @@ async def test_events_by_workload_and_kind(house: ScriptedHouse) -> None:
 
 async def test_who_listens_from_now_on_hears_nothing_of_before(house: ScriptedHouse) -> None:
     house.events.publish("note", workload="ada")
-    chunks = stream(await ask(Pages(house, keys=False), "/events"))
+    chunks = stream(await ask(Pages(house, keys=there_are_none), "/events"))
     assert await anext(chunks) == b": listening\n\n"
     house.events.publish("state", workload="bob")
     kind, data = told(await anext(chunks))

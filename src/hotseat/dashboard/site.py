@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from hotseat.dashboard import answers
 from hotseat.dashboard.events_page import EventsPage
@@ -19,16 +19,22 @@ MOST_LINES = 10_000
 class Pages:
     """A `gateway.site.Site`.
 
-    `keys`: there are API keys, so who has none is asked for one. `public`: anyone may come in without a key; then
-    anyone may look, and nobody may act or read logs from here.
+    `keys`: whether there are API keys now, so that who has none is asked for one. `public`: anyone may come in without
+    a key; then anyone may look, and nobody may act or read logs from here.
     """
 
     def __init__(
-        self, house: House, *, keys: bool, public: bool = False, ui: bool = True, metrics: bool = True
+        self,
+        house: House,
+        *,
+        keys: Callable[[], bool],
+        public: bool = False,
+        ui: bool = True,
+        metrics: bool = True,
     ) -> None:
         self._house = house
         self._keys = keys
-        self._public = public and not keys
+        self._open = public
         self._files = Files() if ui else None
         self._pages: dict[tuple[str, str], Handler] = {("GET", "/events"): EventsPage(house.events)}
         if metrics:
@@ -47,6 +53,10 @@ class Pages:
             return self._workload
         return self._files.find(method, path)
 
+    @property
+    def _public(self) -> bool:
+        return self._open and not self._keys()
+
     def _may_look(self, inquiry: Inquiry) -> None:
         if not self._public:
             answers.admin_only(inquiry)
@@ -62,12 +72,12 @@ class Pages:
             why = ""
         elif self._public:
             why = "this gateway is open to others without keys: set `keys` to act from here"
-        elif self._keys:
+        elif self._keys():
             why = "an admin key is needed"
         else:
             why = "this page answers to this host only: open it at http://127.0.0.1"
         look = inquiry.admin or self._public
-        return answers.json({"admin": inquiry.admin, "look": look, "keys": self._keys, "why": why})
+        return answers.json({"admin": inquiry.admin, "look": look, "keys": self._keys(), "why": why})
 
     async def _stream(self, inquiry: Inquiry) -> Reply:
         self._may_look(inquiry)

@@ -117,7 +117,7 @@ class Guest:
         return await self.house.swapper.recover(await self.workload())
 
     async def ask(self, prompt: str = PROMPT, *, tokens: int = 24) -> Answer:
-        body = {"model": "demo", "prompt": prompt, "max_tokens": tokens}
+        body = {"model": self.spec.models[0], "prompt": prompt, "max_tokens": tokens}
         async with self.house.http.post(f"{self.url}/v1/completions", json=body) as response:
             answer = await response.json()
             assert response.status == 200, answer
@@ -131,7 +131,7 @@ class Guest:
     @contextlib.asynccontextmanager
     async def stream(self, prompt: str = PROMPT, *, tokens: int) -> AsyncIterator[AsyncIterator[str]]:
         """The texts of a streamed answer, one by one."""
-        body = {"model": "demo", "prompt": prompt, "max_tokens": tokens, "stream": True}
+        body = {"model": self.spec.models[0], "prompt": prompt, "max_tokens": tokens, "stream": True}
         async with self.house.http.post(f"{self.url}/v1/completions", json=body) as response:
             assert response.status == 200
 

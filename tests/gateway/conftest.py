@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 from gateway_stage import Stage
 
+from hotseat.config import Gateway as Settings
 from hotseat.gateway import Gateway
-from hotseat.gateway.relay import AiohttpRelay
 from hotseat.testing.engine import FakeEngine
 from hotseat.testing.seats import FakeSeats
 
@@ -20,11 +20,10 @@ async def make_stage() -> AsyncIterator[Callable[..., Awaitable[Stage]]]:
         engine = FakeEngine()
         await engine.start()
         seats = FakeSeats({"m": engine.url})
-        relay = AiohttpRelay()
-        gateway = Gateway(seats, relay, **options)  # type: ignore[arg-type]
+        gateway = Gateway(seats, Settings.model_construct(**options))  # type: ignore[arg-type]
         host, port = await gateway.start(host="127.0.0.1", port=0)
         client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), auto_decompress=False)
-        closing.extend([client.close, gateway.aclose, relay.aclose, engine.stop])
+        closing.extend([client.close, gateway.aclose, engine.stop])
         return Stage(client=client, url=f"http://{host}:{port}", engine=engine, seats=seats, port=port)
 
     yield make

@@ -9,7 +9,6 @@ from gateway_stage import Stage
 
 from hotseat.errors import NoRoom, Quarantined, Unavailable, UsageError
 from hotseat.gateway import Gateway
-from hotseat.gateway.relay import AiohttpRelay
 from hotseat.testing.seats import FakeSeats
 
 
@@ -125,8 +124,6 @@ async def test_the_openai_client_raises_its_own_types(stage: Stage) -> None:
 
 
 async def test_a_port_that_is_taken(stage: Stage) -> None:
-    relay = AiohttpRelay()
     with pytest.raises(UsageError, match="cannot listen") as caught:
-        await Gateway(FakeSeats({}), relay).start(host="127.0.0.1", port=stage.port)
+        await Gateway(FakeSeats({})).start(host="127.0.0.1", port=stage.port)
     assert "gateway.host" in caught.value.hint
-    await relay.aclose()

@@ -3,7 +3,10 @@
 import asyncio
 import gzip
 import json
+import zlib
+from collections.abc import Awaitable, Callable
 
+import pytest
 from gateway_stage import Stage
 from yarl import URL
 
@@ -75,15 +78,36 @@ async def test_an_id_is_made_where_none_or_a_harmful_one_came(stage: Stage) -> N
         assert len(response.headers[headers.REQUEST_ID]) == 32
 
 
-async def test_a_compressed_request_is_understood(stage: Stage) -> None:
-    body = json.dumps({"model": "m"}).encode()
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_compressed_request_is_read_and_passes_as_it_came(
+    stage: Stage, coding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = pack(json.dumps({"model": "m"}).encode())
     async with stage.client.post(
-        stage.url + "/v1/completions", data=gzip.compress(body), headers={"Content-Encoding": "gzip"}
+        stage.url + "/v1/completions", data=packed, headers={"Content-Encoding": coding}
     ) as response:
         assert response.status == 200
     (asked,) = stage.engine.asked
-    assert asked.body == body
-    assert "content-encoding" not in {name.lower() for name, _ in asked.headers}
+    got = {name.lower(): value for name, value in asked.headers}
+    assert (got["content-encoding"], got["content-length"]) == (coding, str(len(packed)))
+    assert json.loads(asked.body) == {"model": "m"}
+
+
+async def test_a_coding_that_nobody_here_reads(stage: Stage) -> None:
+    for headers_, status in (({"Content-Encoding": "br"}, 415), ({"Content-Encoding": "gzip"}, 400)):
+        async with stage.client.post(stage.url + "/v1/completions", data=b"xx", headers=headers_) as response:
+            assert response.status == status
+    assert not stage.engine.asked
+
+
+async def test_a_small_body_of_any_size_unpacked(make_stage: Callable[..., Awaitable[Stage]]) -> None:
+    stage = await make_stage(max_body=10_000)
+    bomb = gzip.compress(b'{"model": "m", "x": "' + b"0" * 1_000_000 + b'"}')
+    assert len(bomb) < 10_000
+    async with stage.client.post(
+        stage.url + "/v1/completions", data=bomb, headers={"Content-Encoding": "gzip"}
+    ) as response:
+        assert response.status == 413
 
 
 async def test_an_engines_own_refusal_passes_untouched(stage: Stage) -> None:

@@ -28,9 +28,9 @@ def part(core: Core, how: How, answer: Answer, now: float) -> None:
     if how == "stop":
         chosen = parked
     elif how == "seat":
-        ledger = Ledger(core.snapshot(now))
+        ledger = Ledger(core.snapshot())
         for record in parked:
-            need = ledger.wants(record.view(now))
+            need = ledger.wants(record.view())
             if ledger.fits_now(need):
                 ledger.seat(need)
                 chosen.append(record)

@@ -12,9 +12,7 @@ from pathlib import Path
 from hotseat.config import Config
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.control import Control, Desk
-from hotseat.daemon.discovery import Discovery
 from hotseat.daemon.hands import RealHands
-from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.messages import How
 from hotseat.daemon.notify import Notifier
 from hotseat.daemon.pages import house_of
@@ -28,7 +26,6 @@ from hotseat.dashboard import Pages
 from hotseat.events import EventBus
 from hotseat.gateway import Gateway
 from hotseat.gateway.health import Health
-from hotseat.gateway.relay import AiohttpRelay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +36,6 @@ class Parts:
     control: Control
     sources: Sources
     reloader: Reloader
-    discovery: Discovery
     events: EventBus
     pages: Pages
 
@@ -55,9 +51,8 @@ async def assemble(
     notifier: Notifier,
 ) -> AsyncIterator[Parts]:
     async with contextlib.AsyncExitStack() as stack:
-        health, relay = Health(), AiohttpRelay()
+        health = Health()
         stack.push_async_callback(health.aclose)
-        stack.push_async_callback(relay.aclose)
         hands = RealHands(
             config.workloads,
             swapper=runtime.swapper,
@@ -67,29 +62,17 @@ async def assemble(
         )
         # Ids of events grow over restarts, so that who comes back with one of before hears all that is new.
         events = EventBus(first=int(time.time() * 1000))
-        store = None
-        if runtime.journal is not None:
-            store = LearnedStore(runtime.journal, clock=asyncio.get_running_loop().time)
-        actor = Actor(
-            config.workloads, hands=hands, events=events, caps=config.caps(), host=config.host_memory, store=store
-        )
+        actor = Actor(config.workloads, hands=hands, events=events, caps=config.caps())
         watch = Watch(actor, hands=hands, platforms=runtime.platforms, devices=runtime.devices)
-        gateway = Gateway(
-            ActorSeats(actor),
-            relay,
-            keepalive=config.gateway.keepalive,
-            max_silence=config.gateway.max_silence,
-            max_body=config.gateway.max_body,
-        )
+        gateway = Gateway(ActorSeats(actor), config.gateway)
         sources = Sources(actor, events=events, file=config.workloads, caps=config.caps())
-        discovery = Discovery(sources, platforms=runtime.platforms, config=lambda: reloader.config)
         reloader = Reloader(
             config,
             file=file,
             sources=sources,
             events=events,
             asked=asked,
-            takers=[lambda new: gateway.configure(new.gateway), discovery.again],
+            takers=[lambda new: gateway.configure(new.gateway)],
             around=notifier.reloading_or_ready,
         )
 
@@ -122,7 +105,6 @@ async def assemble(
             control=control,
             sources=sources,
             reloader=reloader,
-            discovery=discovery,
             events=events,
             pages=pages,
         )

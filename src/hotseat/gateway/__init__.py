@@ -5,6 +5,6 @@ and its answer (a lease) is good until it is given back: there is no "is it seat
 """
 
 from hotseat.gateway.app import Gateway
-from hotseat.gateway.port import Answer, Lease, ModelView, Relay, Seats
+from hotseat.gateway.port import Lease, ModelView, Seats
 
-__all__ = ["Answer", "Gateway", "Lease", "ModelView", "Relay", "Seats"]
+__all__ = ["Gateway", "Lease", "ModelView", "Seats"]

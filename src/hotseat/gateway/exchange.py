@@ -1,206 +1,362 @@
 """One request on its way to an engine and back.
 
-A stream that waits for its seat, or whose workload is parked in mid-answer, gets an SSE comment every `keepalive`
-seconds, only ever between two complete events. If none of the answer has come by then, the head is sent early, as 200
-and text/event-stream; should the engine then refuse, the client reads the refusal as an event.
+Almost every request finds its workload seated and a connection to its engine in the pool: then all of it happens in
+callbacks, without a task. If it must wait for a seat or a connection, a task waits, and sends it on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
-
-from aiohttp import web
-from multidict import CIMultiDict
+import logging
+import time
 
 from hotseat.errors import EngineFailed, EngineTimeout, HotseatError
-from hotseat.gateway import headers, openai
-from hotseat.gateway.port import Answer, Lease, Relay, Seats, Unreachable
+from hotseat.gateway.answer import Answer
+from hotseat.gateway.asking import Asking
+from hotseat.gateway.desk import Desk
+from hotseat.gateway.http.client import Client
+from hotseat.gateway.http.engine import Engine, Head
+from hotseat.gateway.http.request import Headers, Request
+from hotseat.gateway.port import HeldLease, Lease, RequestSeen, Unreachable
+from hotseat.gateway.upload import Upload
 
-_SSE = "text/event-stream"
-_EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
-_REFUSAL_LIMIT = 1 << 20
+_log = logging.getLogger(__name__)
+
+_REFUSAL_LIMIT = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """Seconds."""
-
-    keepalive: float
-    max_silence: float
+class _Stale(Exception):
+    """A pooled connection was closed before the first byte of the answer."""
 
 
 class Exchange:
-    def __init__(
-        self,
-        request: web.Request,
-        *,
-        body: bytes,
-        model: str,
-        stream: bool,
-        request_id: str,
-        patience: Patience,
-    ) -> None:
+    """Implements `http.port.Turn` towards the client and `http.engine.Sink` towards the engine."""
+
+    def __init__(self, desk: Desk, client: Client, request: Request, asking: Asking) -> None:
+        self._desk = desk
+        self._client = client
         self._request = request
-        self._body = body
-        self._model = model
-        self._stream = stream
-        self._id = request_id
-        self._patience = patience
-        self._arrived = asyncio.get_running_loop().time()
+        self._asking = asking
+        self._answer = Answer(client, request, asking.dialect, request_id=asking.request_id)
+        self._arrived = time.monotonic()
+        self._waited: float | None = None
+        self._workload = ""
         self._lease: Lease | None = None
-        self._response: web.StreamResponse | None = None
-        self._early = False
-        self._events = False
-        """The client reads a stream of events, into which comments and errors may be put."""
-        self._tail = b""
-        """The last bytes written: whether an event is complete."""
-        self._heard = 0.0
-        self._scope: asyncio.Timeout | None = None
-        self._beating = asyncio.Lock()
+        """While the engine is asked."""
+        self._held: HeldLease | None = None
+        """The same, if it was had without a task, which would give it back."""
+        self._engine: Engine | None = None
+        self._upload: Upload | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._passed: asyncio.Future[None] | None = None
+        """Of the task: the answer is written."""
+        self._over = False
+        self._state = "seated"
+        """Of the workload, when the request came."""
+        self._heard = True
+        """The engine moved since the last tick."""
+        self._heard_at = 0.0
+        self._comment_at: float | None = None
+        self._refusal: bytearray | None = None
+        """What an engine says instead of the stream whose head was sent early."""
+        client.turn = self
+        request.body.changed = self._read
+        client.want_body(request)
+        if request.body.complete or request.body.held:
+            self._read()
 
-    async def run(self, seats: Seats, relay: Relay) -> web.StreamResponse:
-        """The answer as it was sent. Raises `HotseatError` only while nothing has been sent yet."""
-        watch = asyncio.create_task(self._watch())
+    # The request is read until it is known what it asks for.
+
+    def _read(self) -> None:
         try:
-            try:
-                return await self._run(seats, relay)
-            finally:
-                # Not in the middle of a comment.
-                async with self._beating:
-                    watch.cancel()
+            if not self._asking.look():
+                return
         except HotseatError as error:
-            if self._response is None:
-                raise
-            return await self._fail_midway(self._response, error)
-
-    async def _run(self, seats: Seats, relay: Relay) -> web.StreamResponse:
-        async with seats.seat(self._model) as lease:
-            try:
-                return await self._forward(lease, relay)
-            except Unreachable:
-                lease.engine_down()
-        # Nothing was sent, so once more; this time its engine is probed first.
-        async with seats.seat(self._model) as lease:
-            try:
-                return await self._forward(lease, relay)
-            except Unreachable:
-                lease.engine_down()
-                raise
-
-    async def _forward(self, lease: Lease, relay: Relay) -> web.StreamResponse:
-        url = lease.url + self._request.rel_url.raw_path_qs
-        sent = headers.to_engine(self._request.headers.items(), request_id=self._id, stream=self._stream)
-        self._heard = asyncio.get_running_loop().time()
-        self._lease = lease
-        try:
-            async with asyncio.timeout(None) as self._scope:
-                answer = await relay.open(method=self._request.method, url=url, headers=sent, body=self._body)
-                try:
-                    return await self._answer(answer, lease)
-                finally:
-                    await answer.aclose()
-        except TimeoutError as error:
-            raise EngineTimeout(
-                f"the engine of {lease.workload} said nothing for {self._patience.max_silence:g} s while it was seated",
-                hint="raise gateway.max_silence if its answers take so long",
-            ) from error
-        finally:
-            self._lease = self._scope = None
-
-    async def _answer(self, answer: Answer, lease: Lease) -> web.StreamResponse:
-        async with self._beating:
-            if self._response is None:
-                self._response = await self._head(answer, lease)
-        response = self._response
-        if self._early:
-            await self._write(response, f": seated after {lease.waited:.1f} s\n\n".encode())
-            if answer.status != 200 or not _is_sse(answer):
-                raise await _refusal(answer, lease)
-        async for chunk in answer.chunks():
-            self._heard = asyncio.get_running_loop().time()
-            await self._write(response, chunk)
-        self._events = False
-        await response.write_eof()
-        return response
-
-    async def _head(self, answer: Answer, lease: Lease) -> web.StreamResponse:
-        passed: CIMultiDict[str] = CIMultiDict(headers.to_client(answer.headers))
-        passed.update(self._ours(lease.waited, workload=lease.workload, swapped=lease.swapped))
-        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=passed)
-        await response.prepare(self._request)
-        self._events = _is_sse(answer) and "content-length" not in passed
-        return response
-
-    async def _write(self, response: web.StreamResponse, chunk: bytes) -> None:
-        # Noted before the write, which hands the bytes to the transport before it first yields.
-        self._tail = (self._tail + chunk)[-4:] if len(chunk) < 4 else chunk[-4:]
-        await response.write(chunk)
-
-    def _ours(self, waited: float, **more: Any) -> dict[str, str]:
-        ours = {headers.REQUEST_ID: self._id, headers.WAITED: str(round(waited * 1000))}
-        if "workload" in more:
-            ours[headers.WORKLOAD] = more["workload"]
-            ours[headers.SWAPPED] = "1" if more["swapped"] else "0"
-        return ours
-
-    async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = min(self._patience.keepalive, max(self._patience.max_silence / 4, 0.01))
-        comment_at = loop.time() + self._patience.keepalive
-        while True:
-            await asyncio.sleep(pause)
-            now = loop.time()
-            lease = self._lease
-            if lease is not None and not lease.frozen:
-                if now - self._heard > self._patience.max_silence and self._scope is not None:
-                    self._scope.reschedule(now)
-                comment_at = now + self._patience.keepalive
-                continue
-            self._heard = now
-            if self._stream and now >= comment_at:
-                async with self._beating:
-                    await self._comment("waiting for the seat" if lease is None else "parked, goes on later")
-                comment_at = loop.time() + self._patience.keepalive
-
-    async def _comment(self, text: str) -> None:
-        try:
-            if self._response is None:
-                waited = asyncio.get_running_loop().time() - self._arrived
-                early = {"Content-Type": _SSE, "Cache-Control": "no-cache", **self._ours(waited)}
-                response = web.StreamResponse(headers=early)
-                await response.prepare(self._request)
-                self._response, self._early, self._events = response, True, True
-            if self._events and (not self._tail or self._tail.endswith(_EVENT_ENDS)):
-                await self._write(self._response, f": hotseat: {text}\n\n".encode())
-        except ConnectionError:
-            # The client has left; the server cancels the handler for it.
+            self._fail(error)
             return
+        self._request.body.changed = self._watch_size
+        try:
+            self._asking.enter()
+        except HotseatError as error:
+            self._fail(error)
+            return
+        self._seat()
 
-    async def _fail_midway(self, response: web.StreamResponse, error: HotseatError) -> web.StreamResponse:
-        if self._events:
-            begin = b"" if not self._tail or self._tail.endswith(_EVENT_ENDS) else b"\n\n"
-            await self._write(response, begin + openai.error_event(error))
-            await response.write_eof()
-        elif self._request.transport is not None:
-            # Half a body must not look like a whole one.
-            self._request.transport.abort()
-        return response
+    def _watch_size(self) -> None:
+        """While the request waits for its seat and more of its body comes."""
+        try:
+            self._asking.check_size()
+        except HotseatError as error:
+            self._give_up()
+            self._fail(error)
+
+    def _seat(self) -> None:
+        asking = self._asking
+        lease = asking.try_seat()
+        if lease is None:
+            self._state = asking.state()
+        else:
+            self._held = lease
+            engine = self._desk.pool.take(lease.url)
+            if engine is not None:
+                self._send(engine, lease)
+                return
+        self._task = asyncio.get_running_loop().create_task(self._run(fresh=False))
+
+    # The task of a request that waits.
+
+    async def _run(self, *, fresh: bool) -> None:
+        try:
+            try:
+                if self._held is not None:
+                    if await self._try(self._held, fresh=fresh, last=False):
+                        return
+                    self._release()
+                else:
+                    async with self._asking.seat() as lease:
+                        if lease.swapped:
+                            # Those that idled while it was parked are stale, or soon will be.
+                            self._desk.pool.flush(lease.url)
+                        if await self._try(lease, fresh=False, last=False):
+                            return
+                # Nothing was sent, so once more; this time its engine is probed first.
+                async with self._asking.seat() as lease:
+                    await self._try(lease, fresh=False, last=True)
+            finally:
+                self._release()
+        except HotseatError as error:
+            self._fail(error)
+        except Exception:
+            _log.exception("request %s", self._asking.request_id)
+            self._fail(
+                HotseatError("hotseat failed on this request", hint=f"its log has more at {self._asking.request_id}")
+            )
+
+    async def _try(self, lease: Lease, *, fresh: bool, last: bool) -> bool:
+        """Whether the engine could be reached. The answer, good or bad, is written then."""
+        try:
+            if not fresh and (engine := self._desk.pool.take(lease.url)) is not None:
+                try:
+                    await self._pass(engine, lease)
+                    return True
+                except _Stale:
+                    pass  # all that are pooled may be
+            await self._pass(await self._desk.pool.connect(lease.url), lease)
+        except Unreachable:
+            lease.engine_down()
+            if last:
+                raise
+            return False
+        return True
+
+    async def _pass(self, engine: Engine, lease: Lease) -> None:
+        self._passed = asyncio.get_running_loop().create_future()
+        try:
+            self._send(engine, lease)
+            await self._passed
+        finally:
+            self._passed = None
+            self._drop_engine()
+
+    # To the engine.
+
+    def _send(self, engine: Engine, lease: Lease) -> None:
+        self._engine, self._lease = engine, lease
+        self._waited, self._workload = lease.waited, lease.workload
+        self._heard = True
+        self._upload = Upload(self._request, engine, self._asking, failed=self._wrong)
+        self._upload.start(self._desk.pool.origin(lease.url), sink=self)
+
+    def _wrong(self, error: HotseatError) -> None:
+        """The body is wrong, and the engine has a part of it."""
+        self._settle(error)
+
+    # From the engine.
+
+    def informed(self, head: Head) -> None:
+        self._heard = True
+        self._answer.informed(head)
+
+    def headed(self, head: Head) -> None:
+        lease = self._lease
+        assert lease is not None
+        self._heard = True
+        answer = self._answer
+        if not answer.early:
+            answer.head(head, self._ours(lease))
+            return
+        answer.comment(f"seated after {lease.waited:.1f} s")
+        if head.status != 200 or not answer.is_stream(head):
+            self._refusal = bytearray(b"%d: " % head.status)
+
+    def arrived(self, piece: bytes) -> None:
+        self._heard = True
+        if self._refusal is None:
+            self._answer.piece(piece)
+        elif len(self._refusal) < _REFUSAL_LIMIT:
+            self._refusal += piece
+
+    def flush(self) -> None:
+        self._answer.flush()
+
+    def ended(self, trailers: Headers) -> None:
+        self._engine = None
+        if self._refusal is not None:
+            text = bytes(self._refusal[:2000]).decode(errors="replace")
+            self._settle(EngineFailed(f"the engine of {self._workload} answered {text}"))
+            return
+        self._release()
+        self._close_books()
+        self._answer.end(trailers)
+        self._done()
+
+    def broken(self, said: str, *, heard: bool) -> None:
+        engine, self._engine = self._engine, None
+        stale = engine is not None and engine.reused and not heard
+        if stale and not self._request.body.consumed:
+            self._lease = self._upload = None
+            if self._passed is not None:
+                self._passed.set_exception(_Stale())
+            else:
+                self._task = asyncio.get_running_loop().create_task(self._run(fresh=True))
+            return
+        if self._answer.status:
+            message = f"the engine broke off in the middle of its answer: {said}"
+        else:
+            message = f"the engine gave no answer: {said}"
+        self._settle(EngineFailed(message, hint="its log says why; hotseat ps shows whether it runs"))
+
+    def switched(self, head: Head, early: bytes) -> None:
+        self._settle(EngineFailed("the engine switched protocols, which it was not asked to"))
+
+    def engine_writable(self, yes: bool) -> None:
+        self._heard = True
+        if self._upload is not None:
+            self._upload.writable(yes)
+
+    # From the client.
+
+    def gone(self) -> None:
+        if not self._over:
+            self._answer.broken = bool(self._answer.status)
+            self._give_up()
+            self._release()
+            self._close_books(left=True)
+
+    def writable(self, yes: bool) -> None:
+        self._heard = True
+        if self._engine is not None:
+            self._engine.hold(not yes)
+
+    def tick(self, now: float) -> None:
+        lease, patience = self._lease, self._desk.patience
+        if lease is not None and not lease.frozen:
+            if self._heard or self._client.backlog or (self._upload is not None and self._upload.waits_for_client):
+                self._heard, self._heard_at = False, now
+            elif now - self._heard_at > patience.max_silence:
+                self._settle(_silent(lease, patience.max_silence))
+                return
+            self._comment_at = now + patience.keepalive
+            return
+        self._heard_at = now
+        if self._comment_at is None:
+            self._comment_at = now + patience.keepalive
+        if self._asking.stream and now >= self._comment_at:
+            self._comment_at = now + patience.keepalive
+            answer = self._answer
+            if not answer.status and self._asking.dialect.keepalive(""):
+                answer.begin_early(self._ours(None))
+            answer.comment("waiting for the seat" if lease is None else "parked, goes on later")
+
+    # Ends.
+
+    def _settle(self, error: HotseatError) -> None:
+        """An error while the engine is asked."""
+        self._drop_engine()
+        if self._passed is not None:
+            if not self._passed.done():
+                self._passed.set_exception(error)
+            return
+        self._fail(error)
+
+    def _fail(self, error: HotseatError) -> None:
+        if self._over:
+            return
+        self._drop_engine()
+        self._release()
+        answer = self._answer
+        if not answer.status:
+            answer.status = error.http_status
+            self._close_books()
+            answer.refuse(error)
+        else:
+            answer.broken = True
+            self._close_books()
+            answer.fail(error)
+        self._done()
+
+    def _done(self) -> None:
+        if self._passed is not None and not self._passed.done():
+            self._passed.set_result(None)
+
+    def _give_up(self) -> None:
+        """Neither the wait nor the engine's work is wanted any more."""
+        self._drop_engine()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _drop_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        self._lease = self._upload = None
+        if engine is not None:
+            engine.abort()
+
+    def _release(self) -> None:
+        lease, self._held = self._held, None
+        if lease is not None:
+            lease.release()
+
+    def _close_books(self, *, left: bool = False) -> None:
+        """The exchange is over. Before the last byte is written, as the next request may begin with that."""
+        self._over = True
+        self._lease = self._upload = None
+        self._request.body.changed = None
+        self._asking.leave()
+        now, answer = time.monotonic(), self._answer
+        self._desk.seen(
+            RequestSeen(
+                model=self._asking.model,
+                workload=self._workload,
+                dialect=self._asking.dialect_name,
+                status=answer.status or (499 if left else 0),
+                seconds=now - self._arrived,
+                waited=self._waited,
+                first_byte=None if answer.first_byte is None else answer.first_byte - self._arrived,
+                broken=answer.broken,
+                tail=answer.tail,
+            )
+        )
+
+    def _ours(self, lease: Lease | None) -> bytes:
+        identity = b"x-request-id: %b\r\n" % self._asking.request_id.encode()
+        if lease is None:
+            waited = round((time.monotonic() - self._arrived) * 1000)
+            return b"%bx-hotseat-waited-ms: %d\r\nx-hotseat-state: %b\r\n" % (identity, waited, self._state.encode())
+        return (
+            b"%bx-hotseat-workload: %b\r\nx-hotseat-waited-ms: %d\r\nx-hotseat-swapped: %d\r\nx-hotseat-state: %b\r\n"
+            % (
+                identity,
+                lease.workload.encode(),
+                round(lease.waited * 1000),
+                lease.swapped,
+                self._state.encode(),
+            )
+        )
 
 
-def _is_sse(answer: Answer) -> bool:
-    named = {name.lower(): value.lower() for name, value in answer.headers}
-    plain = named.get("content-encoding", "identity") == "identity"
-    return plain and named.get("content-type", "").split(";")[0].strip() == _SSE
-
-
-async def _refusal(answer: Answer, lease: Lease) -> HotseatError:
-    """What the engine said instead of a stream, for a client that was already told 200."""
-    said = b""
-    async for chunk in answer.chunks():
-        said += chunk
-        if len(said) > _REFUSAL_LIMIT:
-            break
-    text = said[:2000].decode(errors="replace")
-    return EngineFailed(f"the engine of {lease.workload} answered {answer.status}: {text}")
+def _silent(lease: Lease, seconds: float) -> EngineTimeout:
+    return EngineTimeout(
+        f"the engine of {lease.workload} said nothing for {seconds:g} s while it was seated",
+        hint="raise gateway.max_silence if its answers take so long",
+    )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+
+from hotseat.gateway.http.request import Headers
 
 HOP_BY_HOP = frozenset(
     {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
     }
 )
 
@@ -24,34 +25,54 @@ REQUEST_ID = "x-request-id"
 WAITED = "x-hotseat-waited-ms"
 WORKLOAD = "x-hotseat-workload"
 SWAPPED = "x-hotseat-swapped"
-OURS = frozenset({REQUEST_ID, WAITED, WORKLOAD, SWAPPED})
+STATE = "x-hotseat-state"
+MODEL = "x-hotseat-model"
+"""A request whose body names no model can name it here."""
+OURS = frozenset({REQUEST_ID.encode(), WAITED.encode(), WORKLOAD.encode(), SWAPPED.encode(), STATE.encode()})
 
-_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_TO_ENGINE = HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"expect",
+    b"http2-settings",
+    REQUEST_ID.encode(),
+    MODEL.encode(),
+}
+_TO_STREAMING_ENGINE = _TO_ENGINE | {b"accept-encoding"}
+"""Comments are put between the events of a stream, so it must come without a content coding."""
+_TO_CLIENT = HOP_BY_HOP | OURS
+_FRAMING = HOP_BY_HOP | OURS | {b"content-length", b"host", b"content-type", b"content-encoding", b"set-cookie"}
+_PLAIN = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
+
+_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
-def request_id(given: str | None) -> str:
+def request_id(given: bytes | None) -> str:
     """The client's own if it is harmless, else a new one."""
-    return given if given and _ID.fullmatch(given) else uuid.uuid4().hex
+    return given.decode() if given and _ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def to_engine(headers: Iterable[tuple[str, str]], *, request_id: str, stream: bool) -> list[tuple[str, str]]:
-    """What goes on to the engine. The relay adds Host and Content-Length."""
-    drop = {"host", "content-length", "expect", REQUEST_ID}
-    # The server has taken a content coding off the body; and comments are put between the events of a stream, so it
-    # must come without one.
-    drop |= {"content-encoding", *(("accept-encoding",) if stream else ())}
-    return [*_end_to_end(headers, drop), (REQUEST_ID, request_id)]
+def to_engine(headers: Headers, *, connection: bytes, stream: bool) -> list[bytes]:
+    """The lines that go on to an engine. Host, framing and ours are added to them. `connection`: the value of that
+    header."""
+    drop = _TO_STREAMING_ENGINE if stream else _TO_ENGINE
+    if connection not in _PLAIN:
+        drop = drop | _nominated(connection)
+    return [b"%b: %b\r\n" % pair for pair in headers if pair[0].lower() not in drop]
 
 
-def to_client(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What goes back to the client, without ours."""
-    return _end_to_end(headers, OURS)
+def to_client(headers: Headers, *, connection: bytes) -> list[bytes]:
+    """The lines that go back to a client, Content-Length among them."""
+    drop = _TO_CLIENT
+    if connection not in _PLAIN:
+        drop = drop | (_nominated(connection) - {b"content-length"})
+    return [b"%b: %b\r\n" % pair for pair in headers if pair[0].lower() not in drop]
 
 
-def _end_to_end(headers: Iterable[tuple[str, str]], drop: Iterable[str]) -> list[tuple[str, str]]:
-    pairs = list(headers)
-    named = {
-        token.strip().lower() for name, value in pairs if name.lower() == "connection" for token in value.split(",")
-    }
-    gone = HOP_BY_HOP | named | set(drop)
-    return [(name, value) for name, value in pairs if name.lower() not in gone]
+def trailers(fields: Headers) -> Headers:
+    """Those that may pass: none that frames or routes (RFC 9110, 6.5.1)."""
+    return [(name, value) for name, value in fields if name.lower() not in _FRAMING]
+
+
+def _nominated(connection: bytes) -> frozenset[bytes]:
+    return frozenset(token.strip().lower() for token in connection.split(b","))

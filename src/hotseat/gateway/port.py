@@ -1,8 +1,8 @@
-"""What the gateway needs of the rest: seats for its requests, and a relay of bytes to engines."""
+"""What the gateway needs of the rest: seats for its requests; and what it tells of them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -105,41 +105,6 @@ class Seats(Protocol):
 
 class Unreachable(EngineFailed):
     """No connection to the engine, so not a byte of the request was sent: safe to try again."""
-
-
-class Answer(Protocol):
-    """An engine's answer whose head has arrived."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def reason(self) -> str: ...
-
-    @property
-    def headers(self) -> Sequence[tuple[str, str]]: ...
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, still in its content encoding. `EngineFailed` if it breaks off."""
-        ...
-
-    async def aclose(self) -> None:
-        """Idempotent. Before the end of the body it closes the connection, which tells the engine to stop."""
-        ...
-
-
-class Relay(Protocol):
-    """HTTP towards engines. Has no limit on the duration of an answer: whoever calls cancels."""
-
-    async def open(self, *, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
-        """Send and wait for the head. `Unreachable`, `EngineFailed`.
-
-        A pooled connection that turns out to be stale (closed before the first byte of the answer) is replaced by a new
-        one, once.
-        """
-        ...
-
-    async def aclose(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

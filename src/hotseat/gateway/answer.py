@@ -1,0 +1,156 @@
+"""What a client gets: head, pieces, comments between events, an error in the middle, and the end of it.
+
+If none of the engine's answer has come by the time a comment is due, the head is sent early, as 200 and a stream;
+should the engine then refuse, the client reads the refusal as an event.
+"""
+
+from __future__ import annotations
+
+import time
+
+from hotseat.errors import HotseatError
+from hotseat.gateway import headers, usage
+from hotseat.gateway.dialects.port import Dialect
+from hotseat.gateway.dialects.saying import retry_after
+from hotseat.gateway.http import response
+from hotseat.gateway.http.client import Client
+from hotseat.gateway.http.engine import Head
+from hotseat.gateway.http.request import Headers, Request
+
+
+class Answer:
+    __slots__ = (
+        "_client",
+        "_coded",
+        "_dialect",
+        "_events",
+        "_how",
+        "_id",
+        "_out",
+        "_request",
+        "broken",
+        "early",
+        "first_byte",
+        "status",
+        "tail",
+    )
+
+    def __init__(self, client: Client, request: Request, dialect: Dialect, *, request_id: str) -> None:
+        self._client = client
+        self._request = request
+        self._dialect = dialect
+        self._id = request_id
+        self._out: list[bytes] = []
+        self._how = response.Framing(False, False)
+        self.status = 0
+        """What the client was told; 0: nothing yet."""
+        self.early = False
+        self._coded = False
+        self._events = False
+        """The client reads a stream of events, into which comments and errors may be put."""
+        self.tail = b""
+        """The last bytes of the engine's body; b"" where it has a content coding."""
+        self.first_byte: float | None = None
+        """By `time.monotonic`."""
+        self.broken = False
+
+    def head(self, head: Head, ours: bytes) -> None:
+        request = self._request
+        how = response.framing(
+            method=request.method,
+            version=request.version,
+            status=head.status,
+            sized=b"content-length" in head.by_name,
+            keep_alive=self._client.keeps_alive(request),
+        )
+        lines = headers.to_client(head.headers, connection=head.by_name.get(b"connection", b""))
+        lines.insert(0, response.status_line(head.status, head.reason))
+        lines += (ours, response.framing_headers(how, version=request.version), b"\r\n")
+        self._out += lines
+        self._how = how
+        self.status = head.status
+        self._coded = head.by_name.get(b"content-encoding", b"identity").lower() != b"identity"
+        self._events = not how.sized and not how.bodyless and self.is_stream(head)
+
+    def informed(self, head: Head) -> None:
+        """An interim answer. HTTP/1.0 knows none."""
+        if self._request.version == "1.1" and head.status != 100 and not self.status:
+            lines = headers.to_client(head.headers, connection=head.by_name.get(b"connection", b""))
+            self._client.write(b"".join([response.status_line(head.status, head.reason), *lines, b"\r\n"]))
+
+    def is_stream(self, head: Head) -> bool:
+        if head.by_name.get(b"content-encoding", b"identity").lower() != b"identity":
+            return False
+        kind = head.by_name.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        return kind == self._dialect.stream_type.encode()
+
+    def piece(self, piece: bytes) -> None:
+        if self.first_byte is None:
+            self.first_byte = time.monotonic()
+        if not self._coded:
+            self.tail = usage.keep(self.tail, piece)
+        self._put(piece)
+
+    def flush(self) -> None:
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._client.write(data)
+
+    def end(self, trailers: Headers) -> None:
+        self._events = False
+        if self._how.chunked:
+            self._out.append(response.last_chunk(headers.trailers(trailers)) if trailers else response.LAST_CHUNK)
+        self.flush()
+        self._client.finished(keep_alive=self._how.keep_alive)
+
+    def begin_early(self, ours: bytes) -> None:
+        """A head for a stream that will come."""
+        request = self._request
+        keep = self._client.keeps_alive(request)
+        how = response.framing(method=request.method, version=request.version, status=200, sized=False, keep_alive=keep)
+        kind = self._dialect.stream_type.encode()
+        lines = b"Content-Type: %b\r\nCache-Control: no-cache\r\n" % kind
+        framing = response.framing_headers(how, version=request.version)
+        self._out.append(response.status_line(200) + lines + ours + framing + b"\r\n")
+        self._how, self.status, self.early, self._events = how, 200, True, True
+
+    def comment(self, text: str) -> None:
+        """If it may stand there now, and if this dialect has any."""
+        if self._events and self._between():
+            event = self._dialect.keepalive(text)
+            if event and not self._how.bodyless:
+                self._put(event)
+        self.flush()
+
+    def fail(self, error: HotseatError) -> None:
+        """An error, however far the answer has come; ends it."""
+        if not self.status:
+            self.refuse(error)
+            return
+        self.broken = True
+        if not self._events:
+            self.flush()
+            self._client.cut()
+            return
+        event = self._dialect.error_event(error, path=self._request.path, request_id=self._id)
+        self._put(event if self._between() else b"\n\n" + event)
+        self.end([])
+
+    def refuse(self, error: HotseatError, *, status: int | None = None) -> None:
+        self.status = status or error.http_status
+        said = [("Content-Type", "application/json"), (headers.REQUEST_ID, self._id)]
+        if (seconds := retry_after(error)) is not None:
+            said.append(("Retry-After", str(seconds)))
+        if self.status == 401:
+            said.append(("WWW-Authenticate", "Bearer"))
+        if allow := error.details.get("allow"):
+            said.append(("Allow", allow))
+        body = self._dialect.error_body(error, status=self.status, request_id=self._id)
+        self._client.answer(self._request, status=self.status, headers=said, body=body)
+
+    def _put(self, piece: bytes) -> None:
+        self._out.append(b"%x\r\n%b\r\n" % (len(piece), piece) if self._how.chunked else piece)
+
+    def _between(self) -> bool:
+        return not self.tail or self.tail.endswith(self._dialect.event_ends)

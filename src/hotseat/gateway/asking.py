@@ -1,0 +1,213 @@
+"""What a request asks for and who asks: the model of a dialect's request, or a workload by its name."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Protocol
+
+from hotseat.errors import NotFound, UsageError
+from hotseat.gateway.coding import TooLarge
+from hotseat.gateway.desk import Desk
+from hotseat.gateway.dialects import naming
+from hotseat.gateway.dialects.port import Dialect
+from hotseat.gateway.http.request import Headers, Request
+from hotseat.gateway.keys import Bearer
+from hotseat.gateway.port import HeldLease, Lease
+from hotseat.gateway.reading import Reading
+
+
+class Asking(Protocol):
+    @property
+    def dialect(self) -> Dialect:
+        """In which errors are said."""
+        ...
+
+    @property
+    def dialect_name(self) -> str: ...
+
+    @property
+    def request_id(self) -> str: ...
+
+    @property
+    def model(self) -> str:
+        """ "" until it is known."""
+        ...
+
+    @property
+    def stream(self) -> bool:
+        """The client reads a stream, into which comments may be put."""
+        ...
+
+    @property
+    def target(self) -> bytes:
+        """Path and query for the engine."""
+        ...
+
+    def look(self) -> bool:
+        """Whether it is known what is asked for; if not, more of the body is needed. `HotseatError`."""
+        ...
+
+    def check_size(self) -> None:
+        """`TooLarge`."""
+        ...
+
+    def passing(self, piece: bytes) -> None:
+        """This piece of the body goes on. `UsageError`."""
+        ...
+
+    def headers(self) -> Headers:
+        """Without our keys."""
+        ...
+
+    def enter(self) -> None:
+        """Asks whether the caller may. `Forbidden`, `TooMany`. Then `leave` follows."""
+        ...
+
+    def leave(self) -> None:
+        """Idempotent."""
+        ...
+
+    def try_seat(self) -> HeldLease | None: ...
+
+    def seat(self) -> AbstractAsyncContextManager[Lease]: ...
+
+    def state(self) -> str:
+        """Of the workload, now; "" if it is not known."""
+        ...
+
+
+class _Common:
+    def __init__(self, desk: Desk, request: Request, bearer: Bearer, *, request_id: str) -> None:
+        self._desk = desk
+        self._request = request
+        self._bearer = bearer
+        self.request_id = request_id
+        self.model = ""
+        self.stream = False
+        self._counted: AbstractContextManager[None] | None = None
+
+    def headers(self) -> Headers:
+        request = self._request
+        if not self._desk.keys:
+            return request.headers
+        instead = self._desk.keys.for_engine(request.header)
+        passing = [(name, value) for name, value in request.headers if name.lower().decode("latin-1") not in instead]
+        return passing + [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in instead.items() if value is not None
+        ]
+
+    def leave(self) -> None:
+        counted, self._counted = self._counted, None
+        if counted is not None:
+            counted.__exit__(None, None, None)
+
+    def _count(self) -> None:
+        if self._desk.keys:
+            counted = self._desk.keys.counted(self._bearer)
+            counted.__enter__()
+            self._counted = counted
+
+
+class ModelAsking(_Common):
+    def __init__(self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str) -> None:
+        """`UsageError`."""
+        super().__init__(desk, request, bearer, request_id=request_id)
+        self.dialect = dialect
+        self._reading = Reading(request, dialect, desk.limits)
+
+    @property
+    def dialect_name(self) -> str:
+        return self.dialect.name
+
+    @property
+    def target(self) -> bytes:
+        return self._request.target
+
+    def look(self) -> bool:
+        named = self._reading.look()
+        if named is None:
+            return False
+        self.model = self.dialect.resolve(named.model, self._is_known)
+        self.stream = self.dialect.streams(named)
+        return True
+
+    def check_size(self) -> None:
+        self._reading.check_size()
+
+    def passing(self, piece: bytes) -> None:
+        self._reading.passing(piece)
+
+    def enter(self) -> None:
+        self._bearer.check(self.model)
+        self._count()
+
+    def try_seat(self) -> HeldLease | None:
+        return self._desk.seats.try_seat(self.model, caller=self._bearer.caller)
+
+    def seat(self) -> AbstractAsyncContextManager[Lease]:
+        if not self._is_known(self.model):
+            may = [view.id for view in self._desk.seats.models() if self._bearer.may_use(view.id)]
+            raise naming.unknown(self.model, may)
+        return self._desk.seats.seat(self.model, caller=self._bearer.caller)
+
+    def state(self) -> str:
+        return next((view.state.value for view in self._desk.seats.models() if view.id == self.model), "")
+
+    def _is_known(self, model: str) -> bool:
+        return any(view.id == model for view in self._desk.seats.models())
+
+
+class WorkloadAsking(_Common):
+    """/upstream/NAME/...: everything goes to NAME's engine as it is."""
+
+    dialect_name = "upstream"
+
+    def __init__(
+        self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str, workload: str
+    ) -> None:
+        """`UsageError`."""
+        super().__init__(desk, request, bearer, request_id=request_id)
+        self.dialect = dialect
+        self.workload = workload
+        body = request.body
+        body.limit = desk.limits.max_upload
+        body.high = desk.limits.max_body
+        _, _, rest = request.target.removeprefix(b"/upstream/").partition(b"/")
+        if b"/" not in request.target.removeprefix(b"/upstream/").partition(b"?")[0]:
+            rest = b""
+        self.target = b"/" + rest
+        if request.length is not None and request.length > body.limit:
+            raise self._too_large()
+
+    def look(self) -> bool:
+        return True
+
+    def check_size(self) -> None:
+        body = self._request.body
+        if body.limit is not None and body.total > body.limit:
+            raise self._too_large()
+
+    def passing(self, piece: bytes) -> None:
+        return None
+
+    def enter(self) -> None:
+        models = [view for view in self._desk.seats.models() if view.workload == self.workload]
+        self._bearer.check_any([view.id for view in models], workload=self.workload)
+        if not models:
+            known = sorted({view.workload for view in self._desk.seats.models()})
+            raise NotFound(f"no workload {self.workload!r}", hint="there are: " + ", ".join(known))
+        self._count()
+
+    def try_seat(self) -> HeldLease | None:
+        return None
+
+    def seat(self) -> AbstractAsyncContextManager[Lease]:
+        return self._desk.seats.seat_workload(self.workload, caller=self._bearer.caller)
+
+    def state(self) -> str:
+        views = self._desk.seats.models()
+        return next((view.state.value for view in views if view.workload == self.workload), "")
+
+    def _too_large(self) -> UsageError:
+        limit = self._request.body.limit
+        return TooLarge(f"the body is larger than {limit} bytes", hint="gateway.max_upload sets the limit")

@@ -1,0 +1,128 @@
+"""Finds who answers a request: a page of ours, a page of the site, or an engine; and refuses the rest."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import parse_qsl, unquote
+
+from hotseat.errors import HotseatError, Unauthorized, UsageError
+from hotseat.gateway import headers
+from hotseat.gateway.answer import Answer
+from hotseat.gateway.asking import ModelAsking, WorkloadAsking
+from hotseat.gateway.desk import Desk
+from hotseat.gateway.dialects import table
+from hotseat.gateway.dialects.port import Asked, Dialect
+from hotseat.gateway.exchange import Exchange
+from hotseat.gateway.http.client import Client
+from hotseat.gateway.http.request import BadRequest, Request
+from hotseat.gateway.keys import Bearer
+from hotseat.gateway.local import host_is_local
+from hotseat.gateway.page import PageTurn
+from hotseat.gateway.site import Inquiry, Reply
+from hotseat.gateway.tunnel import Tunnel
+
+_log = logging.getLogger(__name__)
+
+UPSTREAM = "/upstream/"
+
+
+class NotServed(UsageError):
+    http_status = 404
+
+
+class NotAllowed(UsageError):
+    http_status = 405
+
+
+class FrontDesk:
+    """Implements `http.port.Front`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def begin(self, client: Client, request: Request) -> None:
+        given = headers.request_id(request.by_name.get(b"x-request-id"))
+        dialect = table.owner(request.path, request.header) or table.OPENAI
+        try:
+            self._route(client, request, dialect, given)
+            return
+        except HotseatError as error:
+            refusal = error
+        except Exception:
+            _log.exception("request %s", given)
+            refusal = HotseatError("hotseat failed on this request", hint=f"its log has more at {given}")
+        Answer(client, request, dialect, request_id=given).refuse(refusal)
+
+    def refuse(self, error: BadRequest) -> bytes:
+        return table.OPENAI.error_body(error, status=error.status, request_id="")
+
+    def _route(self, client: Client, request: Request, dialect: Dialect, given: str) -> None:
+        desk, path = self._desk, request.path
+        asked_as = "GET" if request.method == "HEAD" else request.method
+        if path == "/health" and asked_as == "GET":
+            ours = [("Content-Type", "application/json"), (headers.REQUEST_ID, given)]
+            client.answer(request, status=200, headers=ours, body=b'{"status":"ok"}')
+            return
+        if desk.site is not None and (handler := desk.site.find(asked_as, path)) is not None:
+
+            async def from_site(body: bytes) -> Reply:
+                return await handler(self._inquiry(request, asked_as, body))
+
+            PageTurn(client, request, table.OPENAI, from_site, request_id=given)
+            return
+        if desk.upstream and path.startswith(UPSTREAM):
+            bearer = self._bearer(request)
+            name = unquote(request.target[len(UPSTREAM) :].partition(b"?")[0].partition(b"/")[0].decode("latin-1"))
+            upstream = WorkloadAsking(desk, request, bearer, dialect, request_id=given, workload=name)
+            (Tunnel if request.upgrade else Exchange)(desk, client, request, upstream)
+            return
+        self._infer(client, request, dialect, given, asked_as)
+
+    def _infer(self, client: Client, request: Request, dialect: Dialect, given: str, asked_as: str) -> None:
+        desk, path = self._desk, request.path
+        if not dialect.owns(path, request.header):
+            raise NotServed(
+                f"{request.method} {path} is not served here",
+                hint="GET /v1/models, or POST to /v1/... with a model named in the JSON body",
+            )
+        bearer = self._bearer(request)
+        if (page := dialect.page(asked_as, path)) is not None:
+
+            async def from_dialect(body: bytes) -> Reply:
+                models = [view for view in desk.seats.models() if bearer.may_use(view.id)]
+                return page(Asked(models=models, body=body, created=desk.created))
+
+            PageTurn(client, request, dialect, from_dialect, request_id=given)
+            return
+        if not dialect.serves(request.method, path):
+            allowed = [method for method in ("GET", "POST", "DELETE") if _any(dialect, method, path)]
+            raise NotAllowed(f"{request.method} {path} is not served here", hint="", allow=", ".join(allowed))
+        if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
+            raise UsageError("the path has a segment . or ..", hint="write it without")
+        asking = ModelAsking(desk, request, bearer, dialect, request_id=given)
+        (Tunnel if request.upgrade else Exchange)(desk, client, request, asking)
+
+    def _bearer(self, request: Request) -> Bearer:
+        return self._desk.keys.identify(request.header)
+
+    def _inquiry(self, request: Request, method: str, body: bytes) -> Inquiry:
+        by_name = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.by_name.items()}
+        if self._desk.keys:
+            try:
+                admin = self._bearer(request).admin
+            except Unauthorized:
+                admin = False  # pages say for themselves who may read them
+        else:
+            admin = self._desk.loopback and host_is_local(by_name)
+        return Inquiry(
+            method=method,
+            path=request.path,
+            query=dict(parse_qsl(request.query, keep_blank_values=True)),
+            headers=by_name,
+            body=body,
+            admin=admin,
+        )
+
+
+def _any(dialect: Dialect, method: str, path: str) -> bool:
+    return dialect.page(method, path) is not None or dialect.serves(method, path)

@@ -1,0 +1,117 @@
+"""The head of a client's request, and what is refused of it. Pure. RFC 9110, RFC 9112.
+
+llhttp itself refuses obs-fold, bare CR and LF, white space before a colon, Content-Length twice or beside
+Transfer-Encoding. Here stands what it lets pass and what two readers could take for two different requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from hotseat.errors import UsageError
+from hotseat.gateway.http.body import Body
+
+Headers = list[tuple[bytes, bytes]]
+
+_ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect"})
+"""Headers of which a second one is refused: whoever reads the first and whoever reads the last would disagree."""
+
+
+class BadRequest(UsageError):
+    """`status` where it is not 400. The connection is closed after it: where the next request begins is not known."""
+
+    def __init__(self, message: str, *, status: int = 400, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    method: str
+    target: bytes
+    """As it was sent, in origin form."""
+    path: str
+    """Decoded, without the query."""
+    query: str
+    """As it was sent."""
+    version: str
+    """ "1.1" or "1.0"."""
+    headers: Headers
+    by_name: dict[bytes, bytes]
+    """By lower-case names; the last of several."""
+    keep_alive: bool
+    upgrade: bytes
+    """The protocol to switch to, in lower case; b"": none."""
+    body: Body = field(default_factory=Body)
+    early: bytes = b""
+    """Bytes after the head of a request for an upgrade."""
+
+    def header(self, name: str) -> str | None:
+        value = self.by_name.get(name.encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def length(self) -> int | None:
+        """As announced; None: not known before its end, or no body."""
+        value = self.by_name.get(b"content-length")
+        return None if value is None else int(value)
+
+    @property
+    def chunked(self) -> bool:
+        return b"transfer-encoding" in self.by_name
+
+
+def read_head(
+    *, method: bytes, target: bytes, version: str, headers: Headers, keep_alive: bool, upgrade: bool
+) -> Request:
+    """`BadRequest`."""
+    by_name: dict[bytes, bytes] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower in by_name and lower in _ONCE:
+            raise BadRequest(f"the header {lower.decode('latin-1')} stands there twice")
+        by_name[lower] = value
+    if version not in ("1.1", "1.0"):
+        raise BadRequest(f"HTTP/{version} is not spoken here", status=505, hint="use HTTP/1.1")
+    if b"host" not in by_name and version == "1.1":
+        raise BadRequest("the header Host is missing")
+    if (host := by_name.get(b"host")) is not None and _is_no_host(host):
+        raise BadRequest("the header Host is not a host")
+    if (coding := by_name.get(b"transfer-encoding")) is not None:
+        if version == "1.0":
+            raise BadRequest("HTTP/1.0 has no Transfer-Encoding")
+        if coding.strip().lower() != b"chunked":
+            raise BadRequest("the only Transfer-Encoding understood is chunked", status=501)
+    if (expected := by_name.get(b"expect")) is not None and expected.strip().lower() != b"100-continue":
+        raise BadRequest("the only expectation understood is 100-continue", status=417)
+    if method == b"CONNECT":
+        raise BadRequest("CONNECT is not served here", status=405, hint="this is a gateway, no forward proxy")
+    target = _origin_form(target)
+    raw, _, query = target.partition(b"?")
+    return Request(
+        method=method.decode("latin-1"),
+        target=target,
+        path=(unquote_to_bytes(raw) if b"%" in raw else raw).decode(errors="replace"),
+        query=query.decode("latin-1"),
+        version=version,
+        headers=headers,
+        by_name=by_name,
+        keep_alive=keep_alive,
+        upgrade=by_name.get(b"upgrade", b"").strip().lower() if upgrade else b"",
+    )
+
+
+def _origin_form(target: bytes) -> bytes:
+    if target.startswith(b"/") or target == b"*":
+        return target
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise BadRequest("the request's target is neither a path nor a URL")
+    authority_ends = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
+    path = rest[authority_ends:]
+    return path if path.startswith(b"/") else b"/" + path
+
+
+def _is_no_host(host: bytes) -> bool:
+    return any(byte in host for byte in b" \t,/@?#\\")

@@ -1,0 +1,102 @@
+"""A request's bytes to the engine: all at once if they are there, else as they come, no faster than it takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hotseat.errors import HotseatError
+from hotseat.gateway import headers
+from hotseat.gateway.asking import Asking
+from hotseat.gateway.http.body import WINDOW
+from hotseat.gateway.http.engine import Engine, Sink
+from hotseat.gateway.http.pool import Origin
+from hotseat.gateway.http.request import Request
+from hotseat.gateway.http.response import last_chunk
+
+_EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Upload:
+    def __init__(
+        self, request: Request, engine: Engine, asking: Asking, *, failed: Callable[[HotseatError], None]
+    ) -> None:
+        self._request = request
+        self._engine = engine
+        self._asking = asking
+        self._failed = failed
+        self._chunked = False
+        self._writable = True
+        self._ended = True
+
+    @property
+    def waits_for_client(self) -> bool:
+        """The rest of the body is the client's to send."""
+        return not self._ended and self._writable
+
+    def start(self, origin: Origin, *, sink: Sink) -> None:
+        request, body = self._request, self._request.body
+        lines = [
+            b"%b %b%b HTTP/1.1\r\nHost: %b\r\n"
+            % (request.method.encode(), origin.prefix, self._asking.target, origin.authority),
+            *headers.to_engine(
+                self._asking.headers(),
+                connection=request.by_name.get(b"connection", b""),
+                stream=self._asking.stream,
+            ),
+            b"x-request-id: %b\r\n" % self._asking.request_id.encode(),
+        ]
+        if request.upgrade:
+            lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.by_name[b"upgrade"])
+        if body.complete and not body.trailers:
+            whole = body.whole()
+            if whole or request.method in _EXPECT_BODY:
+                lines.append(b"Content-Length: %d\r\n\r\n" % len(whole))
+            else:
+                lines.append(b"\r\n")
+            self._check(whole)
+            if len(whole) < WINDOW:
+                lines.append(whole)
+                self._engine.send(b"".join(lines), method=request.method, sink=sink, complete=True)
+            else:
+                self._engine.send(b"".join(lines), method=request.method, sink=sink, complete=True)
+                self._engine.more(whole, complete=True)
+            return
+        self._ended = False
+        length = request.length
+        self._chunked = length is None
+        lines.append(
+            b"Transfer-Encoding: chunked\r\n\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length
+        )
+        body.high = WINDOW
+        body.changed = self._go_on
+        self._engine.send(b"".join(lines), method=request.method, sink=sink, complete=False)
+        self._go_on()
+
+    def writable(self, yes: bool) -> None:
+        self._writable = yes
+        if yes:
+            self._go_on()
+
+    def _check(self, whole: bytes) -> None:
+        if whole:
+            self._asking.passing(whole)
+
+    def _go_on(self) -> None:
+        if self._ended or not self._writable:
+            return
+        body = self._request.body
+        try:
+            self._asking.check_size()
+            pieces = body.take()
+            for piece in pieces:
+                self._asking.passing(piece)
+        except HotseatError as error:
+            self._ended = True
+            self._failed(error)
+            return
+        if self._chunked:
+            pieces = [part for piece in pieces for part in (b"%x\r\n" % len(piece), piece, b"\r\n")]
+        self._ended = body.complete
+        if self._ended and self._chunked:
+            pieces.append(last_chunk(headers.trailers(body.trailers)))
+        self._engine.more(b"".join(pieces), complete=self._ended)

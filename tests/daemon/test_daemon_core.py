@@ -129,7 +129,7 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def the_book_is_in_order(self) -> None:
         for record in self.world.core.records.values():
-            assert not record.waiting.keys() & record.in_flight.keys()
+            assert not set(record.waiting) & record.in_flight.keys()
             assert not any(ticket.ended for ticket in [*record.waiting, *record.in_flight])
             for ticket in record.waiting:
                 assert self.world.tickets[ticket].times == 0

@@ -166,7 +166,7 @@ async def test_a_bug_in_the_actor_ends_the_daemon_loudly(
     def broken(*args: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("hotseat.daemon.core.decide", broken)
+    monkeypatch.setattr("hotseat.daemon.core.Core.settle", broken)
     assert house.task is not None
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(house.task, 20)

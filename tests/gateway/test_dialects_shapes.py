@@ -73,6 +73,7 @@ def page(dialect: Dialect, path: str, *, method: str = "GET", body: bytes = b"",
         ("/api/embed", Ollama),
         ("/api/tags", Ollama),
         ("/api/nonsense", Ollama),
+        ("/", Ollama),
     ],
 )
 def test_whose_a_request_is(path: str, kind: type) -> None:

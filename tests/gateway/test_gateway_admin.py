@@ -10,7 +10,7 @@ import pytest
 
 from hotseat.errors import Forbidden, NotFound, Unauthorized, UsageError
 from hotseat.gateway.admin import AdminSite
-from hotseat.gateway.site import Inquiry, Reply
+from hotseat.gateway.site import Handler, Inquiry, Reply, Sites
 
 
 @dataclass
@@ -28,8 +28,9 @@ class FakeDesk:
         self.done.append(("seat", name))
         return [{"workload": "b", "direction": "out"}, {"workload": name, "direction": "in"}]
 
-    async def prewarm(self, name: str, *, seconds: float) -> None:
+    async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
         self.done.append(("prewarm", name, seconds))
+        return {"workload": name, "state": "parked", "seconds": seconds}
 
 
 async def ask(
@@ -58,12 +59,14 @@ async def test_commands() -> None:
     assert value(await ask(desk, "POST", "/hotseat/v1/workloads/a/park"))["reports"][0]["direction"] == "out"
     assert len(value(await ask(desk, "POST", "/hotseat/v1/workloads/b/seat"))["reports"]) == 2
     reply = await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm", body=b'{"seconds": 30}')
-    assert reply.status == 202
+    assert (reply.status, value(reply)["seconds"]) == (202, 30.0)
     await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm")
     assert desk.done == [("park", "a"), ("seat", "b"), ("prewarm", "b", 30.0), ("prewarm", "b", 600.0)]
 
 
-@pytest.mark.parametrize("body", [b"x", b"[]", b'{"seconds": 0}', b'{"seconds": 1e9}', b'{"minutes": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"x", b"[]", b'{"seconds": -1}', b'{"seconds": NaN}', b'{"seconds": 1e9}', b'{"minutes": 1}', b"\xff"]
+)
 async def test_a_prewarm_that_says_something_else(body: bytes) -> None:
     desk = FakeDesk()
     with pytest.raises(UsageError):
@@ -105,3 +108,21 @@ async def test_whose_pages_these_are() -> None:
     ]:
         with pytest.raises(NotFound):
             await ask(FakeDesk(), method, path)
+
+
+async def test_several_sites_are_one() -> None:
+    class Page:
+        def find(self, method: str, path: str) -> Handler | None:
+            return self.page if path in ("/ui", "/hotseat/v1/workloads") else None
+
+        async def page(self, inquiry: Inquiry) -> Reply:
+            return Reply(body=b"page")
+
+    sites = Sites(AdminSite(FakeDesk()), Page())
+    assert sites.find("GET", "/v1/models") is None
+    for path, first in (("/ui", b"page"), ("/hotseat/v1/workloads", b"[")):
+        handler = sites.find("GET", path)
+        assert handler is not None
+        reply = await handler(Inquiry(method="GET", path=path, admin=True))
+        assert isinstance(reply.body, bytes)
+        assert reply.body.startswith(first)

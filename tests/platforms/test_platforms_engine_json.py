@@ -10,7 +10,7 @@ import pytest
 from hotseat.errors import Refused
 from hotseat.platforms import engine_json, multiplexed
 from hotseat.platforms.port import EventKind, Status
-from hotseat.platforms.spec import Bind, ContainerSpec
+from hotseat.platforms.spec import Bind, ContainerSpec, Publish, Volume
 
 ID = "87f447689c583e3ed97c36c75fffdd1a9a729677d5a70a1b1a043247fab0a159"
 
@@ -158,6 +158,11 @@ FULL = ContainerSpec(
     private_cgroups=True,
     workdir="/w",
     user="u",
+    entrypoint=("/init", "-x"),
+    volumes=(Volume(name="cache", target="/c"), Volume(name="data", target="/d", read_only=True)),
+    publish=(Publish(address="127.0.0.1", host=8001, inside=8000), Publish(address="::1", host=8001, inside=8000)),
+    expose=(9000,),
+    gpus=(0, 2),
 )
 
 
@@ -171,8 +176,14 @@ def test_what_docker_is_asked_to_create() -> None:
         "Labels": {"l": "m"},
         "WorkingDir": "/w",
         "User": "u",
+        "Entrypoint": ["/init", "-x"],
+        "ExposedPorts": {"8000/tcp": {}, "9000/tcp": {}},
     }
-    assert host["Binds"] == ["/x:/y:ro", "/p:/q"]
+    assert host["Binds"] == ["/x:/y:ro", "/p:/q", "cache:/c", "data:/d:ro"]
+    assert host["PortBindings"] == {
+        "8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8001"}, {"HostIp": "::1", "HostPort": "8001"}]
+    }
+    assert host["DeviceRequests"] == [{"Driver": "", "Capabilities": [["gpu"]], "DeviceIDs": ["0", "2"]}]
     assert host["Devices"][0]["PathOnHost"] == "/dev/nvidia0"
     assert host["Ulimits"] == [{"Name": "nofile", "Soft": 512, "Hard": 512}]
     assert (host["Memory"], host["MemorySwap"], host["ShmSize"]) == (1 << 20, 1 << 20, 1 << 16)
@@ -196,6 +207,47 @@ def test_what_podman_is_asked_to_create() -> None:
     assert body["resource_limits"] == {"memory": {"limit": 1 << 20, "swap": 1 << 20}}
     assert body["seccomp_profile_path"] == "unconfined"
     assert (body["image"], body["work_dir"], body["user"], body["shm_size"]) == ("i", "/w", "u", 1 << 16)
+    assert [device["path"] for device in body["devices"]] == ["/dev/nvidia0", "nvidia.com/gpu=0", "nvidia.com/gpu=2"]
+    assert (body["entrypoint"], body["expose"]) == (["/init", "-x"], {"9000": "tcp"})
+    assert body["volumes"] == [
+        {"Name": "cache", "Dest": "/c", "Options": ["rw"]},
+        {"Name": "data", "Dest": "/d", "Options": ["ro"]},
+    ]
+    assert [(port["host_ip"], port["host_port"], port["container_port"]) for port in body["portmappings"]] == [
+        ("127.0.0.1", 8001, 8000),
+        ("::1", 8001, 8000),
+    ]
+
+
+def test_all_gpus_and_none() -> None:
+    every = ContainerSpec(name="a", image="i", command=(), gpus="all")
+    assert engine_json.docker_create(every)["HostConfig"]["DeviceRequests"][0]["Count"] == -1
+    assert engine_json.podman_create(every, ulimits={})["devices"] == [{"path": "nvidia.com/gpu=all"}]
+    none = ContainerSpec(name="a", image="i", command=())
+    assert "DeviceRequests" not in engine_json.docker_create(none)["HostConfig"]
+    assert engine_json.podman_create(none, ulimits={})["devices"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "ports", "published"),
+    [
+        ({}, (), {}),
+        ({"Config": {"ExposedPorts": {"8000/tcp": {}, "53/udp": {}, "80/tcp": {}}}}, (80, 8000), {}),
+        ({"NetworkSettings": {"Ports": {"8000/tcp": [{"HostIp": "", "HostPort": "8001"}]}}}, (8000,), {8000: 8001}),
+        ({"NetworkSettings": {"Ports": {"8000/tcp": None}}}, (8000,), {}),
+        (
+            {"HostConfig": {"NetworkMode": "bridge", "PortBindings": {"8000/tcp": [{"HostPort": "8001"}]}}},
+            (8000,),
+            {8000: 8001},
+        ),
+        ({"HostConfig": {"NetworkMode": "bridge", "PortBindings": {"8000/tcp": [{"HostPort": ""}]}}}, (8000,), {}),
+    ],
+)
+def test_ports_that_it_exposes_and_publishes(
+    given: dict[str, Any], ports: tuple[int, ...], published: dict[int, int]
+) -> None:
+    container = engine_json.container("docker", shown(**given))
+    assert (container.ports, container.published) == (ports, published)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hotseat.errors import Busy, Failed, UsageError
 from hotseat.swap import guard
-from hotseat.swap.journal import KEPT_REPORTS, Journal, default_state_dir
+from hotseat.swap.journal import KEPT_REPORTS, SCHEMA, SCHEMA_VERSION, Journal, default_state_dir
 from hotseat.swap.records import Holding, Record, dump_holdings, dump_report, load_holdings, load_report, total
 from hotseat.swap.reservations import Promise, Reservations, shortages
 from hotseat.words import Device, DeviceUse, Direction, PhaseTime, ProcessRef, State, SwapReport
@@ -119,6 +119,20 @@ def test_reports_are_kept_in_order_and_not_for_ever(journal: Journal):
     journal.add_report(key="other", report=report(99))
     kept = journal.reports(key="k")
     assert [one.started_at for one in kept] == [float(number) for number in range(5, KEPT_REPORTS + 5)]
+
+
+def test_a_journal_of_an_earlier_hotseat_is_taken_over(tmp_path: Path):
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript(SCHEMA + "PRAGMA user_version=1;")
+    db.close()
+    old = Journal(directory=tmp_path)
+    old.write(RECORD)
+    old.close()
+    again = Journal(directory=tmp_path)
+    assert again.read("docker:1") == RECORD
+    assert again.rows("SELECT * FROM learned") == []
+    assert again.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    again.close()
 
 
 def test_a_journal_of_a_later_hotseat_is_not_touched(journal: Journal, tmp_path: Path):

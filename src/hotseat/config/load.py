@@ -97,30 +97,40 @@ def _mistake(item: Any, root: yaml.Node | None, name: str) -> _Mistake:
     # A bad key of a mapping is reported as (..., key, "[key]").
     if loc and loc[-1] == "[key]":
         loc = loc[:-1]
-    message: str = item["msg"].removeprefix("Value error, ")
+    message = explain(item, loc[-1] if loc else "")
     match item["type"]:
         case "misplaced":
             loc = (*loc, *item["ctx"]["at"])
         case "extra_forbidden":
-            message = "unknown setting" + _meant(loc)
-        case "missing":
-            message = "is missing"
-        case "list_type" if loc[-1] == "command":
-            message = 'write a list, one item per argument: [program, "--flag", value]'
-        case "list_type" if isinstance(item["input"], str | int):
-            message = f"write a list: [{item['input']}]"
-        case "model_type" | "dict_type":
-            message = f"write settings beneath it, each as NAME: VALUE; {item['input']!r} is none"
-        case "list_type":
-            message = "write a list: one item a line, each with a `-` before it"
-        case "string_type" if isinstance(item["input"], int | float):
-            message = f'YAML reads this as a number or truth value; write it in quotes: "{item["input"]}"'
+            message += _meant(loc)
         case _:
             pass
     shown, node = _find(root, loc)
     mark = node.start_mark if node is not None else None
     place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
     return _Mistake(place, shown, message)
+
+
+def explain(item: Any, last: int | str) -> str:
+    """One of pydantic's mistakes in words that say what to write. `last` is the setting that it is about."""
+    match item["type"]:
+        case "extra_forbidden":
+            return "unknown setting"
+        case "missing":
+            return "is missing"
+        case "list_type" if last == "command":
+            return 'write a list, one item per argument: [program, "--flag", value]'
+        case "list_type" if isinstance(item["input"], str | int):
+            return f"write a list: [{item['input']}]"
+        case "list_type":
+            return "write a list: one item a line, each with a `-` before it"
+        case "model_type" | "dict_type":
+            return f"write settings beneath it, each as NAME: VALUE; {item['input']!r} is none"
+        case "string_type" if isinstance(item["input"], int | float):
+            return f'YAML reads this as a number or truth value; write it in quotes: "{item["input"]}"'
+        case _:
+            said: str = item["msg"]
+            return said.removeprefix("Value error, ")
 
 
 def _meant(loc: tuple[int | str, ...]) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from hotseat.config import paths
 from hotseat.config.base import DeviceIndex, Model, Name, misplaced
+from hotseat.config.fill import filled
 from hotseat.config.gateway import Gateway, Key
 from hotseat.config.units import Size
 from hotseat.config.workload import Defaults, Workload
@@ -81,25 +82,12 @@ class Config(Model):
     @model_validator(mode="after")
     def _fill(self) -> Config:
         for name, workload in self.workloads.items():
-            given = workload.model_fields_set
-            update: dict[str, Any] = {
-                field: getattr(self.defaults, field) for field in Defaults.model_fields if field not in given
-            }
-            update |= {"container": workload.container or name, "models": workload.models or [name]}
-            self.workloads[name] = workload.model_copy(update=update)
+            self.workloads[name] = filled(name, workload, self.defaults)
         return self
 
     def caps(self) -> dict[int, int]:
         """Bytes per capped device index."""
         return {index: device.cap for index, device in self.devices.items()}
-
-
-def container_of(name: str, workload: Workload) -> str:
-    return workload.container or name
-
-
-def models_of(name: str, workload: Workload) -> list[str]:
-    return workload.models or [name]
 
 
 def json_schema() -> dict[str, Any]:

@@ -55,6 +55,8 @@ def parse_duration(value: object) -> float:
     if isinstance(value, int | float):
         raise ValueError(f'{value} has no unit; write "{value}s"')  # noqa: TRY004
     text = value.strip().replace(" ", "")
+    if text == "0":
+        return 0.0
     parts = _DURATION_PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f'{value!r} is not a duration; write for example "500ms", "5s" or "1m30s"')

@@ -3,6 +3,7 @@
     book        the state itself: one record a workload, tickets of requests and commands
     core        messages in, effects out; synchronous, no I/O, no clock
     changing    part of the core: workloads come, change and go while others are served
+    discovery   labelled containers, found and forgotten by themselves
     sources     who says which workloads there are: the file and labels, merged
     actor       the task: runs the core, gives its effects to `hands`, wakes it in time
     hands       effects on the world: swaps, cold starts, probes, observation

@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from hotseat.config import Workload
+from hotseat.config import HostMemory, Workload
 from hotseat.daemon import messages as m
-from hotseat.daemon.book import Answer, JobKind, Record
+from hotseat.daemon.book import Answer, JobKind, Record, Ticket
 from hotseat.daemon.core import Core
 from hotseat.daemon.hands import Hands
+from hotseat.daemon.learned import Learned
+from hotseat.daemon.learned_store import LearnedStore
 from hotseat.errors import Failed, HotseatError
 from hotseat.events import EventBus
 from hotseat.swap.port import Observation
@@ -32,8 +34,13 @@ class Actor:
         hands: Hands,
         events: EventBus,
         caps: Mapping[int, int] | None = None,
+        host: HostMemory | None = None,
+        store: LearnedStore | None = None,
     ) -> None:
-        self._core = Core(workloads, caps=caps)
+        """`store`: where what is learned is kept. None: it is forgotten at the end."""
+        self._core = Core(workloads, caps=caps, host=host, learned=store.load() if store is not None else None)
+        self._store = store
+        self._timer_at = math.inf
         self._hands = hands
         self._events = events
         self._inbox: deque[m.Message] = deque()
@@ -68,11 +75,25 @@ class Actor:
 
     def expected_wait(self, record: Record) -> float | None:
         """Seconds until a request that comes now would have its seat, from measured swaps."""
-        return 0.0 if not record.frozen and record.job is None else self._core.expected_wait(record)
+        return self._core.expected_wait(record, asyncio.get_running_loop().time())
 
     def send(self, message: m.Message) -> None:
         self._inbox.append(message)
         self._something.set()
+
+    def admit(self, ticket: Ticket) -> bool:
+        """Whether `ticket` has its seat now; no answer is called. False: send `Arrived`. See `Core.admit`."""
+        return not self._inbox and self._core.admit(ticket, ticket.arrived)
+
+    def leave(self, ticket: Ticket) -> None:
+        """What `Left` says, at once where no message is before it, and without a round where nobody needs one."""
+        if self._inbox:
+            self.send(m.Left(ticket=ticket))
+            return
+        now = asyncio.get_running_loop().time()
+        self._core.leave(ticket, now)
+        if self._core.wake_at < self._timer_at or self._core.due(now):
+            self._something.set()
 
     async def ask(self, make: Callable[[Answer], m.Message]) -> Any:
         """Send the message that `make` makes of an answer, and wait for that."""
@@ -92,11 +113,15 @@ class Actor:
                     self._core.handle(self._inbox.popleft(), loop.time())
                 for effect in self._core.settle(loop.time()):
                     self._perform(effect)
-                if timer is not None:
-                    timer.cancel()
-                timer = None
-                if self._core.wake_at < math.inf:
-                    timer = loop.call_at(self._core.wake_at, self._something.set)
+                if self._core.due(loop.time()):
+                    self._something.set()  # an answer had more to do
+                if self._core.wake_at != self._timer_at or (timer is not None and loop.time() >= self._timer_at):
+                    if timer is not None:
+                        timer.cancel()
+                    timer = None
+                    self._timer_at = self._core.wake_at
+                    if self._timer_at < math.inf:
+                        timer = loop.call_at(self._timer_at, self._something.set)
         finally:
             if timer is not None:
                 timer.cancel()
@@ -138,10 +163,20 @@ class Actor:
                 self._events.publish(kind, workload=workload, **data)
             case m.Launch(kind=kind, workload=name):
                 self._spawn(self._jobs, self._job(kind, name))
+            case m.Keep(learned=learned):
+                self._keep(learned)
             case m.Probe(workload=name, number=number):
                 self._spawn(self._errands, self._probe(name, number))
             case m.Look(workload=name):
                 self._spawn(self._errands, self.look(name))
+
+    def _keep(self, learned: Mapping[str, Learned]) -> None:
+        if self._store is None:
+            return
+        try:
+            self._store.save(learned)
+        except HotseatError as error:
+            _log.warning("what was learned cannot be written down: %s", error.message)
 
     def _spawn(self, into: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -165,7 +200,9 @@ class Actor:
                 case JobKind.START:
                     report = await self._hands.start(name, progress=progress)
                 case JobKind.STOP:
-                    await self._hands.stop(name, progress=progress)
+                    job = self.records[name].job
+                    drained = None if job is None or job.lost else self._drained(name)
+                    await self._hands.stop(name, drained=drained, progress=progress)
                 case JobKind.RECOVER:
                     await self._hands.recover(name)
         except HotseatError as error:

@@ -6,21 +6,26 @@ Times are seconds on the event loop's clock.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hotseat.config import Workload
-from hotseat.errors import HotseatError
+from hotseat.daemon.learned import Learned
+from hotseat.daemon.tickets import Answer, Queue, Ticket
+from hotseat.platforms.port import Status
 from hotseat.scheduler import WorkloadView
+from hotseat.scheduler.turns import turn
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
+
+__all__ = ["ON_HOST", "SHORTEST_STAY", "Answer", "Job", "JobKind", "Queue", "Record", "Ticket", "Wish", "row"]
 
 SHORTEST_STAY = 0.1
 """Seconds. A seat that is left before one token was made serves nobody: two workloads would swap for ever."""
 
-Answer = Callable[[Any, HotseatError | None], None]
-"""Called once with (value, None) or (None, error)."""
+ON_HOST = (State.PARKED, State.SWAPPING_OUT, State.SWAPPING_IN)
+"""Where a workload holds host memory for what it has, had or will have on a device."""
 
 
 class JobKind(enum.StrEnum):
@@ -29,18 +34,6 @@ class JobKind(enum.StrEnum):
     START = "start"
     STOP = "stop"
     RECOVER = "recover"
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One request at the gateway, from its arrival until it ends."""
-
-    workload: str
-    arrived: float
-    answer: Answer
-    """Called with the time waited when the seat is given."""
-    swapped: bool = False
-    ended: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +56,8 @@ class Job:
     begun: float
     makes_room_for: str | None = None
     step: str = ""
+    lost: bool = False
+    """A stop of what a swap has lost: its answers are gone, so nobody waits for their end."""
     answers: list[Answer] = field(default_factory=list)
 
 
@@ -74,10 +69,8 @@ class Record:
     note: str = "not looked at yet"
     observation: Observation | None = None
     pids: frozenset[int] = frozenset()
-    learned: dict[int, int] | None = None
-    """Most device memory seen while seated, per device: what a cold start will need."""
-    waiting: dict[Ticket, None] = field(default_factory=dict)
-    """In order of arrival."""
+    learned: Learned = field(default_factory=Learned)
+    waiting: Queue = field(default_factory=Queue)
     in_flight: dict[Ticket, None] = field(default_factory=dict)
     wishes: list[Wish] = field(default_factory=list)
     drained: list[Answer] = field(default_factory=list)
@@ -104,11 +97,19 @@ class Record:
     keep_until: float = 0.0
     failures: int = 0
     """In a row, of ways in."""
+    no_park_until: float = 0.0
+    """The host, or its container's limit, had no memory for parking it; do not try before this."""
+    warm_until: float = 0.0
+    """A hint: it will be wanted until then."""
+    preload: bool = False
+    """It may sit where nobody else does, until it has once."""
+    losses: int = 0
+    """Quarantines in a row, without a swap in between that went well."""
+    lost_since: float | None = None
+    """Quarantined since then."""
     blocked_since: float | None = None
     trouble: str = ""
     """The last failure of making room for it."""
-    seconds: dict[JobKind, float] = field(default_factory=dict)
-    """How long the last job of each kind took."""
 
     @property
     def exists(self) -> bool:
@@ -124,6 +125,17 @@ class Record:
         return self.state is not State.SEATED
 
     @property
+    def open(self) -> bool:
+        """A request that comes now may have its seat at once."""
+        return (
+            self.state is State.SEATED
+            and self.ready
+            and self.job is None
+            and self.successor is None
+            and not self.leaving
+        )
+
+    @property
     def host_bytes(self) -> int:
         """What parking it takes of the host's memory; once it leaves its seat, what it holds of it."""
         seen = self.observation
@@ -133,38 +145,71 @@ class Record:
         return sum(seen.parked_gpu_bytes.values()) or (0 if stopping else sum(seen.gpu_bytes.values()))
 
     @property
-    def demand_since(self) -> float | None:
-        times = [wish.since for wish in self.wishes]
-        times += [ticket.arrived for ticket in self.waiting][:1]
-        if self.in_flight and self.frozen_since is not None and not self.held:
-            times.append(self.frozen_since)
-        return min(times, default=None)
+    def startable(self) -> bool:
+        """A cold start is its way back to a seat: stopped, or lost, to be restarted, and nothing of it runs."""
+        if self.state is State.QUARANTINED:
+            return self.losses > 0 and self.ended
+        return self.state is State.STOPPED
 
-    def view(self) -> WorkloadView:
+    @property
+    def ended(self) -> bool:
         seen = self.observation
-        need = dict(seen.parked_gpu_bytes) if seen is not None and self.state is not State.STOPPED else None
-        if need is None or (self.job is not None and self.job.kind is JobKind.START):
-            need = self.learned if self.learned is not None else self.spec.gpu_memory
+        return seen is not None and seen.container.status in (Status.EXITED, Status.CREATED)
+
+    @property
+    def demand(self) -> tuple[float, int] | None:
+        """(since when, with what priority of a caller) its most urgent demand waits; None if nobody does."""
+        found = [(wish.since, 0) for wish in self.wishes]
+        if (urgent := self.waiting.urgent) is not None:
+            found.append((urgent.arrived, urgent.priority))
+        if self.in_flight and self.frozen_since is not None and not self.held:
+            found.append((self.frozen_since, max(ticket.priority for ticket in self.in_flight)))
+        return min(found, key=lambda one: turn(*one), default=None)
+
+    @property
+    def need(self) -> Mapping[int, int] | None:
+        """Device memory that its next seat takes. None: never seen, and not configured."""
+        seen = self.observation
+        cold = self.startable or (self.job is not None and self.job.kind is JobKind.START)
+        if seen is not None and not cold:
+            return seen.parked_gpu_bytes
+        return self.learned.memory if self.learned.memory is not None else self.spec.gpu_memory
+
+    def view(self, now: float) -> WorkloadView:
+        seen, spec, kind = self.observation, self.spec, self.job.kind if self.job is not None else None
+        demand = self.demand
+        caller = demand[1] if demand is not None else max((ticket.priority for ticket in self.in_flight), default=0)
+        seconds = self.learned.seconds
         return WorkloadView(
             name=self.name,
-            state=self.state,
-            holds=dict(seen.gpu_bytes) if seen is not None else {},
-            need=need,
-            demand_since=self.demand_since,
+            state=State.STOPPED if self.startable else self.state,
+            holds=seen.gpu_bytes if seen is not None else {},
+            need=self.need,
+            demand_since=None if demand is None else demand[0],
+            priority=spec.priority + caller,
             busy=bool(self.waiting or self.in_flight),
             waiting=len(self.waiting),
             running=len(self.in_flight),
+            rate=self.learned.rate.of(now),
             seated_since=self.seated_since,
             last_used=self.last_used,
-            min_stay=max(self.spec.min_stay, SHORTEST_STAY),
-            linger=self.spec.linger,
-            pinned=self.spec.pinned,
+            min_stay=max(spec.min_stay, SHORTEST_STAY),
+            linger=spec.linger,
+            pinned=spec.pinned,
             can_start=self.can_start,
             commanded=any(wish.commanded for wish in self.wishes),
             not_before=self.not_before,
             keep_until=self.keep_until,
+            out_seconds=seconds.get(JobKind.SWAP_OUT),
+            in_seconds=seconds.get(JobKind.SWAP_IN),
+            start_seconds=seconds.get(JobKind.START),
             host_bytes=self.host_bytes,
-            stopping=self.job is not None and self.job.kind is JobKind.STOP,
+            parkable=self.no_park_until <= now,
+            stopping=kind is JobKind.STOP,
+            idle_timeout=spec.idle_timeout,
+            idle_stops=spec.idle == "stop",
+            warm_until=self.warm_until,
+            preload=self.preload,
         )
 
 

@@ -25,6 +25,7 @@ from hotseat.daemon.messages import (
     Message,
     Observed,
     Park,
+    Prewarm,
     Probed,
     Progress,
     Say,
@@ -68,7 +69,7 @@ def configure(core: Core, message: Configure) -> None:
     for name, spec in message.specs.items():
         record = core.records.get(name)
         if record is None:
-            record = Record(name=name, spec=spec, epoch=core.first_epoch)
+            record = core.new_record(name, spec, epoch=core.first_epoch)
             core.do(Look(workload=name))
             added.append(name)
         else:
@@ -149,7 +150,7 @@ def _change(record: Record, spec: Workload) -> None:
 def _become(core: Core, record: Record) -> None:
     """The same name for another container: nothing that was seen or learned of the old one holds."""
     assert record.successor is not None
-    fresh = Record(name=record.name, spec=record.successor, epoch=record.epoch + 1)
+    fresh = core.new_record(record.name, record.successor, epoch=record.epoch + 1)
     fresh.waiting, fresh.wishes = record.waiting, record.wishes
     core.records[record.name] = fresh
     core.do(Say(kind="state", workload=record.name, data={"state": State.STOPPED.value, "note": fresh.note}))
@@ -173,7 +174,10 @@ def nobody(core: Core, message: Message) -> bool:
         case Arrived(ticket=ticket):
             return _refused(core, ticket.answer, ticket.workload)
         case (
-            Park(workload=name, answer=answer) | Seat(workload=name, answer=answer) | Stop(workload=name, answer=answer)
+            Park(workload=name, answer=answer)
+            | Seat(workload=name, answer=answer)
+            | Stop(workload=name, answer=answer)
+            | Prewarm(workload=name, answer=answer)
         ):
             return _refused(core, answer, name)
         case Swap(workload=name, out=out, answer=answer):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from hotseat.daemon.book import Answer, JobKind, Record, Wish
-from hotseat.errors import Busy, HotseatError, Refused, Unavailable
+from hotseat.config.units import format_size
+from hotseat.daemon.book import ON_HOST, Answer, JobKind, Record, Wish
+from hotseat.daemon.messages import Prewarm, Say
+from hotseat.errors import Busy, HotseatError, NoRoom, Refused, Unavailable
 from hotseat.words import Direction, State, SwapReport
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ def park(core: Core, record: Record, answer: Answer, now: float) -> None:
     """Answer with [SwapReport]. It stays parked until a new request or a `seat`, also with answers frozen in it."""
     if (error := _closing(core)) is not None:
         core.tell(answer, None, error)
+        return
+    if record.job is None and (full := _host_is_full(core, record)) is not None:
+        core.tell(answer, None, full)
         return
     record.held = True
     job = record.job
@@ -44,6 +49,7 @@ def stop(core: Core, record: Record, answer: Answer, now: float) -> None:
 
 def seat(core: Core, record: Record, wish: Wish, now: float) -> None:
     """Answer with the reports of all swaps made for it, its own last."""
+    core.touch()
     if (error := _closing(core)) is not None:
         core.tell(wish.answer, None, error)
         return
@@ -93,18 +99,47 @@ def swap(core: Core, going_in: Record, going_out: Record, answer: Answer, now: f
         park(core, going_out, parked, now)
 
 
+def prewarm(core: Core, record: Record, message: Prewarm, now: float) -> None:
+    """A hint, not a command: it waits for a seat that nobody with demand needs, gives it up at once, and expires."""
+    if (error := _closing(core)) is not None:
+        core.tell(message.answer, None, error)
+        return
+    record.warm_until = now + message.seconds if message.seconds > 0 else 0.0
+    told = {"workload": record.name, "state": record.state.value, "seconds": message.seconds}
+    core.tell(message.answer, told)
+    core.do(Say(kind="prewarm", workload=record.name, data={"seconds": message.seconds}))
+
+
 def preload(core: Core, now: float) -> None:
-    cold = [
-        record
-        for record in core.records.values()
-        if record.spec.platform == "process" and record.state is State.STOPPED and record.can_start
-    ]
+    """At the start: what is stopped is started, one after another; what is parked is seated where there is room."""
+    cold = []
+    for record in core.records.values():
+        wanted = record.spec.preload or (record.spec.platform == "process" and record.spec.start)
+        if wanted and record.state is State.STOPPED and record.can_start:
+            cold.append(record)
+        elif record.spec.preload and record.state is State.PARKED:
+            record.preload = True
     for place, record in enumerate(reversed(cold)):
         record.wishes.append(Wish(since=now + place * 1e-6, answer=_nobody, commanded=False))
 
 
 def _nobody(value: object, error: HotseatError | None) -> None:
     """The answer that no one waits for."""
+
+
+def _host_is_full(core: Core, record: Record) -> NoRoom | None:
+    room = core.host.room
+    if record.state is not State.SEATED or room is None:
+        return None
+    free = room.budget - sum(other.host_bytes for other in core.records.values() if other.state in ON_HOST)
+    if record.host_bytes <= free:
+        return None
+    return NoRoom(
+        f"parking {record.name} takes {format_size(record.host_bytes)} of host memory, "
+        f"{format_size(max(0, free))} are left for parked workloads",
+        rule="host memory",
+        hint="seat or stop another that is parked, or raise `host_memory` in hotseat.yaml",
+    )
 
 
 def _closing(core: Core) -> Unavailable | None:

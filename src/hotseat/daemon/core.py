@@ -1,8 +1,13 @@
 """The actor's mind: messages in, effects out. Synchronous, no I/O, no clock, so tests need neither sleeps nor mocks.
 
 `handle` takes one message. `settle`, called after each batch of them, gives the seats that can be given, tells those
-who wait in vain, and asks the scheduler. Whatever makes a record seated or not goes through here, one message at a
-time: no request is ever granted a seat that is being taken away.
+who wait in vain, and asks the scheduler; where no message changed what that depends on, and no time has come, it does
+nothing. Whatever makes a record seated or not goes through here, one message at a time: no request is ever granted a
+seat that is being taken away.
+
+`admit` and `leave` are the short way of almost every request: for a workload that sits, is ready and keeps its seat
+they cost a few dictionary operations and no round of the scheduler. A workload that has no work left may be asked to
+leave after its `linger`, so `leave` only sees to it that somebody looks then.
 """
 
 from __future__ import annotations
@@ -10,21 +15,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from hotseat.config import Workload
-from hotseat.daemon import changing, commands, observing, parting, verdicts
+from hotseat.config import HostMemory, Workload
+from hotseat.daemon import changing, commands, healing, observing, parting, verdicts, waits
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import Answer, Job, JobKind, Record, Ticket, Wish
-from hotseat.errors import HotseatError, Unavailable
-from hotseat.scheduler import Decision, DeviceRoom, Snapshot, decide
+from hotseat.daemon.hostroom import HostBudget
+from hotseat.daemon.learned import Learned
+from hotseat.errors import HotseatError
+from hotseat.scheduler import Decision, DeviceRoom, Snapshot, WorkloadView, decide
 from hotseat.words import DeviceUse, State
 
 BLOCKED_GRACE = 5.0
 """Seconds that a request waits for memory that nobody may be asked for, until it is told so. NVML lags a second."""
 
+KEEP_EVERY = 60.0
+"""Seconds between two times that everything learned is written down, rates above all."""
+
 
 class Core:
-    def __init__(self, workloads: Mapping[str, Workload], *, caps: Mapping[int, int] | None = None) -> None:
-        self.records = {name: Record(name=name, spec=spec) for name, spec in workloads.items()}
+    def __init__(
+        self,
+        workloads: Mapping[str, Workload],
+        *,
+        caps: Mapping[int, int] | None = None,
+        host: HostMemory | None = None,
+        learned: Mapping[str, Learned] | None = None,
+    ) -> None:
+        self._known = dict(learned or {})
+        """What was learned of workloads by their names, also of those that are not in the configuration now."""
+        self.records = {name: self.new_record(name, spec) for name, spec in workloads.items()}
         self.models: dict[str, Record] = {}
         """Who serves which model; made anew whenever the workloads change."""
         self.first_epoch = 0
@@ -35,21 +54,50 @@ class Core:
         self.uses: Sequence[DeviceUse] = ()
         self.caps = dict(caps or {})
         """Bytes per capped device index."""
+        host = host or HostMemory()
+        self.host = HostBudget(parked=host.parked, reserve=host.reserve)
         self._effects: list[m.Effect] = []
+        self._dirty = True
+        """Something changed that a round could make a difference to."""
+        self._demand = False
+        """Somebody waited for a seat at the end of the last round."""
+        self._kept_at = -math.inf
         changing.publish(self)
 
     def handle(self, message: m.Message, now: float) -> None:
         if changing.nobody(self, message):
             return
         match message:
+            case m.Arrived(ticket=ticket):
+                self._arrived(ticket, now)
+                return
+            case m.Left(ticket=ticket):
+                self.leave(ticket, now)
+                return
+            case m.Progress(workload=name, phase=phase, status=status):
+                job = self.records[name].job
+                if job is not None:
+                    job.step = f"at {phase}" if status == "start" else "undoing" if status == "undo" else job.step
+                return
+            case m.Observed(workload=name):
+                record = self.records[name]
+                before = _shape(record)
+                observing.observed(self, record, message, now)
+                self._dirty |= _shape(record) != before
+                return
+            case m.Devices(uses=uses):
+                self._dirty |= self.uses != uses
+                self.uses = uses
+                self._keep_all(now)
+                return
+            case m.HostMemory(available=available):
+                self._measured(available)
+                return
+            case m.Sync(answer=answer):
+                self.tell(answer, None)
+                return
             case m.Configure():
                 changing.configure(self, message)
-            case m.Arrived(ticket=ticket):
-                record = self.records[ticket.workload]
-                record.waiting[ticket] = None
-                record.held = False
-            case m.Left(ticket=ticket):
-                self._left(ticket, now)
             case m.EngineDown(workload=name):
                 self.records[name].ready = False
                 self.do(m.Look(workload=name))
@@ -62,31 +110,68 @@ class Core:
                 commands.stop(self, self.records[name], answer, now)
             case m.Swap(workload=name, out=out, answer=answer):
                 commands.swap(self, self.records[name], self.records[out], answer, now)
+            case m.Prewarm(workload=name):
+                commands.prewarm(self, self.records[name], message, now)
             case m.Drained(workload=name, answer=answer):
                 self.records[name].drained.append(answer)
-            case m.Progress(workload=name, phase=phase, status=status):
-                job = self.records[name].job
-                if job is not None:
-                    job.step = f"at {phase}" if status == "start" else "undoing" if status == "undo" else job.step
-            case m.Observed():
-                observing.observed(self, self.records[message.workload], message, now)
             case m.JobEnded():
                 observing.job_ended(self, self.records[message.workload], message, now)
             case m.Probed(workload=name, number=number, error=error):
-                self._probed(self.records[name], number, error)
-            case m.Devices(uses=uses):
-                self.uses = uses
-            case m.Sync(answer=answer):
-                self.tell(answer, None)
+                self._probed(self.records[name], number, error, now)
             case m.Preload():
                 commands.preload(self, now)
             case m.Part(how=how, answer=answer):
                 parting.part(self, how, answer, now)
             case m.Closing():
                 self.closing = True
+                self._keep_all(now, at_once=True)
+        self._dirty = True
+
+    def admit(self, ticket: Ticket, now: float) -> bool:
+        """Give it the seat at once, without an answer, if there is nothing to wait for. Only between two batches of
+        messages: one that was sent before may take the seat away."""
+        record = self.records.get(ticket.workload)
+        if record is None or not record.open or self.closing or record.waiting:
+            return False
+        record.in_flight[ticket] = None
+        record.learned.rate.count(now)
+        return True
+
+    def leave(self, ticket: Ticket, now: float) -> None:
+        """The request has ended, or its client has gone."""
+        ticket.ended = True
+        record = self.records.get(ticket.workload)
+        if record is None:
+            return
+        if ticket in record.waiting:
+            record.waiting.discard(ticket)
+            self._dirty = True
+        if ticket not in record.in_flight:
+            return
+        del record.in_flight[ticket]
+        record.last_used = now
+        if record.in_flight:
+            return
+        if record.drained or record.leaving or record.successor is not None or not record.open:
+            self._dirty = True
+        if self._demand:
+            self.wake(now + record.spec.linger)
+        if record.spec.idle_timeout is not None:
+            self.wake(now + record.spec.idle_timeout)
+
+    def due(self, now: float) -> bool:
+        """Whether `settle` has anything to do."""
+        return self._dirty or now >= self.wake_at or bool(self._effects)
 
     def settle(self, now: float) -> list[m.Effect]:
         """Everything that follows from the state at `now`; takes the effects gathered since the last call."""
+        if self._dirty or now >= self.wake_at:
+            self._dirty = False
+            self._round(now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _round(self, now: float) -> None:
         self.wake_at = math.inf
         for record in self.records.values():
             if record.drained and not record.in_flight:
@@ -94,7 +179,8 @@ class Core:
                     self.tell(answer, None)
                 record.drained.clear()
             if (error := verdicts.hopeless(record, closing=self.closing)) is not None:
-                self.turn_away(record, error)
+                self.turn_away(record, error, now)
+            healing.heal(self, record, now)
             self._expire(record, now)
             self._answer_wishes(record)
         changing.settle(self)
@@ -102,10 +188,23 @@ class Core:
             self._schedule(now)
         for record in self.records.values():  # after it was decided who leaves: those seats are not given any more
             self._grant(record, now)
-        effects, self._effects = self._effects, []
-        return effects
 
-    # -- for `commands` and `observing`
+    # -- for `commands`, `observing`, `changing` and `healing`
+
+    def new_record(self, name: str, spec: Workload, *, epoch: int = 0) -> Record:
+        """With what is known of that name from before."""
+        return Record(name=name, spec=spec, epoch=epoch, learned=self._known.setdefault(name, Learned()))
+
+    def touch(self) -> None:
+        """Something changed beside a message: an answer had more to do."""
+        self._dirty = True
+
+    def wake(self, at: float) -> None:
+        self.wake_at = min(self.wake_at, at)
+
+    def keep(self, record: Record) -> None:
+        """Have what was learned of it written down."""
+        self.do(m.Keep(learned={record.name: record.learned}))
 
     def do(self, effect: m.Effect) -> None:
         self._effects.append(effect)
@@ -123,6 +222,10 @@ class Core:
         record.epoch += 1
         record.probing = 0
         why = f"makes room for {makes_room_for}" if makes_room_for else ""
+        self.touch()
+        target = self.records.get(makes_room_for or "")
+        if target is not None and target.demand is not None:
+            record.warm_until = 0.0  # a hint is given up at once when demand needs the seat
         if kind is JobKind.SWAP_OUT:
             self.set_state(record, State.SWAPPING_OUT, why)
         elif kind is JobKind.STOP:
@@ -134,42 +237,43 @@ class Core:
         self.do(m.Launch(kind=kind, workload=record.name))
         return record.job
 
-    def turn_away(self, record: Record, error: HotseatError) -> None:
+    def turn_away(self, record: Record, error: HotseatError, now: float) -> None:
         """Everybody who waits for it is told why not."""
-        error.details.setdefault("retry_after", self.expected_wait(record))
-        for ticket in record.waiting:
+        if record.waiting:
+            error.details.setdefault("retry_after", self.retry_after(record, now))
+        for ticket in record.waiting.take_all():
             self.tell(ticket.answer, None, error)
-        record.waiting.clear()
         for wish in record.wishes:
             self.tell(wish.answer, None, error)
         record.wishes.clear()
 
-    def expected_wait(self, record: Record) -> float:
-        """Seconds of the last swap or start of this workload and of the longest swap out of another; 5 if unknown."""
-        way_in = JobKind.START if record.state is State.STOPPED else JobKind.SWAP_IN
-        out = max((other.seconds.get(JobKind.SWAP_OUT, 0.0) for other in self.records.values()), default=0.0)
-        return record.seconds.get(way_in, 0.0) + out or 5.0
+    def expected_wait(self, record: Record, now: float) -> float | None:
+        return waits.expected_wait(record, self.records.values(), now)
+
+    def retry_after(self, record: Record, now: float) -> float:
+        return waits.retry_after(record, self.records.values(), now)
 
     # -- its own
 
-    def _left(self, ticket: Ticket, now: float) -> None:
-        ticket.ended = True
-        record = self.records.get(ticket.workload)
-        if record is None:
+    def _arrived(self, ticket: Ticket, now: float) -> None:
+        record = self.records[ticket.workload]
+        if len(record.waiting) >= record.spec.max_queue:
+            self.tell(ticket.answer, None, verdicts.queue_is_full(record, self.retry_after(record, now)))
             return
-        record.waiting.pop(ticket, None)
-        if ticket in record.in_flight:
-            del record.in_flight[ticket]
-            record.last_used = now
+        record.learned.rate.count(now)
+        ticket.swapped = record.job is not None
+        # One more for a workload that is waited for already changes nothing, unless it is the most urgent now.
+        waited_for = bool(record.waiting) and not record.held
+        self._dirty |= record.waiting.add(ticket) or not waited_for
+        record.held = False
 
     def _grant(self, record: Record, now: float) -> None:
         if record.state is not State.SEATED or record.job is not None or record.successor is not None:
             return
         if record.ready:
-            for ticket in record.waiting:
+            for ticket in record.waiting.take_all():
                 record.in_flight[ticket] = None
                 self.tell(ticket.answer, now - ticket.arrived)
-            record.waiting.clear()
         elif record.waiting and not record.probing:
             record.probing = record.epoch = record.epoch + 1
             self.do(m.Probe(workload=record.name, number=record.probing))
@@ -181,36 +285,46 @@ class Core:
                 self.tell(wish.answer, wish.reports)
             record.wishes.clear()
 
-    def _probed(self, record: Record, number: int, error: HotseatError | None) -> None:
+    def _probed(self, record: Record, number: int, error: HotseatError | None, now: float) -> None:
         if record.probing != number:
             return
         record.probing = 0
         if error is None:
             record.ready = True
         else:
-            self.turn_away(record, error)
+            self.turn_away(record, error, now)
 
     def _expire(self, record: Record, now: float) -> None:
         limit = record.spec.max_wait
-        late = [ticket for ticket in record.waiting if ticket.arrived + limit <= now]
-        for ticket in late:
-            del record.waiting[ticket]
-            error = Unavailable(
-                f"{record.name} could not be seated within {limit:g} s: it is {record.state}"
-                + (f" ({record.trouble or record.note})" if record.trouble or record.note else ""),
-                hint="try again, or raise max_wait",
-                rule="max_wait",
-                retry_after=self.expected_wait(record),
-            )
-            self.tell(ticket.answer, None, error)
+        for ticket in record.waiting.take_late(now - limit):
+            self.tell(ticket.answer, None, verdicts.too_late(record, self.retry_after(record, now)))
         for ticket in record.waiting:
-            self.wake_at = min(self.wake_at, ticket.arrived + limit)
+            self.wake(ticket.arrived + limit)
             break
 
+    def _measured(self, available: int) -> None:
+        parked = moving = 0
+        for record in self.records.values():
+            if record.state is State.PARKED:
+                parked += record.host_bytes
+            elif record.job is not None:
+                moving += record.host_bytes
+        before = self.host.room
+        self.host.measured(available=available, parked=parked, moving=moving)
+        # Every second it is a little more or less: only somebody who waits can want to know.
+        self._dirty |= self._demand and before != self.host.room
+
+    def _keep_all(self, now: float, *, at_once: bool = False) -> None:
+        if at_once or now - self._kept_at >= KEEP_EVERY:
+            self._kept_at = now
+            self.do(m.Keep(learned={record.name: record.learned for record in self.records.values()}))
+
     def _schedule(self, now: float) -> None:
-        decision = decide(now, self.snapshot())
+        snapshot = self.snapshot(now)
+        self._demand = any(_wants(view, now) for view in snapshot.workloads)
+        decision = decide(now, snapshot)
         if decision.wake_at is not None:
-            self.wake_at = min(self.wake_at, decision.wake_at)
+            self.wake(decision.wake_at)
         self._tell_blocked(decision, now)
         for action in decision.actions:
             record = self.records[action.workload]
@@ -226,12 +340,12 @@ class Core:
             if record.blocked_since is None:
                 record.blocked_since = now
             if blocked.forever or now - record.blocked_since >= BLOCKED_GRACE:
-                self.turn_away(record, verdicts.no_room(record, blocked.reason))
+                self.turn_away(record, verdicts.no_room(record, blocked.reason), now)
                 record.blocked_since = None
             else:
-                self.wake_at = min(self.wake_at, record.blocked_since + BLOCKED_GRACE)
+                self.wake(record.blocked_since + BLOCKED_GRACE)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, now: float) -> Snapshot:
         ours = frozenset(pid for record in self.records.values() for pid in record.pids)
         rooms = tuple(
             DeviceRoom(
@@ -241,4 +355,17 @@ class Core:
             )
             for use in self.uses
         )
-        return Snapshot(devices=rooms, workloads=tuple(r.view() for r in self.records.values() if r.looked))
+        views = tuple(record.view(now) for record in self.records.values() if record.looked)
+        return Snapshot(devices=rooms, workloads=views, host=self.host.room)
+
+
+def _wants(view: WorkloadView, now: float) -> bool:
+    """It is not seated, and should be: then the others' idleness matters."""
+    return view.state is not State.SEATED and (view.demand_since is not None or view.preload or view.warm_until > now)
+
+
+def _shape(record: Record) -> tuple[object, ...]:
+    """What of it the scheduler and those who wait depend on."""
+    seen = record.observation
+    held = None if seen is None else (seen.container, dict(seen.gpu_bytes), dict(seen.parked_gpu_bytes))
+    return (record.state, record.note, record.looked, record.ready, record.job, record.held, record.pids, held)

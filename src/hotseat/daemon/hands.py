@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from hotseat.config import Workload as Spec
-from hotseat.errors import EngineFailed, NotFound, Unavailable
+from hotseat.errors import Busy, EngineFailed, NotFound, Unavailable
 from hotseat.gateway.health import Health
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.platforms.spec import ContainerSpec
@@ -19,6 +19,8 @@ from hotseat.words import Direction, PhaseTime, SwapReport
 _MADE_FROM = "hotseat.made-from"
 LOOK_EVERY = 0.25
 """Seconds between looks at a container that starts."""
+STOP_DRAIN = 60.0
+"""Seconds that answers have to end before a stop, where `drain` is off."""
 
 
 class Hands(Protocol):
@@ -38,8 +40,12 @@ class Hands(Protocol):
 
     async def start(self, name: str, *, progress: Progress) -> SwapReport: ...
 
-    async def stop(self, name: str, *, progress: Progress) -> None:
-        """Its container has `stop_grace` to end by itself. Done already, if it does not run."""
+    async def stop(
+        self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]] | None, progress: Progress
+    ) -> None:
+        """Its answers end first, `Busy` if they do not; then its container has `stop_grace` to end by itself.
+
+        `drained` as for `swap_out`; None: they are lost anyway. Done already, if it does not run."""
         ...
 
     async def recover(self, name: str) -> None: ...
@@ -141,12 +147,24 @@ class RealHands:
             started_at=begun,
         )
 
-    async def stop(self, name: str, *, progress: Progress) -> None:
-        platform = self._platform(name)
-        container = (await self._workload(name)).container
+    async def stop(
+        self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]] | None, progress: Progress
+    ) -> None:
+        spec, platform = self._specs[name], self._platform(name)
+        if drained is not None:
+            limit = STOP_DRAIN if spec.drain is None else spec.drain
+            try:
+                await asyncio.wait_for(drained(), limit)
+            except TimeoutError:
+                raise Busy(
+                    f"{name} was to be stopped, but still answers after {limit:g} s",
+                    rule="a stop cuts no answer",
+                    hint="try again later, or raise `drain`",
+                ) from None
         progress("stop", "start")
+        container = (await self._workload(name)).container
         if container.status not in (Status.EXITED, Status.CREATED):
-            await platform.stop(container, grace=self._specs[name].stop_grace)
+            await platform.stop(container, grace=spec.stop_grace)
         progress("stop", "done")
 
     async def recover(self, name: str) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hotseat.config import Workload
-from hotseat.daemon.book import Answer, JobKind, Ticket
+from hotseat.daemon.book import JobKind
+from hotseat.daemon.learned import Learned
+from hotseat.daemon.tickets import Answer, Ticket
 from hotseat.errors import HotseatError
 from hotseat.swap.port import Observation
 from hotseat.words import DeviceUse, SwapReport
@@ -75,6 +77,15 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prewarm:
+    """It will be wanted for the next `seconds`; 0 takes that back. Answer with {"workload", "state", "seconds"}."""
+
+    workload: str
+    seconds: float
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
     """Answer once no request is in flight."""
 
@@ -122,6 +133,14 @@ class Devices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostMemory:
+    """Measured now."""
+
+    available: int
+    """Bytes, MemAvailable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
     """Answer when all messages before this one have had their effect."""
 
@@ -155,12 +174,14 @@ Message = (
     | Seat
     | Stop
     | Swap
+    | Prewarm
     | Drained
     | Progress
     | Observed
     | JobEnded
     | Probed
     | Devices
+    | HostMemory
     | Sync
     | Preload
     | Closing
@@ -200,6 +221,13 @@ class Equip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Write down what was learned of these."""
+
+    learned: Mapping[str, Learned]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Say:
     kind: str
     workload: str | None = None
@@ -213,4 +241,4 @@ class Tell:
     error: HotseatError | None = None
 
 
-Effect = Launch | Probe | Look | Equip | Say | Tell
+Effect = Launch | Probe | Look | Equip | Keep | Say | Tell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hotseat.daemon import healing
 from hotseat.daemon.book import Job, JobKind, Record
 from hotseat.daemon.messages import JobEnded, Look, Observed, Say
 from hotseat.errors import Busy, HotseatError, NoRoom
@@ -26,6 +27,8 @@ RECOVER_EVERY = 5.0
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 GIVE_UP_AFTER = 3
 """Failed ways in, in a row, after which those who wait are told."""
+KEEP_UNPARKABLE = 300.0
+"""Seconds for which one that host memory was too small for is not tried again, but stopped if it can be started."""
 KEEP_AFTER_BUSY, KEEP_AFTER_FAILURE = 5.0, 30.0
 """Seconds until a workload that could not be parked is asked again."""
 
@@ -58,8 +61,11 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
     record.looked = True
     record.epoch += 1
     if message.error is None:
-        record.seconds[job.kind] = now - job.begun
+        if message.report is None or message.report.phases:  # without phases there was nothing to do
+            record.learned.took(job.kind, now - job.begun)
         record.failures, record.trouble = 0, ""
+        healing.went_well(record, job.kind)
+        core.keep(record)
     if message.observation is not None:
         record.pids = frozenset(process.pid for process in message.observation.processes)
         _take(core, record, message.observation, now)
@@ -71,6 +77,8 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
     if record.state is State.SEATED and message.error is None and job.kind in (JobKind.SWAP_IN, JobKind.START):
         record.ready = True
         record.seated_since = now
+        for ticket in record.waiting:
+            ticket.swapped = True
     _account(core, record, job, message.report)
     if message.error is not None:
         _failed(core, record, job, message.error, now)
@@ -103,6 +111,10 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
     if job.kind in (JobKind.SWAP_OUT, JobKind.STOP):
         record.keep_until = now + (KEEP_AFTER_BUSY if isinstance(error, Busy) else KEEP_AFTER_FAILURE)
         record.held = record.held and record.state is State.PARKED
+        if job.kind is JobKind.STOP:
+            record.not_before = max(record.not_before, record.keep_until)
+        if isinstance(error, NoRoom) and error.rule == "host memory":
+            record.no_park_until = now + KEEP_UNPARKABLE
         target = core.records.get(job.makes_room_for or "")
         if target is not None:
             target.trouble = f"{record.name} could not be {DONE[job.kind]}: {error.message}"
@@ -112,7 +124,8 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
         # Room that was there a moment ago may come back by itself; anything else will be the same next time.
         if record.failures >= GIVE_UP_AFTER or not isinstance(error, NoRoom | Busy):
             record.failures = 0
-            core.turn_away(record, error)
+            record.preload, record.warm_until = False, 0.0
+            core.turn_away(record, error, now)
         else:
             record.trouble = error.message
 
@@ -123,13 +136,11 @@ def _take(core: Core, record: Record, seen: Observation, now: float) -> None:
     restarted = before is None or _incarnation(before) != _incarnation(seen)
     if restarted:
         record.ready = False
-        record.learned = None if before is None or before.container.key != seen.container.key else record.learned
-        record.keep_until = record.not_before = 0.0
+        record.keep_until = record.not_before = record.no_park_until = 0.0
     if seen.state is State.SEATED and seen.gpu_bytes:
-        known = {} if record.learned is None or restarted else record.learned
-        record.learned = {
-            index: max(known.get(index, 0), seen.gpu_bytes.get(index, 0)) for index in {*known, *seen.gpu_bytes}
-        }
+        record.learned.holds(seen.container.key, seen.gpu_bytes, anew=restarted and before is not None)
+    elif record.learned.container not in ("", seen.container.key):
+        record.learned.memory = None
     _enter(core, record, seen.state, seen.note, now, restarted=restarted)
 
 
@@ -139,7 +150,7 @@ def _enter(core: Core, record: Record, state: State, note: str, now: float, *, r
             record.ready = False
             record.seated_since = now
         record.frozen_since = None
-        record.held = False
+        record.held = record.preload = False
     else:
         record.ready = False
         if record.frozen_since is None:

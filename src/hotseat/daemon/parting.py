@@ -28,9 +28,9 @@ def part(core: Core, how: How, answer: Answer, now: float) -> None:
     if how == "stop":
         chosen = parked
     elif how == "seat":
-        ledger = Ledger(core.snapshot())
+        ledger = Ledger(core.snapshot(now))
         for record in parked:
-            need = ledger.wants(record.view())
+            need = ledger.wants(record.view(now))
             if ledger.fits_now(need):
                 ledger.seat(need)
                 chosen.append(record)

@@ -12,7 +12,9 @@ from pathlib import Path
 from hotseat.config import Config
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.control import Control, Desk
+from hotseat.daemon.discovery import Discovery
 from hotseat.daemon.hands import RealHands
+from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.messages import How
 from hotseat.daemon.notify import Notifier
 from hotseat.daemon.pages import house_of
@@ -36,6 +38,7 @@ class Parts:
     control: Control
     sources: Sources
     reloader: Reloader
+    discovery: Discovery
     events: EventBus
     pages: Pages
 
@@ -62,17 +65,23 @@ async def assemble(
         )
         # Ids of events grow over restarts, so that who comes back with one of before hears all that is new.
         events = EventBus(first=int(time.time() * 1000))
-        actor = Actor(config.workloads, hands=hands, events=events, caps=config.caps())
+        store = None
+        if runtime.journal is not None:
+            store = LearnedStore(runtime.journal, clock=asyncio.get_running_loop().time)
+        actor = Actor(
+            config.workloads, hands=hands, events=events, caps=config.caps(), host=config.host_memory, store=store
+        )
         watch = Watch(actor, hands=hands, platforms=runtime.platforms, devices=runtime.devices)
         gateway = Gateway(ActorSeats(actor), config.gateway)
         sources = Sources(actor, events=events, file=config.workloads, caps=config.caps())
+        discovery = Discovery(sources, platforms=runtime.platforms, config=lambda: reloader.config)
         reloader = Reloader(
             config,
             file=file,
             sources=sources,
             events=events,
             asked=asked,
-            takers=[lambda new: gateway.configure(new.gateway)],
+            takers=[lambda new: gateway.configure(new.gateway), discovery.again],
             around=notifier.reloading_or_ready,
         )
 
@@ -105,6 +114,7 @@ async def assemble(
             control=control,
             sources=sources,
             reloader=reloader,
+            discovery=discovery,
             events=events,
             pages=pages,
         )

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from hotseat.daemon.actor import Actor, answer_of
 from hotseat.daemon.book import Record, Ticket
 from hotseat.daemon.hands import base_url
-from hotseat.daemon.messages import Arrived, EngineDown, Left
-from hotseat.errors import NotFound
+from hotseat.daemon.messages import Arrived, EngineDown
+from hotseat.errors import HotseatError, NotFound
 from hotseat.gateway.port import ANYONE, Caller, ModelView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, eq=False)
 class ActorLease:
     actor: Actor
     record: Record
@@ -38,6 +38,10 @@ class ActorLease:
     def engine_down(self) -> None:
         self.actor.send(EngineDown(workload=self.record.name))
 
+    def release(self) -> None:
+        if not self.ticket.ended:
+            self.actor.leave(self.ticket)
+
 
 class ActorSeats:
     """Implements `hotseat.gateway.port.Seats`."""
@@ -48,16 +52,23 @@ class ActorSeats:
     def models(self) -> Sequence[ModelView]:
         return [self._view(model, record) for model, record in self._actor.models.items()]
 
-    def try_seat(self, model: str, *, caller: Caller = ANYONE) -> None:
-        return None
+    def try_seat(self, model: str, *, caller: Caller = ANYONE) -> ActorLease | None:
+        record = self._actor.models.get(model)
+        if record is None or not record.open:
+            return None
+        now = asyncio.get_running_loop().time()
+        ticket = Ticket(record.name, now, _never_asked, caller.priority)
+        if not self._actor.admit(ticket):
+            return None
+        return ActorLease(self._actor, record, ticket, 0.0, _url(record))
 
     def seat(self, model: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[ActorLease]:
-        return self._seat(self._actor.models, "model", model)
+        return self._seat(self._actor.models, "model", model, caller)
 
     def seat_workload(
         self, name: str, *, caller: Caller = ANYONE
     ) -> contextlib.AbstractAsyncContextManager[ActorLease]:
-        return self._seat(self._actor.records, "workload", name)
+        return self._seat(self._actor.records, "workload", name, caller)
 
     def _view(self, model: str, record: Record) -> ModelView:
         seen = record.observation
@@ -70,26 +81,37 @@ class ActorSeats:
             expected_wait=self._actor.expected_wait(record),
             note=record.note,
             gpu_bytes=sum(seen.gpu_bytes.values()) if seen is not None else 0,
-            needs_bytes=sum((record.view().need or {}).values()),
+            needs_bytes=sum((record.need or {}).values()),
         )
 
     @contextlib.asynccontextmanager
-    async def _seat(self, records: Mapping[str, Record], kind: str, name: str) -> AsyncIterator[ActorLease]:
+    async def _seat(
+        self, records: Mapping[str, Record], kind: str, name: str, caller: Caller
+    ) -> AsyncIterator[ActorLease]:
         record = records.get(name)
         if record is None:
             known = list(records)
             raise NotFound(f"no {kind} {name!r}", hint="there are: " + ", ".join(known), models=known)
         loop = asyncio.get_running_loop()
         given: asyncio.Future[float] = loop.create_future()
-        ticket = Ticket(workload=record.name, arrived=loop.time(), answer=answer_of(given))
-        self._actor.send(Arrived(ticket=ticket))
+        ticket = Ticket(record.name, loop.time(), answer_of(given), caller.priority)
+        waited = 0.0
         try:
-            waited = await given
+            if not self._actor.admit(ticket):
+                self._actor.send(Arrived(ticket=ticket))
+                waited = await given
             record = self._actor.records[record.name]  # its container may be another one than when the request came
-            # Seated, so it was observed and has a container.
-            assert record.observation is not None
-            url = base_url(record.name, record.spec, record.observation.container)
-            yield ActorLease(actor=self._actor, record=record, ticket=ticket, waited=waited, url=url)
+            yield ActorLease(self._actor, record, ticket, waited, _url(record))
         finally:
             # Whatever became of it: granted, refused, given up while it waited, or granted in this very moment.
-            self._actor.send(Left(ticket=ticket))
+            self._actor.leave(ticket)
+
+
+def _url(record: Record) -> str:
+    # Seated, so it was observed and has a container.
+    assert record.observation is not None, record.name
+    return base_url(record.name, record.spec, record.observation.container)
+
+
+def _never_asked(value: object, error: HotseatError | None) -> None:
+    """The answer of a ticket that did not wait."""

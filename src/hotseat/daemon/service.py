@@ -87,11 +87,14 @@ async def serve(
     with _only_daemon(config.state):
         async with assemble(config, runtime, file=file, order=order, asked=reload, notifier=notifier) as parts:
             actor = parts.actor
+            discovered = asyncio.create_task(parts.discovery.first())
             await _reconcile(actor, parts.watch)
             background = [asyncio.create_task(part) for part in (actor.run(), parts.watch.run(), notifier.stay_alive())]
+            background.append(asyncio.create_task(parts.discovery.run()))
             if file is not None:
                 background.append(asyncio.create_task(parts.reloader.run()))
             try:
+                await discovered
                 await parts.control.start(config.control)
                 host, port = await parts.gateway.start(host=config.gateway.host, port=config.gateway.port)
                 url = parts.control.gateway = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -107,9 +110,9 @@ async def serve(
                 _raise_if_ended(background)
                 return rows()
             finally:
-                for task in background:
+                for task in (discovered, *background):
                     task.cancel()
-                await asyncio.gather(*background, return_exceptions=True)
+                await asyncio.gather(discovered, *background, return_exceptions=True)
 
 
 def _rows(actor: Actor) -> Callable[[], list[dict[str, Any]]]:

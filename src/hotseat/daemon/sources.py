@@ -14,8 +14,10 @@ from hotseat.daemon.actor import Actor
 from hotseat.daemon.changing import Changes
 from hotseat.daemon.messages import Configure
 from hotseat.events import EventBus
+from hotseat.platforms.port import Container
 
 FILE = "file"
+_SHORTEST_ID = 8
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
@@ -37,6 +39,7 @@ class Sources:
         self._events = events
         self._told: dict[str, Mapping[str, Workload]] = {FILE: file}
         self._caps = caps
+        self._unfit: dict[str, Mapping[str, str]] = {}
         self._conflicts: tuple[Conflict, ...] = ()
 
     @property
@@ -53,10 +56,30 @@ class Sources:
         self._caps = caps
         return await self.found(FILE, workloads)
 
-    async def found(self, source: str, workloads: Mapping[str, Workload]) -> Changes:
-        """`source` ("docker", "podman", ...) has found these now; all others that it told before are gone from it."""
+    def claims(self, container: Container) -> bool:
+        """Whether the file names this container: then its labels say nothing."""
+        return any(
+            spec.platform == container.platform
+            and (spec.container == container.name or _is_id(spec.container or name, container.id))
+            for name, spec in self._told[FILE].items()
+        )
+
+    async def found(
+        self, source: str, workloads: Mapping[str, Workload], *, unfit: Mapping[str, str] | None = None
+    ) -> Changes:
+        """`source` ("docker", "podman", ...) has found these now; all others that it told before are gone from it.
+        `unfit`: containers that are no workloads though they would be, and why."""
         self._told[source] = dict(workloads)
+        self._unfit[source] = dict(unfit or {})
         merged, conflicts = merge(self._told)
+        conflicts = (
+            *conflicts,
+            *(
+                Conflict(source=where, workload=name, message=message)
+                for where, containers in sorted(self._unfit.items())
+                for name, message in containers.items()
+            ),
+        )
         for conflict in conflicts:
             if conflict not in self._conflicts:
                 self._events.publish("config", workload=conflict.workload, change="left out", note=conflict.message)
@@ -65,6 +88,11 @@ class Sources:
             lambda answer: Configure(specs=merged, caps=self._caps, answer=answer),
         )
         return changes
+
+
+def _is_id(ref: str, identity: str) -> bool:
+    """An id or its beginning, long enough to be no accident."""
+    return len(ref) >= _SHORTEST_ID and identity.startswith(ref)
 
 
 def merge(told: Mapping[str, Mapping[str, Workload]]) -> tuple[dict[str, Workload], tuple[Conflict, ...]]:

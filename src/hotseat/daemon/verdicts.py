@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hotseat.daemon import healing
 from hotseat.daemon.book import Record
-from hotseat.errors import HotseatError, NoRoom, NotFound, Quarantined, Unavailable
+from hotseat.errors import HotseatError, NoRoom, NotFound, Quarantined, TooMany, Unavailable
 from hotseat.platforms import remedies
 from hotseat.words import State
 
@@ -18,7 +19,7 @@ def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
     if record.job is not None or record.successor is not None or not record.looked:
         return None
     match record.state:
-        case State.QUARANTINED:
+        case State.QUARANTINED if not healing.restarts(record):
             return Quarantined(
                 f"{name} is quarantined: {record.note or 'a swap failed after its commit'}",
                 hint=f"restart it to bring it back: {restart(record)}",
@@ -44,6 +45,26 @@ def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
             )
         case _:
             return None
+
+
+def queue_is_full(record: Record, retry_after: float) -> TooMany:
+    return TooMany(
+        f"{len(record.waiting)} requests wait for {record.name} already",
+        hint="try again later, or raise max_queue",
+        rule="max_queue",
+        retry_after=retry_after,
+    )
+
+
+def too_late(record: Record, retry_after: float) -> Unavailable:
+    why = record.trouble or record.note
+    return Unavailable(
+        f"{record.name} could not be seated within {record.spec.max_wait:g} s: it is {record.state}"
+        + (f" ({why})" if why else ""),
+        hint="try again, or raise max_wait",
+        rule="max_wait",
+        retry_after=retry_after,
+    )
 
 
 def no_room(record: Record, reason: str) -> NoRoom:

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import JobKind, Record
 from hotseat.daemon.hands import Hands
-from hotseat.daemon.messages import Devices
+from hotseat.daemon.messages import Devices, HostMemory
 from hotseat.errors import HotseatError
 from hotseat.gpu.port import DeviceTruth
+from hotseat.linux.memory import available_bytes
 from hotseat.platforms.port import Container, Platform
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Watch:
 
     async def look_at_all(self) -> None:
         """Devices and every workload, once. `HotseatError` if the devices cannot be read."""
+        self._actor.send(HostMemory(available=available_bytes()))
         self._actor.send(Devices(uses=await self._devices.use()))
         await asyncio.gather(*(self._look(name) for name in self._actor.records))
 
@@ -97,6 +99,7 @@ class Watch:
         said = ""
         while True:
             await asyncio.sleep(self._period)
+            self._actor.send(HostMemory(available=available_bytes()))
             try:
                 self._actor.send(Devices(uses=await self._devices.use()))
                 said = ""

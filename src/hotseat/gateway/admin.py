@@ -4,7 +4,7 @@
     GET  /hotseat/v1/workloads/NAME
     POST /hotseat/v1/workloads/NAME/park        {"reports": [...]}, one a swap, in order
     POST /hotseat/v1/workloads/NAME/seat
-    POST /hotseat/v1/workloads/NAME/prewarm     {"seconds": 600}: it will be wanted within that time
+    POST /hotseat/v1/workloads/NAME/prewarm     {"seconds": 600}: it will be wanted for so long; 0 takes that back
 
 A command goes on when its client leaves. Events are at /events, what people see at /ui.
 """
@@ -38,8 +38,8 @@ class Desk(Protocol):
 
     async def seat(self, name: str) -> list[dict[str, Any]]: ...
 
-    async def prewarm(self, name: str, *, seconds: float) -> None:
-        """It will be wanted within so long: seat it while that costs nobody who waits."""
+    async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
+        """It will be wanted for so long: seat it while that costs nobody who waits. {"workload", "state", "seconds"}"""
         ...
 
 
@@ -85,9 +85,7 @@ class AdminSite:
                 return _json({"reports": await self._desk.park(name)})
             case "seat":
                 return _json({"reports": await self._desk.seat(name)})
-        seconds = _seconds(inquiry.body)
-        await self._desk.prewarm(name, seconds=seconds)
-        return _json({"workload": name, "seconds": seconds}, status=202)
+        return _json(await self._desk.prewarm(name, seconds=_seconds(inquiry.body)), status=202)
 
     async def _nothing(self, inquiry: Inquiry) -> Reply:
         _admin_only(inquiry)
@@ -99,8 +97,8 @@ def _seconds(body: bytes) -> float:
         seconds = msgspec.json.decode(body or b"{}", type=_Prewarm).seconds
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError('write {"seconds": 600}, or nothing', hint=f"got: {error}") from error
-    if not 0 < seconds <= LONGEST_PREWARM:
-        raise UsageError(f"seconds is more than 0 and at most {LONGEST_PREWARM:g}", param="seconds")
+    if not 0 <= seconds <= LONGEST_PREWARM:
+        raise UsageError(f"seconds is from 0 to {LONGEST_PREWARM:g}", param="seconds")
     return seconds
 
 

@@ -43,3 +43,16 @@ class Site(Protocol):
     def find(self, method: str, path: str) -> Handler | None:
         """The handler of that page, or None: then the path is not this site's."""
         ...
+
+
+class Sites:
+    """Several as one: the first that has a page has it."""
+
+    def __init__(self, *sites: Site) -> None:
+        self._sites = sites
+
+    def find(self, method: str, path: str) -> Handler | None:
+        for site in self._sites:
+            if (handler := site.find(method, path)) is not None:
+                return handler
+        return None

@@ -53,7 +53,33 @@ def container(platform: str, data: Mapping[str, Any], *, addresses: Sequence[str
         exit_code=state.get("ExitCode") if status is Status.EXITED else None,
         shares_memory_limit=bool(host.get("Memory")),
         addresses=tuple(addresses if addresses is not None else own_addresses(data)),
+        ports=exposed_ports(data),
+        published=published_ports(data),
     )
+
+
+def exposed_ports(data: Mapping[str, Any]) -> tuple[int, ...]:
+    """Those of TCP. What is published is exposed; Podman lists only the former."""
+    settings, host = data.get("NetworkSettings") or {}, data.get("HostConfig") or {}
+    named = {
+        *((data.get("Config") or {}).get("ExposedPorts") or {}),
+        *(settings.get("Ports") or {}),
+        *(host.get("PortBindings") or {}),
+    }
+    found = {port for port, _, protocol in (name.partition("/") for name in named) if protocol in ("", "tcp")}
+    return tuple(sorted(int(port) for port in found if port.isascii() and port.isdigit()))
+
+
+def published_ports(data: Mapping[str, Any]) -> dict[int, int]:
+    """Inside -> host, of TCP. A container that does not run has none yet where the platform chooses them."""
+    ports = (data.get("NetworkSettings") or {}).get("Ports") or (data.get("HostConfig") or {}).get("PortBindings") or {}
+    found: dict[int, int] = {}
+    for name, bindings in ports.items():
+        inside, _, protocol = name.partition("/")
+        hosts = [str(binding.get("HostPort") or "") for binding in bindings or ()]
+        if protocol in ("", "tcp") and inside.isdigit() and hosts and hosts[0].isdigit() and int(hosts[0]):
+            found[int(inside)] = int(hosts[0])
+    return found
 
 
 def own_addresses(data: Mapping[str, Any]) -> list[str]:
@@ -111,6 +137,7 @@ def docker_create(spec: ContainerSpec) -> dict[str, Any]:
     if cdi := [device for device in spec.devices if not device.startswith("/")]:
         raise Refused(f"{cdi[0]} is no device path", rule="no CDI", hint="name the device files: /dev/nvidia0, ...")
     binds = [f"{bind.source}:{bind.target}{':ro' if bind.read_only else ''}" for bind in spec.binds]
+    binds += [f"{volume.name}:{volume.target}{':ro' if volume.read_only else ''}" for volume in spec.volumes]
     host: dict[str, Any] = {
         "NetworkMode": spec.network,
         "Binds": binds,
@@ -126,7 +153,15 @@ def docker_create(spec: ContainerSpec) -> dict[str, Any]:
         host |= {"Memory": spec.memory_limit, "MemorySwap": spec.memory_limit}
     if spec.shm_size is not None:
         host["ShmSize"] = spec.shm_size
-    return {
+    if spec.gpus:
+        chosen = {"Count": -1} if spec.gpus == "all" else {"DeviceIDs": [str(index) for index in spec.gpus]}
+        host["DeviceRequests"] = [{"Driver": "", "Capabilities": [["gpu"]], **chosen}]
+    if spec.publish:
+        host["PortBindings"] = {}
+        for port in spec.publish:
+            bound = {"HostIp": port.address, "HostPort": str(port.host)}
+            host["PortBindings"].setdefault(f"{port.inside}/tcp", []).append(bound)
+    body: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.command),
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
@@ -135,6 +170,11 @@ def docker_create(spec: ContainerSpec) -> dict[str, Any]:
         "User": spec.user or "",
         "HostConfig": host,
     }
+    if exposed := {*spec.expose, *(port.inside for port in spec.publish)}:
+        body["ExposedPorts"] = {f"{port}/tcp": {} for port in sorted(exposed)}
+    if spec.entrypoint is not None:
+        body["Entrypoint"] = list(spec.entrypoint)
+    return body
 
 
 def podman_create(spec: ContainerSpec, *, ulimits: Mapping[str, int]) -> dict[str, Any]:
@@ -157,7 +197,7 @@ def podman_create(spec: ContainerSpec, *, ulimits: Mapping[str, int]) -> dict[st
             }
             for bind in spec.binds
         ],
-        "devices": [{"path": device} for device in spec.devices],
+        "devices": [{"path": device} for device in (*spec.devices, *_cdi(spec))],
         "r_limits": [
             {"type": name, "soft": limit, "hard": limit} for name, limit in {**ulimits, **spec.ulimits}.items()
         ],
@@ -167,6 +207,20 @@ def podman_create(spec: ContainerSpec, *, ulimits: Mapping[str, int]) -> dict[st
     }
     if mode == "bridge" and value:
         body["networks"] = {value: {}}
+    if spec.volumes:
+        body["volumes"] = [
+            {"Name": volume.name, "Dest": volume.target, "Options": ["ro" if volume.read_only else "rw"]}
+            for volume in spec.volumes
+        ]
+    if spec.publish:
+        body["portmappings"] = [
+            {"host_ip": port.address, "host_port": port.host, "container_port": port.inside, "protocol": "tcp"}
+            for port in spec.publish
+        ]
+    if spec.expose:
+        body["expose"] = {str(port): "tcp" for port in spec.expose}
+    if spec.entrypoint is not None:
+        body["entrypoint"] = list(spec.entrypoint)
     if spec.rootfs is not None:
         body["rootfs"] = str(spec.rootfs)
     else:
@@ -179,3 +233,8 @@ def podman_create(spec: ContainerSpec, *, ulimits: Mapping[str, int]) -> dict[st
     if not spec.seccomp:
         body["seccomp_profile_path"] = "unconfined"
     return body
+
+
+def _cdi(spec: ContainerSpec) -> list[str]:
+    """The names that NVIDIA's toolkit gives to the devices (`nvidia-ctk cdi list`)."""
+    return ["nvidia.com/gpu=all"] if spec.gpus == "all" else [f"nvidia.com/gpu={index}" for index in spec.gpus]

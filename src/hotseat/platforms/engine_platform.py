@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -38,7 +39,16 @@ class EnginePlatform:
         self._roots = inside.Roots()
 
     async def list(self) -> Sequence[Container]:
-        rows = await self._api.json("GET", "containers/json", params={"all": "true"})
+        containers = await self._listed({"all": "true"})
+        self._roots.keep_only({container.id for container in containers})
+        return containers
+
+    async def labelled(self, label: str) -> Sequence[Container]:
+        """Those that have it, whatever its value, also if they do not run."""
+        return await self._listed({"all": "true", "filters": json.dumps({"label": [label]})})
+
+    async def _listed(self, params: Mapping[str, str]) -> Sequence[Container]:
+        rows = await self._api.json("GET", "containers/json", params=params)
         gate = asyncio.Semaphore(_AT_ONCE)
 
         async def one(identity: str) -> Container | None:
@@ -49,9 +59,7 @@ class EnginePlatform:
                     return None  # removed since the list was made
 
         found = await asyncio.gather(*(one(row["Id"]) for row in rows))
-        containers = [container for container in found if container is not None]
-        self._roots.keep_only({container.id for container in containers})
-        return containers
+        return [container for container in found if container is not None]
 
     async def inspect(self, ref: str) -> Container:
         data = await self._show(ref.removeprefix(f"{self.name}:"))

@@ -43,6 +43,10 @@ class Container:
     """Memory of its processes counts against a limit of its own."""
     addresses: tuple[str, ...] = ()
     """IP addresses at which the host reaches it; ("127.0.0.1",) for host network."""
+    ports: tuple[int, ...] = ()
+    """TCP ports that it says it listens on (EXPOSE, --expose, --publish), sorted."""
+    published: Mapping[int, int] = field(default_factory=dict)
+    """TCP port inside -> port of this host that leads to it."""
 
     @property
     def key(self) -> str:

@@ -24,11 +24,14 @@ START_DEADLINE = 20.0
 
 def check_bare(spec: ContainerSpec) -> None:
     """A bare process has the host's files, devices, network, user and capabilities. What it cannot have is refused,
-    but for devices: it sees them all anyway."""
+    but for devices and ports: it sees and has them all anyway."""
     asked = {
         "image": spec.image,
         "rootfs": spec.rootfs,
+        "entrypoint": spec.entrypoint,
         "binds": spec.binds,
+        "volumes": spec.volumes,
+        "publish": spec.publish,
         "user": spec.user,
         "shm_size": spec.shm_size,
         "cap_add": spec.cap_add,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +21,32 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume that the platform keeps under a name; made when it is not there."""
+
+    name: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """A port of this host that leads to one inside."""
+
+    address: str
+    host: int
+    inside: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """A container to create. A field that a platform cannot honour is refused by its `create`, never dropped."""
 
     name: str
     command: tuple[str, ...]
+    """With an image it may be empty: the image's own."""
+    entrypoint: tuple[str, ...] | None = None
+    """In place of the image's."""
     image: str = ""
     """Empty for a bare process tree, or with `rootfs`."""
     rootfs: Path | None = None
@@ -32,6 +54,12 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     binds: tuple[Bind, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    publish: tuple[Publish, ...] = ()
+    expose: tuple[int, ...] = ()
+    """TCP ports that it says it listens on."""
+    gpus: Literal["all"] | tuple[int, ...] = ()
+    """Device indices. Docker hands them in by the NVIDIA runtime, Podman by CDI."""
     devices: tuple[str, ...] = ()
     """Host device paths (same path inside), or CDI names such as "nvidia.com/gpu=0" (Podman only)."""
     network: str = "host"

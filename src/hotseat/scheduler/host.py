@@ -62,24 +62,25 @@ class HostLedger:
 
     def can_leave(self, view: WorkloadView) -> bool:
         """Whether this one could, by itself, in one way or another."""
-        if not self.limited or view.can_start:
-            return True
+        if view.can_start or not (self.limited and view.parkable):
+            return view.can_start or view.parkable
         lacking = view.host_bytes - self.soon
         return lacking <= 0 or lacking <= sum(other.host_bytes for other in self._stoppable)
 
     def fits(self, view: WorkloadView) -> bool:
         """It may be parked now, and nobody is stopped for it."""
-        return not self.limited or view.host_bytes <= min(self.now, self.soon)
+        return view.parkable and (not self.limited or view.host_bytes <= min(self.now, self.soon))
 
     def plan(self, leaving: Sequence[WorkloadView]) -> Plan | None:
         """How all of these leave; None if the host has no room for those that can only be parked."""
-        if not self.limited:
-            return Plan(park=leaving)
-        short = sum(view.host_bytes for view in leaving) - self.soon
+        must = [view for view in leaving if not view.parkable]
+        if not all(view.can_start for view in must):
+            return None
+        short = sum(view.host_bytes for view in leaving if view.parkable) - self.soon
         stopped: list[WorkloadView] = []
-        if short > 0:
-            choice = [view for view in leaving if view.can_start and view.host_bytes] + self._stoppable
-            for view in sorted(choice, key=lambda view: loss(view, now=self._at)):
+        if self.limited and short > 0:
+            choice = [view for view in leaving if view.parkable and view.can_start and view.host_bytes]
+            for view in sorted([*choice, *self._stoppable], key=lambda view: loss(view, now=self._at)):
                 if short <= 0:
                     break
                 stopped.append(view)
@@ -90,12 +91,13 @@ class HostLedger:
                 if short + view.host_bytes <= 0:
                     stopped.remove(view)
                     short += view.host_bytes
+        stopped += must
         park = [view for view in leaving if view not in stopped]
         return Plan(
             park=park,
             stop=[view for view in stopped if view.state is not State.PARKED],
             first=[view for view in stopped if view.state is State.PARKED],
-            ready=sum(view.host_bytes for view in park) <= self.now,
+            ready=not self.limited or sum(view.host_bytes for view in park) <= self.now,
         )
 
     def take(self, plan: Plan) -> None:

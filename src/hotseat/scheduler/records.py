@@ -67,6 +67,8 @@ class WorkloadView:
     """Measured: what a swap out, a swap in and a cold start of it take. None: not measured yet."""
     host_bytes: int = 0
     """Seated: what parking it would take of the host's memory. On its way, or parked: what it holds of it now."""
+    parkable: bool = True
+    """False: the host, or its container's own limit, would not take it. Then it can only be stopped."""
     stopping: bool = False
     """SWAPPING_OUT in order to be stopped: when it ends, it holds no host memory either."""
     idle_timeout: float | None = None

@@ -20,7 +20,7 @@ from hotseat.errors import Failed, UsageError
 from hotseat.swap.records import Record, dump_holdings, dump_report, load_holdings, load_report
 from hotseat.words import State, SwapReport
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE workloads (
   key TEXT PRIMARY KEY, name TEXT NOT NULL, started_at REAL NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL,
@@ -35,6 +35,14 @@ CREATE TABLE history (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL, report TEXT NOT NULL);
 CREATE INDEX history_by_key ON history (key, id);
 """
+MIGRATIONS = {
+    1: """
+CREATE TABLE learned (
+  name TEXT PRIMARY KEY, container TEXT NOT NULL, memory TEXT, seconds TEXT NOT NULL, rate REAL NOT NULL,
+  rate_at REAL NOT NULL);
+""",
+}
+"""Schema version -> what makes the next one of it. A new journal runs through all of them."""
 KEPT_REPORTS = 50
 """Reports kept per container; the scheduler learns costs from the newest."""
 COLUMNS = "key, name, started_at, state, note, step, committed, holdings, parked, owner"
@@ -70,10 +78,13 @@ class Journal:
         with self.transaction() as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                for statement in SCHEMA.split(";\n"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
+                _run(db, SCHEMA)
+                version = 1
+            while version in MIGRATIONS:
+                _run(db, MIGRATIONS[version])
+                version += 1
+                db.execute(f"PRAGMA user_version={version}")
+            if version != SCHEMA_VERSION:
                 raise Failed(
                     f"the journal in {self.directory} has schema {version}, this hotseat knows {SCHEMA_VERSION}",
                     hint="use the hotseat version that wrote it to bring everything back, then remove journal.db",
@@ -143,6 +154,11 @@ class Journal:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        db.execute(statement)
 
 
 def _record(row: Sequence[object]) -> Record:

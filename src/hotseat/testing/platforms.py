@@ -104,6 +104,10 @@ class FakePlatform:
         async with self._call("list"):
             return [held.container for held in self._held.values()]
 
+    async def labelled(self, label: str) -> Sequence[Container]:
+        async with self._call("labelled"):
+            return [held.container for held in self._held.values() if label in held.container.labels]
+
     async def inspect(self, ref: str) -> Container:
         async with self._call("inspect"):
             return self._find(ref).container
@@ -123,6 +127,8 @@ class FakePlatform:
                 labels=dict(spec.labels),
                 shares_memory_limit=spec.memory_limit is not None,
                 addresses=("127.0.0.1",) if spec.network == "host" else (),
+                ports=tuple(sorted({*spec.expose, *(port.inside for port in spec.publish)})),
+                published={port.inside: port.host for port in spec.publish},
             )
             memory = HostMemory(available=self.available, limit=spec.memory_limit)
             self._held[container.id] = _Held(container=container, program=Program(), memory=memory)
@@ -308,6 +314,11 @@ class Behind:
         held = self._platform._find(name)
         if held.container.status in _ALIVE:
             self._platform._end(held, code=137)
+
+    def rename(self, name: str, new: str) -> None:
+        """No event tells of it, as on the real ones."""
+        held = self._platform._find(name)
+        held.container = replace(held.container, name=new)
 
     def crash(self, name: str, *, code: int) -> None:
         self._platform._end(self._platform._find(name), code=code)

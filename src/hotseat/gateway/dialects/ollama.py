@@ -123,7 +123,7 @@ class Ollama:
     event_ends = (b"\n",)
 
     def owns(self, path: str, header: Header) -> bool:
-        return path.startswith("/api/")
+        return path.startswith("/api/") or path == "/"
 
     def page(self, method: str, path: str) -> Page | None:
         return _PAGES.get((method, path))
@@ -168,6 +168,8 @@ def _show(asked: Asked) -> Reply:
 
 
 _PAGES: dict[tuple[str, str], Page] = {
+    # Its command line asks this first, to see whether anybody is there.
+    ("GET", "/"): lambda asked: Reply(headers=[("Content-Type", "text/plain")], body=b"hotseat is running\n"),
     ("GET", "/api/tags"): lambda asked: as_json(tags(asked.models, created=asked.created)),
     ("GET", "/api/ps"): lambda asked: as_json(ps(asked.models)),
     ("GET", "/api/version"): lambda asked: as_json(version()),

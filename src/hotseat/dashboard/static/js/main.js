@@ -141,10 +141,10 @@ function Page() {
   if (who && !who.look) return html`<${Header} state=${state} theme=${theme} onTheme=${nextTheme} /><${Login} who=${who} said=${said} onKey=${enter} />`;
   const blocked = status === "lost" ? "no connection to the daemon" : who && !who.admin ? who.why : "";
   return html`<${Header} state=${state} theme=${theme} onTheme=${nextTheme} onLeave=${key ? () => enter("") : null} />
-    ${status === "lost" && html`<p class="banner bad" role="alert">The daemon does not answer; trying again.${now ? ` What you see is from ${clock(now.at)}.` : ""} Seated engines run on, parked ones stay parked.</p>`}
-    ${now?.closing && html`<p class="banner">The daemon is shutting down.</p>`}
-    ${now?.emulated && html`<p class="banner">Emulated driver: a test bench and a demo stage. No figure here is a performance figure.</p>`}
     <main id="main" class=${status === "lost" ? "stale" : ""}>
+      ${status === "lost" && html`<p class="banner bad" role="alert">The daemon does not answer; trying again.${now ? ` What you see is from ${clock(now.at)}.` : ""} Seated engines run on, parked ones stay parked.</p>`}
+      ${now?.closing && html`<p class="banner">The daemon is shutting down.</p>`}
+      ${now?.emulated && html`<p class="banner">Emulated driver: a test bench and a demo stage. No figure here is a performance figure.</p>`}
       ${now === null
         ? html`<p class="starting">${STATUS[status]} …</p>`
         : html`<${Devices} devices=${now.devices} />

@@ -1,0 +1,79 @@
+"""The page over the real daemon: before a swap and after it, by a request and by a button.
+
+HOTSEAT_SCREENSHOTS=docs/images writes the pictures that the documents show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+from dashboard_browser import MakeBrowsing, Serve
+from dashboard_stage import stage
+from playwright.async_api import Page, expect
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.emulated,
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.timeout(240),
+]
+ENGINES = {"llama-3.1-8b": 56, "mistral-small": 72, "nomic-embed": 8}
+
+
+async def picture(page: Page, name: str, *, beside: Path) -> None:
+    folder = Path(os.environ.get("HOTSEAT_SCREENSHOTS", beside))
+    taken = await page.screenshot(path=folder / f"ui-{name}.png", full_page=True)
+    assert taken.startswith(b"\x89PNG")
+
+
+async def test_before_and_after_a_swap(tmp_path: Path, serve: Serve, browse: MakeBrowsing) -> None:
+    async with stage(tmp_path, ENGINES) as house:
+        server = await serve(house.serving.pages)
+        browsing = await browse(server.url, width=1200, height=800)
+        page = browsing.page
+        llama, mistral = (page.get_by_role("listitem", name=name).first for name in list(ENGINES)[:2])
+        await house.say("mistral-small")
+        await house.say("nomic-embed")
+        await house.say("llama-3.1-8b")
+        await expect(llama).to_contain_text("seated")
+        await expect(mistral).to_contain_text("parked")
+        memory = page.get_by_role("img", name="Memory of GPU 0")
+        await expect(memory).to_have_attribute("aria-label", re.compile(r"llama-3.1-8b 7\d\.\d MiB"))
+        await picture(page, "before", beside=tmp_path)
+
+        await asyncio.gather(*(house.say("mistral-small", tokens=64) for _ in range(3)))
+        await expect(mistral).to_contain_text("seated")
+        await expect(llama).to_contain_text("parked")
+        await expect(memory).to_have_attribute("aria-label", re.compile(r"mistral-small 8\d\.\d MiB"))
+        await expect(page.get_by_role("region", name="Last swaps")).to_contain_text("mistral-small seated")
+        await picture(page, "after", beside=tmp_path)
+
+        await page.get_by_role("button", name="Park mistral-small").click()
+        await expect(page.get_by_role("status").filter(has_text="mistral-small parked in")).to_be_visible()
+        await expect(mistral).to_contain_text("parked by hand")
+        assert house.states()["mistral-small"] == "parked"
+        await page.get_by_role("button", name="Seat llama-3.1-8b").click()
+        await expect(llama).to_contain_text("seated")
+        assert house.states()["llama-3.1-8b"] == "seated"
+
+        await page.locator(".swaps summary").first.click()
+        await expect(page.get_by_role("row", name="restore driver")).to_be_visible()
+        await page.get_by_role("button", name="Logs llama-3.1-8b").click()
+        await expect(page.get_by_role("log")).not_to_have_text("Nothing written yet.")
+        await picture(page, "logs", beside=tmp_path)
+        await page.keyboard.press("Escape")
+
+        phone = await browse(server.url, width=360, height=740, color_scheme="dark", device_scale_factor=1)
+        await expect(phone.page.get_by_text("EMULATED", exact=True)).to_be_visible()
+        await expect(phone.page.locator(".workload")).to_have_count(3)
+        await phone.fits()
+        await phone.accessible()
+        folder = Path(os.environ.get("HOTSEAT_SCREENSHOTS", tmp_path))
+        await phone.page.screenshot(path=folder / "ui-phone.png")
+        dark = await browse(server.url, width=1200, height=800, color_scheme="dark")
+        await expect(dark.page.locator(".workload")).to_have_count(3)
+        await picture(dark.page, "dark", beside=tmp_path)

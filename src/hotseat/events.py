@@ -18,7 +18,9 @@ KINDS = {
     "phase": "A phase of a swap: `phase`, `direction`, `status` (`start`, `done`, `undo`, `failed`).",
     "swap": "A swap is done: `direction`, `seconds`, `own_seconds`, `gpu_bytes` per device, `started_at`, `phases`.",
     "start": "A cold start is done: `seconds`, `gpu_bytes`, `started_at`, `phases`.",
+    "prewarm": "Somebody says that a workload will be wanted for the next `seconds`; 0 takes that back.",
     "config": "A workload came, changed or went: `change`, and `settings` or `note` where they belong to it.",
+    "stop": "The daemon stops: `step`, and what belongs to it.",
     "note": "Something that a person should know: `note`; or `error` with the `job` that failed.",
 }
 """What there is, for `hotseat events --kind` and docs/metrics.md."""

@@ -24,9 +24,9 @@ pytestmark = [
 ENGINES = {"llama-3.1-8b": 56, "mistral-small": 72, "nomic-embed": 8}
 
 
-async def picture(page: Page, name: str, *, beside: Path) -> None:
+async def picture(page: Page, name: str, *, beside: Path, whole: bool = True) -> None:
     folder = Path(os.environ.get("HOTSEAT_SCREENSHOTS", beside))
-    taken = await page.screenshot(path=folder / f"ui-{name}.png", full_page=True)
+    taken = await page.screenshot(path=folder / f"ui-{name}.png", full_page=whole)
     assert taken.startswith(b"\x89PNG")
 
 
@@ -36,6 +36,7 @@ async def test_before_and_after_a_swap(tmp_path: Path, serve: Serve, browse: Mak
         browsing = await browse(server.url, width=1200, height=800)
         page = browsing.page
         llama, mistral = (page.get_by_role("listitem", name=name).first for name in list(ENGINES)[:2])
+        await page.get_by_role("button", name="1 min", exact=True).click()
         await house.say("mistral-small")
         await house.say("nomic-embed")
         await house.say("llama-3.1-8b")
@@ -64,7 +65,7 @@ async def test_before_and_after_a_swap(tmp_path: Path, serve: Serve, browse: Mak
         await expect(page.get_by_role("row", name="restore driver")).to_be_visible()
         await page.get_by_role("button", name="Logs llama-3.1-8b").click()
         await expect(page.get_by_role("log")).not_to_have_text("Nothing written yet.")
-        await picture(page, "logs", beside=tmp_path)
+        await picture(page, "logs", beside=tmp_path, whole=False)
         await page.keyboard.press("Escape")
 
         phone = await browse(server.url, width=360, height=740, color_scheme="dark", device_scale_factor=1)
@@ -72,8 +73,7 @@ async def test_before_and_after_a_swap(tmp_path: Path, serve: Serve, browse: Mak
         await expect(phone.page.locator(".workload")).to_have_count(3)
         await phone.fits()
         await phone.accessible()
-        folder = Path(os.environ.get("HOTSEAT_SCREENSHOTS", tmp_path))
-        await phone.page.screenshot(path=folder / "ui-phone.png")
+        await picture(phone.page, "phone", beside=tmp_path, whole=False)
         dark = await browse(server.url, width=1200, height=800, color_scheme="dark")
         await expect(dark.page.locator(".workload")).to_have_count(3)
         await picture(dark.page, "dark", beside=tmp_path)

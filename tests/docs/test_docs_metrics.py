@@ -58,6 +58,12 @@ def test_every_kind_of_event_is_described() -> None:
     )
 
 
+def test_every_kind_that_is_published_is_a_kind() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "src/hotseat").rglob("*.py"))
+    published = set(re.findall(r'(?:\bSay\(\s*kind=|\bpublish\(\s*)"(\w+)"', sources))
+    assert published == KINDS.keys()
+
+
 def test_queries_in_the_document_ask_for_what_there_is() -> None:
     queries = re.findall(r"^\| [^|`]*\? \| `(.*)` \|$", TEXT, re.M)
     assert len(queries) >= 5

@@ -165,7 +165,7 @@ class Daemon:
         body = {"model": guest.spec.models[0], "prompt": prompt, "max_tokens": TOKENS, "stream": stream}
         async with self.house.http.post(f"{self.gateway}/v1/completions", json=body) as response:
             if response.status != 200:
-                raise NotAnswered(f"{response.status}: {(await response.text())[:300]}")
+                raise NotAnswered(f"{response.status}: {(await response.text())[:2000]}")
             if not stream:
                 return str((await response.json())["choices"][0]["text"])
             text = ""

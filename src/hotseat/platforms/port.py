@@ -36,7 +36,8 @@ class Container:
     pid: int | None
     """Host pid of its first process; None unless running or paused."""
     started_at: float
-    """Seconds since the epoch; changes with a restart, so it tells one incarnation from the next."""
+    """Seconds since the epoch (of an adopted process: since the boot); changes with a restart, so it tells one
+    incarnation from the next. Never compared with a clock: that may be set meanwhile."""
     labels: Mapping[str, str] = field(default_factory=dict)
     exit_code: int | None = None
     shares_memory_limit: bool = True

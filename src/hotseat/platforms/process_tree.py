@@ -138,7 +138,6 @@ async def ended(process: ProcessRef, *, deadline: float) -> bool:
 
 
 def started_at(process: ProcessRef) -> float:
-    """Seconds since the epoch, a second exact. The same at every reading, since the kernel keeps its own boot time."""
-    with open("/proc/stat") as file:
-        boot = next(int(line.split()[1]) for line in file if line.startswith("btime "))
-    return boot + process.start_time / os.sysconf("SC_CLK_TCK")
+    """Seconds since this boot: the same at every reading. With /proc/stat's btime, which moves whenever somebody sets
+    the clock, a parked process would look like another one after that, and its parked memory like lost."""
+    return process.start_time / os.sysconf("SC_CLK_TCK")

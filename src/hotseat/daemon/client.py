@@ -90,6 +90,10 @@ class Client:
             except aiohttp.ClientError as error:
                 raise Failed(f"the daemon at {self.path} broke off", hint="does it still run?") from error
 
+    async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
+        """It will be wanted for so long; 0 takes that back. {"workload", "state", "seconds"}, at once."""
+        return dict(await self._call("POST", f"/v1/workloads/{name}/prewarm", {"seconds": seconds}))
+
     async def reload(self) -> dict[str, Any]:
         """What it did, as `reload.Reloaded.as_dict`. `ConfigError` with every mistake: nothing has changed."""
         return dict(await self._call("POST", "/v1/reload"))

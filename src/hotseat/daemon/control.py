@@ -5,6 +5,7 @@
     GET  /v1/workloads/NAME
     POST /v1/workloads/NAME/park       {"reports": [...]}, one a swap, in order
     POST /v1/workloads/NAME/seat
+    POST /v1/workloads/NAME/prewarm    {"seconds": 600}: it will be wanted for so long; 0 takes that back
     POST /v1/swap                      {"in": NAME, "out": NAME or null}
     POST /v1/reload                    what the file changed: `reload.Reloaded`
     POST /v1/stop                      {"parked": "leave", "seat", "stop" or null}: stop gracefully; the answer comes at
@@ -41,6 +42,7 @@ from hotseat.daemon.reload import Reloaded
 from hotseat.dashboard import House
 from hotseat.errors import HotseatError, NotFound, Refused, UsageError
 from hotseat.events import EventBus
+from hotseat.gateway.admin import prewarm_seconds
 from hotseat.gpu.port import DeviceTruth
 
 _log = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ class Control:
         app.router.add_get("/v1/workloads/{name}", self._workload)
         app.router.add_post("/v1/workloads/{name}/park", self._park)
         app.router.add_post("/v1/workloads/{name}/seat", self._seat)
+        app.router.add_post("/v1/workloads/{name}/prewarm", self._prewarm)
         app.router.add_post("/v1/swap", self._swap)
         app.router.add_get("/v1/workloads/{name}/logs", self._logs)
         app.router.add_get("/v1/snapshot", self._snapshot)
@@ -137,6 +140,12 @@ class Control:
     async def _seat(self, request: web.Request) -> web.StreamResponse:
         name = self._record(request.match_info["name"]).name
         return _reports(await self._actor.ask(lambda answer: m.Seat(workload=name, answer=answer)))
+
+    async def _prewarm(self, request: web.Request) -> web.StreamResponse:
+        name = self._record(request.match_info["name"]).name
+        seconds = prewarm_seconds(await request.read())
+        asked = self._actor.ask(lambda answer: m.Prewarm(workload=name, seconds=seconds, answer=answer))
+        return _json(await asked, status=202)
 
     async def _swap(self, request: web.Request) -> web.StreamResponse:
         try:

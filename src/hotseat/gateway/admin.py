@@ -85,14 +85,15 @@ class AdminSite:
                 return _json({"reports": await self._desk.park(name)})
             case "seat":
                 return _json({"reports": await self._desk.seat(name)})
-        return _json(await self._desk.prewarm(name, seconds=_seconds(inquiry.body)), status=202)
+        return _json(await self._desk.prewarm(name, seconds=prewarm_seconds(inquiry.body)), status=202)
 
     async def _nothing(self, inquiry: Inquiry) -> Reply:
         _admin_only(inquiry)
         raise NotFound(f"no page {inquiry.method} {inquiry.path[:200]}", hint="docs/api.md has those there are")
 
 
-def _seconds(body: bytes) -> float:
+def prewarm_seconds(body: bytes) -> float:
+    """Of the body of a prewarm; 600 if it is empty. `UsageError`."""
     try:
         seconds = msgspec.json.decode(body or b"{}", type=_Prewarm).seconds
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

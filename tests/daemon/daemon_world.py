@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hotseat import config
-from hotseat.config import Workload
+from hotseat.config import HostMemory, Workload
 from hotseat.daemon import messages as m
-from hotseat.daemon.book import JobKind, Ticket
+from hotseat.daemon.book import ON_HOST, JobKind, Ticket
 from hotseat.daemon.changing import Changes
 from hotseat.daemon.core import Core
 from hotseat.errors import Failed, HotseatError
@@ -36,9 +36,11 @@ class Real:
 
     state: State
     incarnation: int = 1
+    ended: bool = False
+    """Quarantined, and its container has ended."""
 
     def seen(self, name: str) -> Observation:
-        runs = self.state is not State.STOPPED
+        runs = self.state is not State.STOPPED and not (self.state is State.QUARANTINED and self.ended)
         pid = list(NEED).index(name) * 100 + self.incarnation
         return Observation(
             state=self.state,
@@ -80,10 +82,14 @@ class Heard:
 class World:
     """The core with everything that it talks to."""
 
-    def __init__(self) -> None:
-        self.core = Core(config.parse(TEXT).workloads)
+    def __init__(self, text: str = TEXT, *, seated: str = "a", host: HostMemory | None = None) -> None:
+        self.core = Core(config.parse(text).workloads, host=host)
         self.now = 1000.0
-        self.real = {name: Real(State.SEATED if name == "a" else State.PARKED) for name in NEED}
+        self.real = {name: Real(State.SEATED if name in seated else State.PARKED) for name in NEED}
+        self.foreign = 0
+        """Device memory that strangers hold."""
+        self.kept: list[str] = []
+        """Of whom it was written down what was learned."""
         self.jobs: dict[str, JobKind] = {}
         self.probes: dict[str, int] = {}
         self.equipped: Mapping[str, Workload] = {}
@@ -103,6 +109,9 @@ class World:
                 case m.Launch(kind=kind, workload=name):
                     assert name not in self.jobs, f"two jobs of {name} at once"
                     self.jobs[name] = kind
+                    self.check_host(kind)
+                case m.Keep(learned=learned):
+                    self.kept += learned
                 case m.Probe(workload=name, number=number):
                     self.probes[name] = number
                 case m.Look(workload=name) if name in self.core.records:
@@ -111,6 +120,12 @@ class World:
                     self.equipped = specs
 
         assert self.equipped == {name: record.spec for name, record in self.core.records.items()}
+
+    def check_host(self, kind: JobKind) -> None:
+        room = self.core.host.room
+        if kind is JobKind.SWAP_OUT and room is not None:
+            held = sum(record.host_bytes for record in self.core.records.values() if record.state in ON_HOST)
+            assert held <= room.budget, "more would be parked than the host has room for"
 
     def check_grant(self, answer: Any, error: HotseatError | None) -> None:
         for ticket, heard in self.tickets.items():
@@ -127,7 +142,7 @@ class World:
         held = {
             real.seen(name).processes[0].pid: NEED[name] for name, real in self.real.items() if real.state in HOLDING
         }
-        used = sum(held.values())
+        used = sum(held.values()) + self.foreign
         device = Device(index=0, uuid="u", name="n", total_bytes=SIZE)
         return m.Devices(
             uses=[DeviceUse(device=device, used_bytes=used, free_bytes=max(0, SIZE - used), processes=held)]
@@ -145,11 +160,16 @@ class World:
         heard = self.tickets[ticket]
         return (heard.errors or heard.values or [None])[-1]
 
-    def ask(self, name: str) -> Ticket:
+    def ask(self, name: str, *, priority: int = 0, short: bool = False) -> Ticket:
+        """`short`: as the gateway does, which takes the short way where there is one."""
         heard = Heard()
-        ticket = Ticket(workload=name, arrived=self.now, answer=heard)
+        ticket = Ticket(workload=name, arrived=self.now, answer=heard, priority=priority)
         self.tickets[ticket] = heard
-        self.send(m.Arrived(ticket=ticket))
+        if short and self.core.admit(ticket, self.now):
+            self.check_grant(heard, None)
+            heard(0.0, None)
+        else:
+            self.send(m.Arrived(ticket=ticket))
         return ticket
 
     def end_job(self, name: str, error: HotseatError | None = None, becomes: State | None = None) -> None:
@@ -164,11 +184,14 @@ class World:
                 case JobKind.SWAP_IN if real.state is State.PARKED:
                     real.state = State.SEATED
                 case JobKind.STOP:
-                    real.state = State.STOPPED
+                    assert real.state is not State.STOPPED
+                    real.ended = True
+                    if real.state is not State.QUARANTINED:  # that outlives the container's end
+                        real.state = State.STOPPED
                 case JobKind.START:
-                    if real.state is State.STOPPED:
+                    if real.state in (State.STOPPED, State.QUARANTINED):
                         real.incarnation += 1
-                    real.state = State.SEATED
+                    real.state, real.ended = State.SEATED, False
                 case _:
                     pass
         held = sum(NEED[name] for name, real in self.real.items() if real.state in HOLDING)

@@ -109,7 +109,7 @@ class World:
                 case m.Launch(kind=kind, workload=name):
                     assert name not in self.jobs, f"two jobs of {name} at once"
                     self.jobs[name] = kind
-                    self.check_host(kind)
+                    self.check_host(kind, name)
                 case m.Keep(learned=learned):
                     self.kept += learned
                 case m.Probe(workload=name, number=number):
@@ -121,9 +121,9 @@ class World:
 
         assert self.equipped == {name: record.spec for name, record in self.core.records.items()}
 
-    def check_host(self, kind: JobKind) -> None:
+    def check_host(self, kind: JobKind, name: str) -> None:
         room = self.core.host.room
-        if kind is JobKind.SWAP_OUT and room is not None:
+        if kind is JobKind.SWAP_OUT and room is not None and self.real[name].state is State.SEATED:
             held = sum(record.host_bytes for record in self.core.records.values() if record.state in ON_HOST)
             assert held <= room.budget, "more would be parked than the host has room for"
 
@@ -184,7 +184,6 @@ class World:
                 case JobKind.SWAP_IN if real.state is State.PARKED:
                     real.state = State.SEATED
                 case JobKind.STOP:
-                    assert real.state is not State.STOPPED
                     real.ended = True
                     if real.state is not State.QUARANTINED:  # that outlives the container's end
                         real.state = State.STOPPED

@@ -36,6 +36,9 @@ def park(core: Core, record: Record, answer: Answer, now: float) -> None:
 
 def stop(core: Core, record: Record, answer: Answer, now: float) -> None:
     """Answer with None once it has ended. Allowed while closing: a stop of the daemon may stop what is parked."""
+    if record.job is None and record.state is State.STOPPED:
+        core.tell(answer, None)
+        return
     if record.job is None:
         core.launch(record, JobKind.STOP, now)
     job = record.job
@@ -129,7 +132,7 @@ def _nobody(value: object, error: HotseatError | None) -> None:
 
 def _host_is_full(core: Core, record: Record) -> NoRoom | None:
     room = core.host.room
-    if record.state is not State.SEATED or room is None:
+    if record.state in ON_HOST or room is None:
         return None
     free = room.budget - sum(other.host_bytes for other in core.records.values() if other.state in ON_HOST)
     if record.host_bytes <= free:

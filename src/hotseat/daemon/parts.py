@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hotseat.config import Config
 from hotseat.daemon.actor import Actor
+from hotseat.daemon.admin import AdminDesk
 from hotseat.daemon.control import Control, Desk
 from hotseat.daemon.discovery import Discovery
 from hotseat.daemon.hands import RealHands
@@ -27,7 +28,10 @@ from hotseat.daemon.wiring import Runtime
 from hotseat.dashboard import Pages
 from hotseat.events import EventBus
 from hotseat.gateway import Gateway
+from hotseat.gateway.admin import AdminSite
 from hotseat.gateway.health import Health
+from hotseat.gateway.keys import KeyRing
+from hotseat.gateway.site import Sites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,22 @@ async def assemble(
             config.workloads, hands=hands, events=events, caps=config.caps(), host=config.host_memory, store=store
         )
         watch = Watch(actor, hands=hands, platforms=runtime.platforms, devices=runtime.devices)
-        gateway = Gateway(ActorSeats(actor), config.gateway)
+        house = house_of(actor, events=events, platforms=runtime.platforms)
+        keys = KeyRing(config.keys)
+        pages = Pages(
+            house,
+            keys=lambda: bool(keys),
+            public=not config.gateway.loopback,
+            ui=config.gateway.ui,
+            metrics=config.gateway.metrics,
+        )
+        gateway = Gateway(
+            ActorSeats(actor),
+            config.gateway,
+            keys=keys,
+            site=Sites(AdminSite(AdminDesk(house)), pages),
+            on_request=house.measuring.request,
+        )
         sources = Sources(actor, events=events, file=config.workloads, caps=config.caps())
         discovery = Discovery(sources, platforms=runtime.platforms, config=lambda: reloader.config)
         reloader = Reloader(
@@ -81,7 +100,7 @@ async def assemble(
             sources=sources,
             events=events,
             asked=asked,
-            takers=[lambda new: gateway.configure(new.gateway), discovery.again],
+            takers=[lambda new: gateway.configure(new.gateway), lambda new: keys.replace(new.keys), discovery.again],
             around=notifier.reloading_or_ready,
         )
 
@@ -92,7 +111,6 @@ async def assemble(
             return order.parked or reloader.config.on_stop
 
         desk = Desk(reload=reloader.reload, stop=stop, notes=lambda: [*reloader.notes, *sources.notes])
-        house = house_of(actor, events=events, platforms=runtime.platforms)
         measuring = asyncio.create_task(house.measuring.run())
         stack.push_async_callback(_end, measuring)
         control = Control(actor, devices=runtime.devices, events=events, house=house, desk=desk)
@@ -100,13 +118,6 @@ async def assemble(
         stack.push_async_callback(gateway.aclose)
         forward = asyncio.create_task(_forward(runtime.events, events))
         stack.push_async_callback(_end, forward)
-        pages = Pages(
-            house,
-            keys=lambda: bool(reloader.config.keys),
-            public=not config.gateway.loopback,
-            ui=config.gateway.ui,
-            metrics=config.gateway.metrics,
-        )
         yield Parts(
             actor=actor,
             watch=watch,

@@ -91,6 +91,7 @@ class Engine(asyncio.Protocol):
         self._complete = False
         self._dirty = False
         """It said more than it was asked."""
+        self._keep_alive = False
         self._until_close = False
         self._bodyless = False
         self._sent_all = True
@@ -269,12 +270,13 @@ class Engine(asyncio.Protocol):
             self._interim = False
         elif self._switching is None and not self._in_head:
             self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()  # afterwards it has forgotten
 
     # Within.
 
     def _end(self, sink: Sink) -> None:
         trailers = self._trailers
-        again = not self._dirty and self._sent_all and self._parser.should_keep_alive() and self.alive
+        again = not self._dirty and self._sent_all and self._keep_alive and self.alive
         self._sink = None
         if again:
             self.hold(False)

@@ -19,21 +19,19 @@ from hotseat.gateway.http.request import Headers, Request
 
 
 class Answer:
-    __slots__ = (
-        "_client",
-        "_coded",
-        "_dialect",
-        "_events",
-        "_how",
-        "_id",
-        "_out",
-        "_request",
-        "broken",
-        "early",
-        "first_byte",
-        "status",
-        "tail",
-    )
+    _how = response.Framing(False, False)
+    _coded = False
+    _events = False
+    """The client reads a stream of events, into which comments and errors may be put."""
+    status = 0
+    """What the client was told; 0: nothing yet."""
+    early = False
+    """The head was sent before there was one of the engine."""
+    tail = b""
+    """The last bytes of the engine's body; b"" where it has a content coding."""
+    first_byte: float | None = None
+    """By `time.monotonic`."""
+    broken = False
 
     def __init__(self, client: Client, request: Request, dialect: Dialect, *, request_id: str) -> None:
         self._client = client
@@ -41,36 +39,30 @@ class Answer:
         self._dialect = dialect
         self._id = request_id
         self._out: list[bytes] = []
-        self._how = response.Framing(False, False)
-        self.status = 0
-        """What the client was told; 0: nothing yet."""
-        self.early = False
-        self._coded = False
-        self._events = False
-        """The client reads a stream of events, into which comments and errors may be put."""
-        self.tail = b""
-        """The last bytes of the engine's body; b"" where it has a content coding."""
-        self.first_byte: float | None = None
-        """By `time.monotonic`."""
-        self.broken = False
 
-    def head(self, head: Head, ours: bytes) -> None:
-        request = self._request
+    def head(self, head: Head, length: int | None, ours: bytes) -> None:
+        request = self._request.head
         how = response.framing(
             method=request.method,
             version=request.version,
             status=head.status,
-            sized=b"content-length" in head.by_name,
-            keep_alive=self._client.keeps_alive(request),
+            sized=length is not None,
+            keep_alive=self._client.keeps_alive(self._request),
         )
-        lines = headers.to_client(head.headers, connection=head.by_name.get(b"connection", b""))
-        lines.insert(0, response.status_line(head.status, head.reason))
-        lines += (ours, response.framing_headers(how, version=request.version), b"\r\n")
-        self._out += lines
+        lines = head.lines
+        if lines is None:
+            passing = headers.to_client(head.headers, connection=head.by_name.get(b"connection", b""))
+            lines = head.lines = b"".join([response.status_line(head.status, head.reason), *passing])
+        framing = response.framing_headers(how, version=request.version)
+        if length is None:
+            self._out.append(b"%b%b%b\r\n" % (lines, ours, framing))
+        else:
+            self._out.append(b"%b%bContent-Length: %d\r\n%b\r\n" % (lines, ours, length, framing))
         self._how = how
         self.status = head.status
         self._coded = head.by_name.get(b"content-encoding", b"identity").lower() != b"identity"
-        self._events = not how.sized and not how.bodyless and self.is_stream(head)
+        if length is None and not how.bodyless:
+            self._events = self.is_stream(head)
 
     def informed(self, head: Head) -> None:
         """An interim answer. HTTP/1.0 knows none."""

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from hotseat.errors import NotFound, UsageError
+from hotseat.gateway import headers
 from hotseat.gateway.coding import TooLarge
 from hotseat.gateway.desk import Desk
 from hotseat.gateway.dialects import naming
@@ -13,7 +14,7 @@ from hotseat.gateway.dialects.port import Dialect
 from hotseat.gateway.http.request import Headers, Request
 from hotseat.gateway.keys import Bearer
 from hotseat.gateway.port import HeldLease, Lease
-from hotseat.gateway.reading import Reading
+from hotseat.gateway.reading import PlainReading, Reading
 
 
 class Asking(Protocol):
@@ -55,8 +56,8 @@ class Asking(Protocol):
         """This piece of the body goes on. `UsageError`."""
         ...
 
-    def headers(self) -> Headers:
-        """Without our keys."""
+    def lines(self) -> bytes:
+        """The headers that go on to the engine, as they stand on the wire, without our keys."""
         ...
 
     def enter(self) -> None:
@@ -77,24 +78,33 @@ class Asking(Protocol):
 
 
 class _Common:
+    model = ""
+    stream = False
+    _counted: AbstractContextManager[None] | None = None
+
     def __init__(self, desk: Desk, request: Request, bearer: Bearer, *, request_id: str) -> None:
         self._desk = desk
         self._request = request
         self._bearer = bearer
         self.request_id = request_id
-        self.model = ""
-        self.stream = False
-        self._counted: AbstractContextManager[None] | None = None
 
-    def headers(self) -> Headers:
-        request = self._request
-        if not self._desk.keys:
-            return request.headers
-        instead = self._desk.keys.for_engine(request.header)
-        passing = [(name, value) for name, value in request.headers if name.lower().decode("latin-1") not in instead]
-        return passing + [
+    def lines(self) -> bytes:
+        head, keys = self._request.head, self._desk.keys
+        if not keys:
+            found = head.forward.get(self.stream)
+            if found is None:
+                found = head.forward[self.stream] = self._joined(head.headers)
+            return found
+        instead = keys.for_engine(self._request.header)
+        passing = [(name, value) for name, value in head.headers if name.lower().decode("latin-1") not in instead]
+        replaced = [
             (name.encode("latin-1"), value.encode("latin-1")) for name, value in instead.items() if value is not None
         ]
+        return self._joined(passing + replaced)
+
+    def _joined(self, pairs: Headers) -> bytes:
+        connection = self._request.by_name.get(b"connection", b"")
+        return b"".join(headers.to_engine(pairs, connection=connection, stream=self.stream))
 
     def leave(self) -> None:
         counted, self._counted = self._counted, None
@@ -109,11 +119,16 @@ class _Common:
 
 
 class ModelAsking(_Common):
-    def __init__(self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str) -> None:
-        """`UsageError`."""
-        super().__init__(desk, request, bearer, request_id=request_id)
+    def __init__(
+        self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str, plain: bool = False
+    ) -> None:
+        """`UsageError`. `plain`: see `reading.is_plain`."""
+        self._desk = desk
+        self._request = request
+        self._bearer = bearer
+        self.request_id = request_id
         self.dialect = dialect
-        self._reading = Reading(request, dialect, desk.limits)
+        self._reading: Reading | PlainReading = (PlainReading if plain else Reading)(request, dialect, desk.limits)
 
     @property
     def dialect_name(self) -> str:
@@ -138,8 +153,9 @@ class ModelAsking(_Common):
         self._reading.passing(piece)
 
     def enter(self) -> None:
-        self._bearer.check(self.model)
-        self._count()
+        if self._desk.keys:
+            self._bearer.check(self.model)
+            self._count()
 
     def try_seat(self) -> HeldLease | None:
         return self._desk.seats.try_seat(self.model, caller=self._bearer.caller)

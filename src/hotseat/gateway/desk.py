@@ -52,6 +52,11 @@ class Desk:
             tick=max(0.005, tick),
         )
 
+    @property
+    def counts(self) -> bool:
+        """Whether anybody wants to know of requests."""
+        return self.on_request is not nobody_counts or _log.isEnabledFor(logging.DEBUG)
+
     def seen(self, seen: RequestSeen) -> None:
         if self.on_request is not nobody_counts:
             self.on_request(seen)

@@ -18,7 +18,7 @@ from hotseat.gateway.http.client import Client
 from hotseat.gateway.http.engine import Engine, Head
 from hotseat.gateway.http.request import Headers, Request
 from hotseat.gateway.port import HeldLease, Lease, RequestSeen, Unreachable
-from hotseat.gateway.upload import Upload
+from hotseat.gateway.upload import Upload, send_whole
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,29 @@ class _Stale(Exception):
 class Exchange:
     """Implements `http.port.Turn` towards the client and `http.engine.Sink` towards the engine."""
 
+    # Most requests end without most of these.
+    _waited: float | None = None
+    _workload = ""
+    _lease: Lease | None = None
+    """While the engine is asked."""
+    _held: HeldLease | None = None
+    """The same, if it was had without a task, which would give it back."""
+    _engine: Engine | None = None
+    _upload: Upload | None = None
+    """While the body is sent on as it comes."""
+    _task: asyncio.Task[None] | None = None
+    _passed: asyncio.Future[None] | None = None
+    """Of the task: the answer is written."""
+    _over = False
+    _state = "seated"
+    """Of the workload, when the request came."""
+    _heard = True
+    """The engine moved since the last tick."""
+    _heard_at = 0.0
+    _comment_at: float | None = None
+    _refusal: bytearray | None = None
+    """What an engine says instead of the stream whose head was sent early."""
+
     def __init__(self, desk: Desk, client: Client, request: Request, asking: Asking) -> None:
         self._desk = desk
         self._client = client
@@ -39,30 +62,12 @@ class Exchange:
         self._asking = asking
         self._answer = Answer(client, request, asking.dialect, request_id=asking.request_id)
         self._arrived = time.monotonic()
-        self._waited: float | None = None
-        self._workload = ""
-        self._lease: Lease | None = None
-        """While the engine is asked."""
-        self._held: HeldLease | None = None
-        """The same, if it was had without a task, which would give it back."""
-        self._engine: Engine | None = None
-        self._upload: Upload | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._passed: asyncio.Future[None] | None = None
-        """Of the task: the answer is written."""
-        self._over = False
-        self._state = "seated"
-        """Of the workload, when the request came."""
-        self._heard = True
-        """The engine moved since the last tick."""
-        self._heard_at = 0.0
-        self._comment_at: float | None = None
-        self._refusal: bytearray | None = None
-        """What an engine says instead of the stream whose head was sent early."""
         client.turn = self
-        request.body.changed = self._read
-        client.want_body(request)
-        if request.body.complete or request.body.held:
+        body = request.body
+        if not body.complete:
+            body.changed = self._read
+            client.want_body(request)
+        if body.complete or body.held:
             self._read()
 
     # The request is read until it is known what it asks for.
@@ -164,8 +169,12 @@ class Exchange:
         self._engine, self._lease = engine, lease
         self._waited, self._workload = lease.waited, lease.workload
         self._heard = True
-        self._upload = Upload(self._request, engine, self._asking, failed=self._wrong)
-        self._upload.start(self._desk.pool.origin(lease.url), sink=self)
+        request, asking, origin = self._request, self._asking, self._desk.pool.origin(lease.url)
+        if request.body.complete and not request.body.trailers and not request.body.consumed:
+            send_whole(request, engine, asking, origin, sink=self)
+        else:
+            self._upload = Upload(request, engine, asking, failed=self._wrong)
+            self._upload.start(origin, sink=self)
 
     def _wrong(self, error: HotseatError) -> None:
         """The body is wrong, and the engine has a part of it."""
@@ -177,13 +186,13 @@ class Exchange:
         self._heard = True
         self._answer.informed(head)
 
-    def headed(self, head: Head) -> None:
+    def headed(self, head: Head, length: int | None) -> None:
         lease = self._lease
         assert lease is not None
         self._heard = True
         answer = self._answer
         if not answer.early:
-            answer.head(head, self._ours(lease))
+            answer.head(head, length, self._ours(lease))
             return
         answer.comment(f"seated after {lease.waited:.1f} s")
         if head.status != 200 or not answer.is_stream(head):
@@ -323,6 +332,8 @@ class Exchange:
         self._lease = self._upload = None
         self._request.body.changed = None
         self._asking.leave()
+        if not self._desk.counts:
+            return
         now, answer = time.monotonic(), self._answer
         self._desk.seen(
             RequestSeen(

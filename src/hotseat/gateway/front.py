@@ -15,9 +15,10 @@ from hotseat.gateway.dialects.port import Asked, Dialect
 from hotseat.gateway.exchange import Exchange
 from hotseat.gateway.http.client import Client
 from hotseat.gateway.http.request import BadRequest, Request
-from hotseat.gateway.keys import Bearer
+from hotseat.gateway.keys import EVERYONE, Bearer
 from hotseat.gateway.local import host_is_local
 from hotseat.gateway.page import PageTurn
+from hotseat.gateway.reading import is_plain
 from hotseat.gateway.site import Inquiry, Reply
 from hotseat.gateway.tunnel import Tunnel
 
@@ -34,6 +35,15 @@ class NotAllowed(UsageError):
     http_status = 405
 
 
+class _Plan:
+    """Where all requests with one head go, if that is to an engine and the body says to which."""
+
+    __slots__ = ("dialect",)
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
+
 class FrontDesk:
     """Implements `http.port.Front`."""
 
@@ -42,9 +52,14 @@ class FrontDesk:
 
     def begin(self, client: Client, request: Request) -> None:
         given = headers.request_id(request.by_name.get(b"x-request-id"))
-        dialect = table.owner(request.path, request.header) or table.OPENAI
+        plan = request.head.plan
+        dialect = plan.dialect if isinstance(plan, _Plan) else table.owner(request.path, request.header) or table.OPENAI
         try:
-            self._route(client, request, dialect, given)
+            if isinstance(plan, _Plan):
+                asking = ModelAsking(self._desk, request, self._bearer(request), dialect, request_id=given, plain=True)
+                Exchange(self._desk, client, request, asking)
+            else:
+                self._route(client, request, dialect, given)
             return
         except HotseatError as error:
             refusal = error
@@ -99,11 +114,15 @@ class FrontDesk:
             raise NotAllowed(f"{request.method} {path} is not served here", hint="", allow=", ".join(allowed))
         if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
             raise UsageError("the path has a segment . or ..", hint="write it without")
-        asking = ModelAsking(desk, request, bearer, dialect, request_id=given)
+        plain = is_plain(request.head) and not request.upgrade
+        if plain:
+            request.head.plan = _Plan(dialect)
+        asking = ModelAsking(desk, request, bearer, dialect, request_id=given, plain=plain)
         (Tunnel if request.upgrade else Exchange)(desk, client, request, asking)
 
     def _bearer(self, request: Request) -> Bearer:
-        return self._desk.keys.identify(request.header)
+        keys = self._desk.keys
+        return keys.identify(request.header) if keys else EVERYONE
 
     def _inquiry(self, request: Request, method: str, body: bytes) -> Inquiry:
         by_name = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.by_name.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-import uuid
+import secrets
+from collections.abc import Iterable
 
 from hotseat.gateway.http.request import Headers
 
@@ -40,16 +42,18 @@ _TO_ENGINE = HOP_BY_HOP | {
 }
 _TO_STREAMING_ENGINE = _TO_ENGINE | {b"accept-encoding"}
 """Comments are put between the events of a stream, so it must come without a content coding."""
-_TO_CLIENT = HOP_BY_HOP | OURS
+_TO_CLIENT = HOP_BY_HOP | OURS | {b"content-length"}
 _FRAMING = HOP_BY_HOP | OURS | {b"content-length", b"host", b"content-type", b"content-encoding", b"set-cookie"}
 _PLAIN = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
 
+_PROCESS = secrets.token_hex(10)
+_NUMBERS = itertools.count(1)
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def request_id(given: bytes | None) -> str:
-    """The client's own if it is harmless, else a new one."""
-    return given.decode() if given and _ID.fullmatch(given) else uuid.uuid4().hex
+    """The client's own if it is harmless, else a new one: unique, and no secret."""
+    return given.decode() if given and _ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):012x}"
 
 
 def to_engine(headers: Headers, *, connection: bytes, stream: bool) -> list[bytes]:
@@ -62,14 +66,14 @@ def to_engine(headers: Headers, *, connection: bytes, stream: bool) -> list[byte
 
 
 def to_client(headers: Headers, *, connection: bytes) -> list[bytes]:
-    """The lines that go back to a client, Content-Length among them."""
+    """The lines that go back to a client. Framing and ours are added to them."""
     drop = _TO_CLIENT
     if connection not in _PLAIN:
-        drop = drop | (_nominated(connection) - {b"content-length"})
+        drop = drop | _nominated(connection)
     return [b"%b: %b\r\n" % pair for pair in headers if pair[0].lower() not in drop]
 
 
-def trailers(fields: Headers) -> Headers:
+def trailers(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Those that may pass: none that frames or routes (RFC 9110, 6.5.1)."""
     return [(name, value) for name, value in fields if name.lower() not in _FRAMING]
 

@@ -14,7 +14,44 @@ from hotseat.gateway.dialects.multipart import Reader, Standing, boundary_of
 from hotseat.gateway.dialects.naming import Named
 from hotseat.gateway.dialects.port import Dialect
 from hotseat.gateway.http.limits import Limits
-from hotseat.gateway.http.request import Request
+from hotseat.gateway.http.request import Head, Request
+
+
+def is_plain(head: Head) -> bool:
+    """Whether the body is JSON without a content coding, and alone says what is wanted; so it is of most requests."""
+    by_name = head.by_name
+    return (
+        head.method == "POST"
+        and not head.query
+        and b"content-encoding" not in by_name
+        and headers.MODEL.encode() not in by_name
+        and b"multipart/" not in by_name.get(b"content-type", b"").lower()
+    )
+
+
+class PlainReading:
+    """`Reading`, for those that `is_plain` finds."""
+
+    __slots__ = ("_dialect", "_limit", "_request")
+
+    def __init__(self, request: Request, dialect: Dialect, limits: Limits) -> None:
+        self._request = request
+        self._dialect = dialect
+        limit = self._limit = request.body.limit = request.body.high = limits.max_body
+        if request.length is not None and request.length > limit:
+            raise _too_large(limit, "max_body")
+
+    def look(self) -> Named | None:
+        body = self._request.body
+        if body.total > self._limit:
+            raise _too_large(self._limit, "max_body")
+        return self._dialect.of_json(body.whole()) if body.complete else None
+
+    def check_size(self) -> None:
+        return None  # it was whole before it was known what is wanted
+
+    def passing(self, piece: bytes) -> None:
+        return None
 
 
 class Reading:
@@ -95,10 +132,13 @@ class Reading:
         return None
 
     def _too_large(self) -> TooLarge:
-        setting = "max_upload" if self._streams_through else "max_body"
-        return TooLarge(
-            f"the body is larger than {self._request.body.limit} bytes", hint=f"gateway.{setting} sets the limit"
-        )
+        limit = self._request.body.limit
+        assert limit is not None
+        return _too_large(limit, "max_upload" if self._streams_through else "max_body")
+
+
+def _too_large(limit: int, setting: str) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit} bytes", hint=f"gateway.{setting} sets the limit")
 
 
 def _form_of(request: Request) -> Reader | None:

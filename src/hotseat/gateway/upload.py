@@ -16,6 +16,35 @@ from hotseat.gateway.http.response import last_chunk
 _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
+def head(request: Request, asking: Asking, origin: Origin, framing: bytes) -> bytes:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.by_name[b"upgrade"] if request.upgrade else b""
+    return b"%b %b%b HTTP/1.1\r\nHost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
+        request.method.encode(),
+        origin.prefix,
+        asking.target,
+        origin.authority,
+        asking.lines(),
+        upgrade,
+        asking.request_id.encode(),
+        framing,
+    )
+
+
+def send_whole(request: Request, engine: Engine, asking: Asking, origin: Origin, *, sink: Sink) -> None:
+    """A request whose body is there. It stays, so that it can be sent again."""
+    whole = request.body.whole()
+    if not whole and request.method not in _EXPECT_BODY:
+        engine.send(head(request, asking, origin, b""), method=request.method, sink=sink, complete=True)
+        return
+    asking.passing(whole)
+    first = head(request, asking, origin, b"Content-Length: %d\r\n" % len(whole))
+    if len(whole) < WINDOW:
+        engine.send(first + whole, method=request.method, sink=sink, complete=True)
+    else:
+        engine.send(first, method=request.method, sink=sink, complete=True)
+        engine.more(whole, complete=True)
+
+
 class Upload:
     def __init__(
         self, request: Request, engine: Engine, asking: Asking, *, failed: Callable[[HotseatError], None]
@@ -35,51 +64,21 @@ class Upload:
 
     def start(self, origin: Origin, *, sink: Sink) -> None:
         request, body = self._request, self._request.body
-        lines = [
-            b"%b %b%b HTTP/1.1\r\nHost: %b\r\n"
-            % (request.method.encode(), origin.prefix, self._asking.target, origin.authority),
-            *headers.to_engine(
-                self._asking.headers(),
-                connection=request.by_name.get(b"connection", b""),
-                stream=self._asking.stream,
-            ),
-            b"x-request-id: %b\r\n" % self._asking.request_id.encode(),
-        ]
-        if request.upgrade:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.by_name[b"upgrade"])
-        if body.complete and not body.trailers:
-            whole = body.whole()
-            if whole or request.method in _EXPECT_BODY:
-                lines.append(b"Content-Length: %d\r\n\r\n" % len(whole))
-            else:
-                lines.append(b"\r\n")
-            self._check(whole)
-            if len(whole) < WINDOW:
-                lines.append(whole)
-                self._engine.send(b"".join(lines), method=request.method, sink=sink, complete=True)
-            else:
-                self._engine.send(b"".join(lines), method=request.method, sink=sink, complete=True)
-                self._engine.more(whole, complete=True)
-            return
         self._ended = False
         length = request.length
         self._chunked = length is None
-        lines.append(
-            b"Transfer-Encoding: chunked\r\n\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length
-        )
+        framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
         body.high = WINDOW
         body.changed = self._go_on
-        self._engine.send(b"".join(lines), method=request.method, sink=sink, complete=False)
+        self._engine.send(
+            head(request, self._asking, origin, framing), method=request.method, sink=sink, complete=False
+        )
         self._go_on()
 
     def writable(self, yes: bool) -> None:
         self._writable = yes
         if yes:
             self._go_on()
-
-    def _check(self, whole: bytes) -> None:
-        if whole:
-            self._asking.passing(whole)
 
     def _go_on(self) -> None:
         if self._ended or not self._writable:

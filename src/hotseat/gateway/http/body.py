@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 WINDOW = 256 * 1024
 """Bytes of a body that are held while it streams through."""
 
 
 class Body:
-    __slots__ = ("_pieces", "changed", "complete", "consumed", "held", "high", "limit", "resumed", "total", "trailers")
+    # Most bodies come whole and end without most of these.
+    held = 0
+    """Bytes in it now."""
+    total = 0
+    """Bytes that ever came."""
+    complete = False
+    consumed = False
+    """Some of it was taken, so it cannot be sent again."""
+    high = WINDOW
+    """Above so many bytes held the sender is paused."""
+    limit: int | None = None
+    """Above so many bytes in all it is refused. None: not decided yet."""
+    trailers: Sequence[tuple[bytes, bytes]] = ()
+    changed: Callable[[], None] | None = None
+    """Called when a piece or the end has come."""
+    resumed: Callable[[], None] | None = None
+    """Called when there is room again."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self.held = 0
-        """Bytes in it now."""
-        self.total = 0
-        """Bytes that ever came."""
-        self.complete = False
-        self.consumed = False
-        """Some of it was taken, so it cannot be sent again."""
-        self.high = WINDOW
-        """Above so many bytes held the sender is paused."""
-        self.limit: int | None = None
-        """Above so many bytes in all it is refused. None: not decided yet."""
-        self.trailers: list[tuple[bytes, bytes]] = []
-        self.changed: Callable[[], None] | None = None
-        """Called when a piece or the end has come."""
-        self.resumed: Callable[[], None] | None = None
-        """Called when there is room again."""
 
     @property
     def full(self) -> bool:
         return self.held > self.high
+
+    def put(self, whole: bytes) -> None:
+        """All of it at once, to nobody's notice yet."""
+        self._pieces.append(whole)
+        self.held = self.total = len(whole)
 
     def feed(self, piece: bytes) -> None:
         self._pieces.append(piece)

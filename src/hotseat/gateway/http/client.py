@@ -29,7 +29,7 @@ class Client(asyncio.Protocol):
     def __init__(self, front: Front, register: Register) -> None:
         self._front = front
         self._register = register
-        self._reader = RequestReader(self._request, max_header=register.limits.max_header)
+        self._reader = RequestReader(self._request, max_header=register.limits.max_header, heads=register.heads)
         self._transport: asyncio.Transport | None = None
         self.turn: Turn | None = None
         self._present: Request | None = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import httptools
 
+from hotseat.gateway.http.heads import Heads, split
 from hotseat.gateway.http.request import Headers
 from hotseat.gateway.http.response import has_no_body
 
@@ -18,13 +18,19 @@ WRITE_HIGH = 64 * 1024
 """Bytes that an engine has not taken, above which the client is paused."""
 
 
-@dataclass(slots=True, eq=False)
 class Head:
-    status: int
-    reason: bytes
-    headers: Headers
-    by_name: dict[bytes, bytes]
-    """By lower-case names; the last of several."""
+    """The head of an answer. As with requests, one object stands for all with the same bytes."""
+
+    __slots__ = ("by_name", "headers", "lines", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, headers: Headers, by_name: dict[bytes, bytes]) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.by_name = by_name
+        """By lower-case names; the last of several. Content-Length may be another answer's."""
+        self.lines: bytes | None = None
+        """Those that go on to a client, once they are known."""
 
 
 class Sink(Protocol):
@@ -34,7 +40,9 @@ class Sink(Protocol):
         """An interim answer (1xx)."""
         ...
 
-    def headed(self, head: Head) -> None: ...
+    def headed(self, head: Head, length: int | None) -> None:
+        """`length`: of the body, as announced."""
+        ...
 
     def arrived(self, piece: bytes) -> None: ...
 
@@ -66,8 +74,16 @@ class RawSink(Protocol):
 class Engine(asyncio.Protocol):
     """`give_back` gets it when an answer is complete and the next request may be sent on it."""
 
-    def __init__(self, *, origin: str, give_back: Callable[[Engine], None], forget: Callable[[Engine], None]) -> None:
+    def __init__(
+        self,
+        *,
+        origin: str,
+        heads: Heads[Head],
+        give_back: Callable[[Engine], None],
+        forget: Callable[[Engine], None],
+    ) -> None:
         self.origin = origin
+        self._heads = heads
         self._give_back = give_back
         self._forget = forget
         self._transport: asyncio.Transport | None = None
@@ -81,6 +97,8 @@ class Engine(asyncio.Protocol):
         self._clear()
 
     def _clear(self) -> None:
+        self._key = b""
+        """Of the head that is being read, if it came in one piece."""
         self._reason = b""
         self._headers: Headers = []
         self._trailers: Headers = []
@@ -192,8 +210,11 @@ class Engine(asyncio.Protocol):
             self._raw.from_engine(data)
             return
         sink = self._sink
+        self._key = b""
         if sink is None:
             self.abort()  # nobody asked
+            return
+        if not self._heard and self._known(data, sink):
             return
         self._heard = True
         try:
@@ -256,8 +277,11 @@ class Engine(asyncio.Protocol):
             raise ValueError("the only Transfer-Encoding understood is chunked")
         self._in_head = False
         self._bodyless = has_no_body(self._method, status)
-        self._until_close = not self._bodyless and coding is None and b"content-length" not in by_name
-        self._sink.headed(head)
+        length = by_name.get(b"content-length")
+        self._until_close = not self._bodyless and coding is None and length is None
+        if self._key:
+            self._keep(head)
+        self._sink.headed(head, None if length is None else int(length))
         if self._method == "HEAD":
             self._complete = self._dirty = True  # the parser now waits for a body that will not come
 
@@ -273,6 +297,37 @@ class Engine(asyncio.Protocol):
             self._keep_alive = self._parser.should_keep_alive()  # afterwards it has forgotten
 
     # Within.
+
+    def _known(self, data: bytes, sink: Sink) -> bool:
+        """Whether that is one whole answer with a head that was read before. Then it is done."""
+        found = split(data) if self._method != "HEAD" else None
+        if found is None:
+            return False
+        key, begin, length = found
+        if length < 0:
+            return False
+        head = self._heads.find(key)
+        if head is None or len(data) != begin + length:
+            self._key = key
+            return False
+        sink.headed(head, length)
+        if length:
+            sink.arrived(data[begin:])
+        if self._sink is sink:  # else it was given up meanwhile
+            self._keep_alive = True
+            self._end(sink)
+        return True
+
+    def _keep(self, head: Head) -> None:
+        key, self._key = self._key, b""
+        if (
+            self._parser.should_keep_alive()
+            and not self._bodyless
+            and key.startswith(b"HTTP/1.1 ")
+            and b"transfer-encoding" not in head.by_name
+            and key.count(b"\r\n") == len(head.headers) + 1
+        ):
+            self._heads.keep(key, head)
 
     def _end(self, sink: Sink) -> None:
         trailers = self._trailers

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from hotseat.gateway.http.heads import Heads
+from hotseat.gateway.http.request import Head
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -42,6 +45,8 @@ class Watched(Protocol):
 class Register:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.heads: Heads[Head] = Heads()
+        """Of requests, for all connections."""
         self._connections: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
         self.also: list[Callable[[float], None]] = []

@@ -7,7 +7,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from hotseat.gateway.http.engine import Engine
+from hotseat.gateway.http.engine import Engine, Head
+from hotseat.gateway.http.heads import Heads
 from hotseat.gateway.port import Unreachable
 
 MOST_IDLE = 512
@@ -37,6 +38,8 @@ class Pool:
         self._idle: dict[str, list[Engine]] = {}
         self._origins: dict[str, Origin] = {}
         self._all: set[Engine] = set()
+        self._heads: Heads[Head] = Heads()
+        self._now = 0.0
 
     def origin(self, url: str) -> Origin:
         found = self._origins.get(url)
@@ -63,7 +66,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._timeout):
                 _, engine = await loop.create_connection(
-                    lambda: Engine(origin=url, give_back=self._put, forget=self._forget),
+                    lambda: Engine(origin=url, heads=self._heads, give_back=self._put, forget=self._forget),
                     origin.host,
                     origin.port,
                     ssl=ssl.create_default_context() if origin.tls else None,
@@ -81,6 +84,7 @@ class Pool:
             engine.close()
 
     def tick(self, now: float) -> None:
+        self._now = now
         for url, idle in list(self._idle.items()):
             fresh = [engine for engine in idle if now - engine.idle_since < IDLE]
             for engine in idle[: len(idle) - len(fresh)]:  # the oldest stand in front
@@ -102,7 +106,7 @@ class Pool:
         if len(idle) >= MOST_IDLE:
             engine.close()
             return
-        engine.idle_since = asyncio.get_running_loop().time()
+        engine.idle_since = self._now
         idle.append(engine)
 
     def _forget(self, engine: Engine) -> None:

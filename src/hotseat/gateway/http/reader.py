@@ -8,7 +8,8 @@ from typing import Any
 
 import httptools
 
-from hotseat.gateway.http.request import BadRequest, Headers, Request, read_head
+from hotseat.gateway.http.heads import Heads, split
+from hotseat.gateway.http.request import BadRequest, Head, Headers, Request, read_head
 
 _log = logging.getLogger(__name__)
 
@@ -20,9 +21,12 @@ _NOT_TAKEN = frozenset({b"h2c"})
 class RequestReader:
     """`on_request` is called at the end of each head; the body fills meanwhile and later. `max_header` in bytes."""
 
-    def __init__(self, on_request: Callable[[Request], None], *, max_header: int) -> None:
+    def __init__(self, on_request: Callable[[Request], None], *, max_header: int, heads: Heads[Head]) -> None:
         self._on_request = on_request
         self._max_header = max_header
+        self._heads = heads
+        self._key = b""
+        """Of the head that is being read, if it came in one piece."""
         self._parser: Any = httptools.HttpRequestParser(self)
         self.reading: Request | None = None
         """The request whose body is being read."""
@@ -45,6 +49,9 @@ class RequestReader:
             if self.switched is not None:
                 self.switched.early += data
                 return
+            self._key = b""
+            if not self.in_head and self.reading is None and self._known(data):
+                return
             self._fed += len(data)
             try:
                 self._parser.feed_data(data)
@@ -56,6 +63,35 @@ class RequestReader:
                 raise _refusal(error) from error
         if self.in_head and self._fed > self._max_header:
             raise self._too_long()
+
+    def _known(self, data: bytes) -> bool:
+        """Whether that is one request, whole, with a head that was read before. Then it is done."""
+        found = split(data)
+        if found is None:
+            return False
+        key, begin, length = found
+        head = self._heads.find(key)
+        if head is None or len(data) != begin + max(length, 0):
+            self._key = key
+            return False
+        request = Request(head, length=None if length < 0 else length)
+        if length > 0:
+            request.body.put(data[begin:])
+        request.body.complete = True
+        self._on_request(request)
+        return True
+
+    def _keep(self, head: Head) -> None:
+        key, self._key = self._key, b""
+        lines = len(head.headers) + 2 - (b"content-length" in head.by_name)
+        if (
+            head.keep_alive
+            and not (head.upgrade or head.chunked or b"expect" in head.by_name)
+            # Nothing stood before it that the parser has skipped: the key is this head and no more.
+            and key[:1].isalpha()
+            and key.count(b"\r\n") == lines
+        ):
+            self._heads.keep(key, head)
 
     def stop(self) -> None:
         """What comes from here on is thrown away."""
@@ -77,10 +113,10 @@ class RequestReader:
         if self.in_head:
             self._headers.append((name, value))
         elif self.reading is not None:
-            trailers = self.reading.body.trailers
-            if len(trailers) >= MOST_TRAILERS:
+            body = self.reading.body
+            if len(body.trailers) >= MOST_TRAILERS:
                 raise BadRequest("too many trailers", status=431)
-            trailers.append((name, value))
+            body.trailers = [*body.trailers, (name, value)]
 
     def on_headers_complete(self) -> None:
         headers, target = self._headers, self._target
@@ -94,7 +130,7 @@ class RequestReader:
             if size > self._max_header:
                 raise self._too_long()
         parser = self._parser
-        request = read_head(
+        head = read_head(
             method=parser.get_method(),
             target=target,
             version=parser.get_http_version(),
@@ -102,8 +138,11 @@ class RequestReader:
             keep_alive=parser.should_keep_alive(),
             upgrade=parser.should_upgrade(),
         )
-        self.reading = request
-        if not request.upgrade:
+        length = head.by_name.get(b"content-length")
+        if self._key:
+            self._keep(head)
+        request = self.reading = Request(head, length=None if length is None else int(length))
+        if not head.upgrade:
             self._on_request(request)
 
     def on_body(self, body: bytes) -> None:

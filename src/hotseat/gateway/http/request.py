@@ -6,7 +6,6 @@ Transfer-Encoding. Here stands what it lets pass and what two readers could take
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from hotseat.errors import UsageError
@@ -26,45 +25,115 @@ class BadRequest(UsageError):
         self.status = status
 
 
-@dataclass(slots=True, eq=False)
-class Request:
-    method: str
-    target: bytes
-    """As it was sent, in origin form."""
-    path: str
-    """Decoded, without the query."""
-    query: str
-    """As it was sent."""
-    version: str
-    """ "1.1" or "1.0"."""
-    headers: Headers
-    by_name: dict[bytes, bytes]
-    """By lower-case names; the last of several."""
-    keep_alive: bool
-    upgrade: bytes
-    """The protocol to switch to, in lower case; b"": none."""
-    body: Body = field(default_factory=Body)
-    early: bytes = b""
-    """Bytes after the head of a request for an upgrade."""
+class Head:
+    """The head of a request. One object stands for all requests with the same head, so it is not changed; what others
+    work out of it they may keep in it."""
 
-    def header(self, name: str) -> str | None:
-        value = self.by_name.get(name.encode("latin-1"))
-        return None if value is None else value.decode("latin-1")
+    __slots__ = (
+        "by_name",
+        "chunked",
+        "forward",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "plan",
+        "query",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        target: bytes,
+        path: str,
+        query: str,
+        version: str,
+        headers: Headers,
+        by_name: dict[bytes, bytes],
+        keep_alive: bool,
+        upgrade: bytes,
+    ) -> None:
+        self.method = method
+        self.target = target
+        """As it was sent, in origin form."""
+        self.path = path
+        """Decoded, without the query."""
+        self.query = query
+        """As it was sent."""
+        self.version = version
+        """ "1.1" or "1.0"."""
+        self.headers = headers
+        self.by_name = by_name
+        """By lower-case names; the last of several. Content-Length may be another request's: see `Request.length`."""
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        """The protocol to switch to, in lower case; b"": none."""
+        self.chunked = b"transfer-encoding" in by_name
+        self.plan: object = None
+        """Of whoever answers."""
+        self.forward: dict[bool, bytes] = {}
+        """The lines that go on to an engine, for streams and for others."""
+
+
+class Request:
+    __slots__ = ("body", "early", "head", "length", "upgrade")
+
+    def __init__(self, head: Head, *, length: int | None) -> None:
+        self.head = head
+        self.length = length
+        """Of the body as announced; None: not known before its end, or no body."""
+        self.body = Body()
+        self.early = b""
+        """Bytes after the head of a request for an upgrade."""
+        self.upgrade = head.upgrade
+        """b"" if it is not taken up."""
 
     @property
-    def length(self) -> int | None:
-        """As announced; None: not known before its end, or no body."""
-        value = self.by_name.get(b"content-length")
-        return None if value is None else int(value)
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        return self.head.target
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def query(self) -> str:
+        return self.head.query
+
+    @property
+    def version(self) -> str:
+        return self.head.version
+
+    @property
+    def headers(self) -> Headers:
+        return self.head.headers
+
+    @property
+    def by_name(self) -> dict[bytes, bytes]:
+        return self.head.by_name
+
+    @property
+    def keep_alive(self) -> bool:
+        return self.head.keep_alive
 
     @property
     def chunked(self) -> bool:
-        return b"transfer-encoding" in self.by_name
+        return self.head.chunked
+
+    def header(self, name: str) -> str | None:
+        value = self.head.by_name.get(name.encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
 
 
-def read_head(
-    *, method: bytes, target: bytes, version: str, headers: Headers, keep_alive: bool, upgrade: bool
-) -> Request:
+def read_head(*, method: bytes, target: bytes, version: str, headers: Headers, keep_alive: bool, upgrade: bool) -> Head:
     """`BadRequest`."""
     by_name: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -89,7 +158,7 @@ def read_head(
         raise BadRequest("CONNECT is not served here", status=405, hint="this is a gateway, no forward proxy")
     target = _origin_form(target)
     raw, _, query = target.partition(b"?")
-    return Request(
+    return Head(
         method=method.decode("latin-1"),
         target=target,
         path=(unquote_to_bytes(raw) if b"%" in raw else raw).decode(errors="replace"),

@@ -21,8 +21,12 @@ class Framing:
     keep_alive: bool
     """The connection can be used again after it."""
     bodyless: bool = False
-    sized: bool = False
-    """By Content-Length."""
+
+
+_BODYLESS = {keep: Framing(False, keep, True) for keep in (False, True)}
+_SIZED = {keep: Framing(False, keep) for keep in (False, True)}
+_CHUNKED = {keep: Framing(True, keep) for keep in (False, True)}
+_UNTIL_CLOSE = Framing(False, False)
 
 
 def has_no_body(method: str, status: int) -> bool:
@@ -36,19 +40,21 @@ def status_line(status: int, reason: bytes | None = None) -> bytes:
 def framing(*, method: str, version: str, status: int, sized: bool, keep_alive: bool) -> Framing:
     """`sized`: its length is known, and Content-Length is among its headers."""
     if has_no_body(method, status):
-        return Framing(chunked=False, keep_alive=keep_alive, bodyless=True, sized=sized)
+        return _BODYLESS[keep_alive]
     if sized:
-        return Framing(chunked=False, keep_alive=keep_alive, sized=True)
+        return _SIZED[keep_alive]
     if version == "1.0":
-        return Framing(chunked=False, keep_alive=False)
-    return Framing(chunked=True, keep_alive=keep_alive)
+        return _UNTIL_CLOSE
+    return _CHUNKED[keep_alive]
 
 
 def framing_headers(how: Framing, *, version: str) -> bytes:
     out = b"Transfer-Encoding: chunked\r\n" if how.chunked else b""
+    if how.keep_alive and version == "1.1":
+        return out
     if not how.keep_alive:
         return out + b"Connection: close\r\n"
-    return out + b"Connection: keep-alive\r\n" if version == "1.0" else out
+    return out + b"Connection: keep-alive\r\n"
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

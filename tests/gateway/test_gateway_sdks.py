@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -10,6 +11,7 @@ import anthropic
 import ollama
 import openai
 import pytest
+from aiohttp import web
 from gateway_stage import Stage
 
 from hotseat.errors import EngineTimeout, HotseatError, NoRoom, Quarantined, TooMany, Unavailable
@@ -120,3 +122,47 @@ async def test_a_stream_that_breaks_off(stage: Stage, by_openai: Ask, by_anthrop
     for ask, kind in ((by_openai, openai.APIError), (by_anthropic, anthropic.APIError)):
         with pytest.raises(kind, match="broke off"):
             await ask(True)
+
+
+async def test_a_line_that_breaks_off_is_ended_and_the_error_has_its_own(stage: Stage, by_ollama: Ask) -> None:
+    whole, half = b'{"message": {"role": "assistant", "content": "a"}, "done": false}\n', b'{"message": {"ro'
+
+    async def breaks_off(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        await response.write(whole if cut_at_line else whole + half)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/api/chat", breaks_off)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    stage.seats.urls["m"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        cut_at_line = True
+        with pytest.raises(ollama.ResponseError, match="broke off"):
+            await by_ollama(True)
+        cut_at_line = False
+        async with stage.client.post(stage.url + "/api/chat", json={"model": "m"}) as response:
+            first, second, third, end = (await response.read()).split(b"\n")
+    finally:
+        await runner.cleanup()
+    assert (first + b"\n", second, end) == (whole, half, b"")
+    assert "broke off" in json.loads(third)["error"]
+
+
+async def test_what_would_change_models_is_not_served(stage: Stage) -> None:
+    client = ollama.AsyncClient(host=stage.url)
+    async with aclosing(client._client):
+        with pytest.raises(ollama.ResponseError, match="/upstream/NAME") as caught:
+            await client.pull("m")
+        assert caught.value.status_code == 404
+        with pytest.raises(ollama.ResponseError) as caught:
+            await client.delete("m")
+        assert caught.value.status_code == 404
+    async with stage.client.get(stage.url + "/api/chat") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert list(await response.json()) == ["error"]

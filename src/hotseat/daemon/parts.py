@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotseat.config import Config
+from hotseat.config import Gateway as Settings
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.admin import AdminDesk
 from hotseat.daemon.control import Control, Desk
@@ -78,18 +79,19 @@ async def assemble(
         watch = Watch(actor, hands=hands, platforms=runtime.platforms, devices=runtime.devices)
         house = house_of(actor, events=events, platforms=runtime.platforms)
         keys = KeyRing(config.keys)
-        pages = Pages(
-            house,
-            keys=lambda: bool(keys),
-            public=not config.gateway.loopback,
-            ui=config.gateway.ui,
-            metrics=config.gateway.metrics,
-        )
+        admin = AdminSite(AdminDesk(house))
+
+        def pages_of(settings: Settings) -> Pages:
+            public, ui, metrics = not config.gateway.loopback, settings.ui, settings.metrics
+            return Pages(house, keys=lambda: bool(keys), public=public, ui=ui, metrics=metrics)
+
+        pages = pages_of(config.gateway)
+        sites = Sites(admin, pages)
         gateway = Gateway(
             ActorSeats(actor),
             config.gateway,
             keys=keys,
-            site=Sites(AdminSite(AdminDesk(house)), pages),
+            site=sites,
             on_request=house.measuring.request,
         )
         sources = Sources(actor, events=events, file=config.workloads, caps=config.caps())
@@ -100,7 +102,12 @@ async def assemble(
             sources=sources,
             events=events,
             asked=asked,
-            takers=[lambda new: gateway.configure(new.gateway), lambda new: keys.replace(new.keys), discovery.again],
+            takers=[
+                lambda new: gateway.configure(new.gateway),
+                lambda new: keys.replace(new.keys),
+                lambda new: sites.replace(admin, pages_of(new.gateway)),
+                discovery.again,
+            ],
             around=notifier.reloading_or_ready,
         )
 

@@ -126,7 +126,7 @@ class Answer:
             self._client.cut()
             return
         event = self._dialect.error_event(error, path=self._request.path, request_id=self._id)
-        self._put(event if self._between() else b"\n\n" + event)
+        self._put(event if self._between() else self._dialect.mend + event)
         self.end([])
 
     def refuse(self, error: HotseatError, *, status: int | None = None) -> None:

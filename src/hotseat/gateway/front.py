@@ -98,7 +98,7 @@ class FrontDesk:
         if not dialect.owns(path, request.header):
             raise NotServed(
                 f"{request.method} {path} is not served here",
-                hint="GET /v1/models, or POST to /v1/... with a model named in the JSON body",
+                hint="GET /v1/models, or POST to /v1/... with a model named in the body; docs/api.md lists every path",
             )
         bearer = self._bearer(request)
         if (page := dialect.page(asked_as, path)) is not None:
@@ -111,7 +111,10 @@ class FrontDesk:
             return
         if not dialect.serves(request.method, path):
             allowed = [method for method in ("GET", "POST", "DELETE") if _any(dialect, method, path)]
-            raise NotAllowed(f"{request.method} {path} is not served here", hint="", allow=", ".join(allowed))
+            said = f"{request.method} {path} is not served here"
+            if not allowed:
+                raise NotServed(said, hint="docs/api.md lists what is; /upstream/NAME/... reaches the engine of NAME")
+            raise NotAllowed(said, hint=f"it takes {' and '.join(allowed)}", allow=", ".join(allowed))
         if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
             raise UsageError("the path has a segment . or ..", hint="write it without")
         plain = is_plain(request.head) and not request.upgrade

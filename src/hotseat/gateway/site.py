@@ -51,6 +51,10 @@ class Sites:
     def __init__(self, *sites: Site) -> None:
         self._sites = sites
 
+    def replace(self, *sites: Site) -> None:
+        """From the next request on."""
+        self._sites = sites
+
     def find(self, method: str, path: str) -> Handler | None:
         for site in self._sites:
             if (handler := site.find(method, path)) is not None:

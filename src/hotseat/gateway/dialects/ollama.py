@@ -121,6 +121,7 @@ class Ollama:
     name = "ollama"
     stream_type = NDJSON
     event_ends = (b"\n",)
+    mend = b"\n"
 
     def owns(self, path: str, header: Header) -> bool:
         return path.startswith("/api/") or path == "/"

@@ -53,6 +53,11 @@ class Dialect(Protocol):
         """The last bytes (at most four) of a complete event. Only after them something may be put into a stream."""
         ...
 
+    @property
+    def mend(self) -> bytes:
+        """What ends an event that broke off in its middle, so that an error can follow."""
+        ...
+
     def owns(self, path: str, header: Header) -> bool:
         """Whether the request is in this dialect, served or not: then its errors are too. `path` is decoded."""
         ...

@@ -10,7 +10,10 @@ import click
 
 from hotseat.cli import problems
 
-COMMANDS = ("demo", "doctor", "ps", "park", "seat", "swap", "prewarm", "up", "reload", "down", "events", "key", "bench")
+COMMANDS = (
+    *("demo", "doctor", "ps", "top", "park", "seat", "swap", "prewarm"),
+    *("up", "reload", "down", "logs", "events", "key", "bench"),
+)
 """In the order of the help; each lives in the module `hotseat.cli.commands.NAME` under its own name."""
 
 EPILOG = """\b

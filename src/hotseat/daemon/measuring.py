@@ -38,6 +38,8 @@ class Measuring:
         self._events = events
         self._states: dict[str, str] = {}
         self._gone: dict[str, float] = {}
+        self.last_swaps: dict[str, dict[str, Any]] = {}
+        """Workload -> "kind", "direction", "seconds", "at" of its last swap or cold start."""
         self.meters = Meters(self._readings)
         self.history = History()
 
@@ -74,6 +76,7 @@ class Measuring:
             case "state", {"state": state}:
                 self._entered(name, str(state))
             case "swap", data:
+                self._keep(event)
                 self.meters.swap(
                     workload=name,
                     direction=str(data["direction"]),
@@ -82,6 +85,7 @@ class Measuring:
                     gpu_bytes=data["gpu_bytes"],
                 )
             case "start", data:
+                self._keep(event)
                 self.meters.add(c.COLD_STARTS, name, "done")
                 self.meters.observe(c.COLD_START_SECONDS, name, seconds=data["seconds"])
             case "note", {"error": error, "job": job}:
@@ -115,7 +119,16 @@ class Measuring:
                 self._gone.setdefault(name, now)
         for name in [name for name, since in self._gone.items() if now - since > FORGET_AFTER]:
             del self._gone[name], self._states[name]
+            self.last_swaps.pop(name, None)
             self.meters.forget(name)
+
+    def _keep(self, event: Event) -> None:
+        self.last_swaps[event.workload or ""] = {
+            "kind": event.kind,
+            "direction": str(event.data.get("direction", Direction.IN)),
+            "seconds": event.data["seconds"],
+            "at": event.at,
+        }
 
     def _entered(self, name: str, state: str) -> None:
         # What the first look after a start of the daemon finds in quarantine was put there before.

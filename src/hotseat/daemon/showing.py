@@ -59,6 +59,7 @@ class Showing:
             "expected_wait": self.actor.expected_wait(record),
             "requests_per_second": requests,
             "tokens_per_second": tokens,
+            "last_swap": self.measuring.last_swaps.get(record.name),
             "why": why,
             "hint": hint,
             "cannot": {"park": cannot_park(record), "seat": cannot_seat(record, closing=self.actor.closing)},

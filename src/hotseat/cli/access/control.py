@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from hotseat.cli.view import Row, row_from
 from hotseat.daemon.client import Client
@@ -27,6 +28,12 @@ class Control:
 
     async def notes(self) -> Sequence[str]:
         return list((await self._client.health()).get("notes", ()))
+
+    async def snapshot(self) -> dict[str, Any]:
+        return await self._client.snapshot()
+
+    def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
+        return self._client.logs(name, tail=tail, follow=follow)
 
     async def park(self, name: str, *, progress: Progress) -> SwapReport:
         return (await self._client.park(name, progress=progress))[-1]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from hotseat.cli import view
 from hotseat.cli.access.find import find
 from hotseat.cli.view import Row
 from hotseat.errors import HotseatError, NotFound, Refused
@@ -56,6 +57,18 @@ class Direct:
 
     async def notes(self) -> Sequence[str]:
         return ()
+
+    async def snapshot(self) -> dict[str, Any]:
+        rows, uses = await asyncio.gather(self.rows(), self._parts.devices.use())
+        return view.picture(rows, uses)
+
+    async def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
+        workload = await self._parts.find_workload(name)
+        if not follow:
+            yield (await workload.platform.logs(workload.container, tail=tail)).encode()
+            return
+        async for chunk in workload.platform.follow_logs(workload.container, tail=tail):
+            yield chunk
 
     async def park(self, name: str, *, progress: Progress) -> SwapReport:
         return await self._parts.swapper.swap_out(await find(self._parts, name), progress=progress)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Protocol
 
 from hotseat.cli.view import Row
 from hotseat.swap.port import Progress
@@ -26,6 +26,14 @@ class Access(Protocol):
 
     async def notes(self) -> Sequence[str]:
         """What people should know beside the workloads."""
+        ...
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Devices, workloads and, with a daemon, queues and rates: what `hotseat top` draws."""
+        ...
+
+    def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
+        """What its container has written; with `follow` what comes after too, until it ends."""
         ...
 
     async def park(self, name: str, *, progress: Progress) -> SwapReport: ...

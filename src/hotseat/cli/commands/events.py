@@ -5,21 +5,43 @@ from __future__ import annotations
 import click
 
 from hotseat.cli import options
+from hotseat.config.units import parse_duration
+from hotseat.events import KINDS
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command(
     epilog="""\b
+Kinds: state, phase, swap, start, prewarm, config, stop, note; docs/metrics.md says what each tells.
+
+\b
 Examples:
-  hotseat events                what happens from now on, until Ctrl-C
-  hotseat events --json         one JSON object a line
+  hotseat events                                what happens from now on, until Ctrl-C
+  hotseat events --since 10m --kind swap        the swaps of the last ten minutes, and those to come
+  hotseat events --workload llama --json        one JSON object a line
 """
 )
+@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="Only of this workload; may be repeated.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind; may be repeated.")
+@click.option("--since", type=_Duration(), metavar="DURATION", help="First what happened so long ago, if it is kept.")
 @options.as_json
 @options.control
-def events(as_json: bool, control: str | None) -> None:
+def events(
+    workloads: tuple[str, ...], kinds: tuple[str, ...], since: float | None, as_json: bool, control: str | None
+) -> None:
     """Follow the daemon: every change of state, every phase of every swap."""
     import asyncio
 
     from hotseat.cli.following import follow
 
-    asyncio.run(follow(control=control, as_json=as_json))
+    names, only = frozenset(workloads), frozenset(kinds)
+    asyncio.run(follow(control=control, as_json=as_json, workloads=names, kinds=only, since=since))

@@ -37,10 +37,12 @@ async def follow(
 
 async def show_logs(name: str, *, tail: int, follow: bool, control: str | None, no_daemon: bool) -> None:
     """Bytes as they were written: their encoding and colours are the container's."""
-    async with open_access(control=control, no_daemon=no_daemon, quiet=True) as access:
-        async with contextlib.aclosing(access.logs(name, tail=tail, follow=follow)) as chunks:
-            async for chunk in chunks:
-                click.echo(chunk, nl=False)
+    async with (
+        open_access(control=control, no_daemon=no_daemon, quiet=True) as access,
+        contextlib.aclosing(access.logs(name, tail=tail, follow=follow)) as chunks,
+    ):
+        async for chunk in chunks:
+            click.echo(chunk, nl=False)
 
 
 def line(event: dict[str, Any]) -> str:

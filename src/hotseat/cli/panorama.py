@@ -33,14 +33,14 @@ class Column:
 def panorama(picture: Mapping[str, Any], *, width: int, trouble: str = "", hint: str = "") -> RenderableType:
     names = sorted(row["name"] for row in picture["workloads"])
     place = {name: number for number, name in enumerate(names)}
-    parts: list[RenderableType] = [_head(picture, trouble=trouble, hint=hint)]
+    parts: list[RenderableType] = [_head(picture, width=width, trouble=trouble, hint=hint)]
     for device in picture["devices"]:
         parts += [_device(device, width=width), _bar(device, place, width=width), _legend(device, place)]
     parts += [Text(""), _table(picture["workloads"], width=width)]
     return Group(*parts)
 
 
-def _head(picture: Mapping[str, Any], *, trouble: str, hint: str) -> Text:
+def _head(picture: Mapping[str, Any], *, width: int, trouble: str, hint: str) -> Text:
     head = Text.assemble(("hotseat", "bold"), f" {picture['version']}  ")
     head.append(time.strftime("%H:%M:%S", time.localtime(picture["at"])))
     if picture["emulated"]:
@@ -51,6 +51,7 @@ def _head(picture: Mapping[str, Any], *, trouble: str, hint: str) -> Text:
         head.append(f"  {_plain(trouble)}", style="bold red")
     if hint:
         head.append(f"  {hint}", style="dim")
+    head.truncate(width, overflow="ellipsis")
     return head
 
 
@@ -102,7 +103,8 @@ def _table(rows: list[dict[str, Any]], *, width: int) -> RenderableType:
             justify="right" if column.right else "left",
             no_wrap=not wraps,
             overflow="fold" if wraps else "ellipsis",
-            max_width=NAME_WIDTH if column.heading == "NAME" else None,
+            max_width=max(8, min(NAME_WIDTH, width // 4)) if column.heading == "NAME" else None,
+            min_width=min(12, width // 4) if column.heading == "STATE" else None,
         )
     for row in sorted(rows, key=_order):
         table.add_row(*(column.cell(row) for column in shown))

@@ -9,7 +9,7 @@ from hotseat.config.units import parse_duration
 from hotseat.events import KINDS
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType):  # type: ignore[type-arg]
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:

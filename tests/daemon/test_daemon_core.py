@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import JobKind
-from hotseat.errors import Quarantined
+from hotseat.errors import Failed, Quarantined
 from hotseat.words import State
 
 TestAnyOrder = AnyOrder.TestCase
@@ -112,4 +112,18 @@ def test_a_stop_ends_the_container_and_a_request_starts_it_again() -> None:
     assert heard.values == [None]
     assert world.jobs == {"a": JobKind.START}
     world.end_job("a")
+    assert world.tickets[ticket].values == [0.0]
+
+
+def test_one_that_died_while_parked_is_started_for_who_asks_before_that_was_seen() -> None:
+    world = World()
+    heard = Heard()
+    world.send(m.Park(workload="a", answer=heard))
+    world.end_job("a")
+    ticket = world.ask("b")
+    assert world.jobs == {"b": JobKind.SWAP_IN}
+    world.end_job("b", Failed("b does not run"), becomes=State.STOPPED)
+    assert world.tickets[ticket].times == 0
+    assert world.jobs == {"b": JobKind.START}
+    world.end_job("b")
     assert world.tickets[ticket].values == [0.0]

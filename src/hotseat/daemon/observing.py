@@ -119,6 +119,8 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
         if target is not None:
             target.trouble = f"{record.name} could not be {DONE[job.kind]}: {error.message}"
     elif job.kind is not JobKind.RECOVER:
+        if job.kind is JobKind.SWAP_IN and record.state is State.STOPPED and record.can_start:
+            return  # it died while it was parked, and nobody had seen it yet: who waits gets a cold start
         record.failures += 1
         record.not_before = now + min(FIRST_BACKOFF * 2 ** (record.failures - 1), LONGEST_BACKOFF)
         # Room that was there a moment ago may come back by itself; anything else will be the same next time.

@@ -66,7 +66,9 @@ async def test_errors_are_the_clients_own(claude: anthropic.AsyncAnthropic) -> N
     with pytest.raises(anthropic.NotFoundError, match="did you mean ada") as unknown:
         await message(claude, "adaa")
     assert unknown.value.body["error"]["type"] == "not_found_error"
-    assert unknown.value.body["request_id"] == unknown.value.response.headers["x-request-id"]
+    assert (
+        unknown.value.request_id == unknown.value.body["request_id"] == unknown.value.response.headers["x-request-id"]
+    )
     with pytest.raises(anthropic.BadRequestError):
         await message(claude, "ada", 100_000)
     with pytest.raises(anthropic.NotFoundError):

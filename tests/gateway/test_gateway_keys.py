@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from hotseat import config
 from hotseat.config.gateway import Key
-from hotseat.errors import Forbidden, TooMany, Unauthorized, UsageError
+from hotseat.errors import ConfigError, Forbidden, TooMany, Unauthorized, UsageError
 from hotseat.gateway.keys import EVERYONE, KeyRing, hash_of, new_key
 
 ALICE, BOB, ROOT = "hs-alice-alice-alice", "hs-bob-bob-bob-bob-bob", "hs-root-root-root-root"
@@ -161,3 +162,9 @@ def test_keys_are_made_long_and_never_twice() -> None:
     assert all(key.startswith("hs-") and len(key) >= 46 for key in made)
     with pytest.raises(UsageError, match="16 characters"):
         hash_of("secret")
+
+
+def test_one_key_has_one_bearer() -> None:
+    lines = f"keys: {{alice: {{hash: '{hash_of(ALICE)}'}}, bob: {{hash: '{hash_of(ALICE)}', admin: true}}}}\n"
+    with pytest.raises(ConfigError, match=r"keys\.bob\.hash: keys\.alice has the same"):
+        config.parse(lines + "workloads: {a: {port: 1}}")

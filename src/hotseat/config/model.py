@@ -75,6 +75,10 @@ class Config(Model):
                 f"{self.gateway.host} can be reached from other machines: set `keys` (`hotseat key` makes one), or "
                 "`gateway.public: true` to let anyone in",
             )
+        seen: dict[str, str] = {}
+        for name, key in self.keys.items():
+            if (other := seen.setdefault(key.hash, name)) != name:
+                raise misplaced(("keys", name, "hash"), f"keys.{other} has the same; make another: hotseat key {name}")
         if not self.workloads and not (self.discovery.docker or self.discovery.podman):
             raise misplaced(("workloads",), "none, and `discovery` is off: there is nothing to serve")
         return self

@@ -132,6 +132,8 @@ class Answer:
     def refuse(self, error: HotseatError, *, status: int | None = None) -> None:
         self.status = status or error.http_status
         said = [("Content-Type", "application/json"), (headers.REQUEST_ID, self._id)]
+        if self._dialect.id_header != headers.REQUEST_ID:
+            said.append((self._dialect.id_header, self._id))
         if (seconds := retry_after(error)) is not None:
             said.append(("Retry-After", str(seconds)))
         if self.status == 401:

@@ -86,6 +86,7 @@ class Anthropic:
     name = "anthropic"
     stream_type = SSE
     event_ends = SSE_ENDS
+    id_header = "request-id"
     mend = b"\n\n"
 
     def owns(self, path: str, header: Header) -> bool:

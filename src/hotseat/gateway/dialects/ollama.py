@@ -63,7 +63,8 @@ def ps(views: Sequence[ModelView]) -> bytes:
 
 
 def show(view: ModelView, *, created: int) -> bytes:
-    """What hotseat knows of a model whose engine is not asked, because the answer is not worth a swap."""
+    """What hotseat knows of a model whose engine is not asked, because the answer is not worth a swap. Its
+    `capabilities` it does not know."""
     return encode(
         {
             "modelfile": "",
@@ -71,7 +72,6 @@ def show(view: ModelView, *, created: int) -> bytes:
             "template": "",
             "details": _DETAILS,
             "model_info": {},
-            "capabilities": ["completion"],
             "modified_at": _time(created),
             "hotseat": seat_of(view),
         }
@@ -121,6 +121,7 @@ class Ollama:
     name = "ollama"
     stream_type = NDJSON
     event_ends = (b"\n",)
+    id_header = "x-request-id"
     mend = b"\n"
 
     def owns(self, path: str, header: Header) -> bool:

@@ -58,6 +58,7 @@ class OpenAI:
     name = "openai"
     stream_type = SSE
     event_ends = SSE_ENDS
+    id_header = "x-request-id"
     mend = b"\n\n"
 
     def owns(self, path: str, header: Header) -> bool:

@@ -54,6 +54,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def id_header(self) -> str:
+        """Where its clients look for the id of a request that failed. x-request-id is always sent."""
+        ...
+
+    @property
     def mend(self) -> bytes:
         """What ends an event that broke off in its middle, so that an error can follow."""
         ...

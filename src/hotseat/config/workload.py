@@ -51,7 +51,7 @@ class Defaults(Model):
     drain: DurationOrOff = None
     """`off`: a swap out freezes answers in the middle, they go on later. A duration: wait so long for them to end."""
     min_stay: Duration = 5.0
-    """A workload with work to do keeps its seat at least this long."""
+    """A workload with work to do keeps its seat at least this long, and at least as long as its swaps take."""
     linger: Duration = 0.5
     """A workload counts as having work to do until this long after its last answer."""
     max_wait: Duration = 600.0

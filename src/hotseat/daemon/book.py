@@ -14,7 +14,7 @@ from hotseat.config import Workload
 from hotseat.daemon.learned import Learned
 from hotseat.daemon.tickets import Answer, Queue, Ticket
 from hotseat.platforms.port import Status
-from hotseat.scheduler import WorkloadView
+from hotseat.scheduler import WorkloadView, stay
 from hotseat.scheduler.turns import turn
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
@@ -167,6 +167,16 @@ class Record:
         return min(found, key=lambda one: turn(*one), default=None)
 
     @property
+    def min_stay(self) -> float:
+        """Seconds for which it keeps its seat while it has work: never shorter than what the seat costs."""
+        seconds = self.learned.seconds
+        if JobKind.STOP in seconds and JobKind.SWAP_OUT not in seconds:
+            out, back = seconds[JobKind.STOP], seconds.get(JobKind.START, 0.0)
+        else:
+            out, back = seconds.get(JobKind.SWAP_OUT, 0.0), seconds.get(JobKind.SWAP_IN, 0.0)
+        return stay(max(self.spec.min_stay, SHORTEST_STAY), out=out, back=back)
+
+    @property
     def need(self) -> Mapping[int, int] | None:
         """Device memory that its next seat takes. None: never seen, and not configured."""
         seen = self.observation
@@ -193,7 +203,7 @@ class Record:
             rate=self.learned.rate.of(now),
             seated_since=self.seated_since,
             last_used=self.last_used,
-            min_stay=max(spec.min_stay, SHORTEST_STAY),
+            min_stay=self.min_stay,
             linger=spec.linger,
             pinned=spec.pinned,
             can_start=self.can_start,

@@ -16,13 +16,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hotseat.config import HostMemory, Workload
-from hotseat.daemon import changing, commands, healing, observing, parting, verdicts, waits
+from hotseat.daemon import changing, commands, healing, observing, parting, rooms, verdicts, waits
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.daemon.hostroom import HostBudget
 from hotseat.daemon.learned import Learned
 from hotseat.errors import HotseatError
-from hotseat.scheduler import Decision, DeviceRoom, Snapshot, WorkloadView, decide
+from hotseat.scheduler import Decision, Snapshot, WorkloadView, decide
 from hotseat.words import DeviceUse, State
 
 BLOCKED_GRACE = 5.0
@@ -346,17 +346,9 @@ class Core:
                 self.wake(record.blocked_since + BLOCKED_GRACE)
 
     def snapshot(self, now: float) -> Snapshot:
-        ours = frozenset(pid for record in self.records.values() for pid in record.pids)
-        rooms = tuple(
-            DeviceRoom(
-                index=use.device.index,
-                size=min(use.device.total_bytes, self.caps.get(use.device.index, use.device.total_bytes)),
-                foreign=max(0, use.used_bytes - sum(n for pid, n in use.processes.items() if pid in ours)),
-            )
-            for use in self.uses
-        )
         views = tuple(record.view(now) for record in self.records.values() if record.looked)
-        return Snapshot(devices=rooms, workloads=views, host=self.host.room)
+        devices = rooms.rooms(self.uses, self.caps, tuple(self.records.values()))
+        return Snapshot(devices=devices, workloads=views, host=self.host.room)
 
 
 def _wants(view: WorkloadView, now: float) -> bool:

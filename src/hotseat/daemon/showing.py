@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hotseat
-from hotseat.daemon import verdicts
+from hotseat.daemon import rooms, verdicts
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import JobKind, Record, row
 from hotseat.daemon.measuring import Measuring
@@ -86,7 +86,7 @@ def devices(uses: Sequence[DeviceUse], records: Mapping[str, Record], caps: Mapp
                 "used_bytes": use.used_bytes,
                 "free_bytes": use.free_bytes,
                 "held": held,
-                "foreign_bytes": max(0, use.used_bytes - sum(held.values())),
+                "foreign_bytes": rooms.foreign(use, records.values()),
             }
         )
     return out

@@ -6,5 +6,17 @@ nothing: the same snapshot gives the same decision, and what is under way shows 
 
 from hotseat.scheduler.decide import decide
 from hotseat.scheduler.records import Action, Blocked, Decision, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView
+from hotseat.scheduler.turns import stay
 
-__all__ = ["Action", "Blocked", "Decision", "DeviceRoom", "HostRoom", "Kind", "Snapshot", "WorkloadView", "decide"]
+__all__ = [
+    "Action",
+    "Blocked",
+    "Decision",
+    "DeviceRoom",
+    "HostRoom",
+    "Kind",
+    "Snapshot",
+    "WorkloadView",
+    "decide",
+    "stay",
+]

@@ -20,6 +20,14 @@ def turn(since: float, priority: int) -> float:
     return since - HEAD_START * priority
 
 
+def stay(configured: float, *, out: float, back: float) -> float:
+    """Seconds for which a seat is kept: as configured, or as long as its swap out and in take (measured; 0 before).
+
+    So of the time of workloads that are wanted all the time at least half is work, however slow the swaps are. That
+    the rent should equal the price is the answer to the ski-rental problem (Karlin et al., 1988)."""
+    return max(configured, out + back)
+
+
 def leaves_at(view: WorkloadView, *, now: float, priority: int, commanded: bool) -> float:
     """From when a seated workload may be parked for a demand of `priority`; never later than its seat's beginning plus
     `min_stay` plus its head start. Infinite while it is on its way in: the end of that is an event, not a time."""

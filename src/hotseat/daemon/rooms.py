@@ -1,0 +1,45 @@
+"""What of a device is ours, and what is foreign. Pure.
+
+While a swap moves bytes, a device counts them as used before (or after) its list names the process that holds them:
+on an H200 for all the seconds of a restore. They are no foreign memory: the record that moves answers for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from hotseat.daemon.book import Record
+from hotseat.scheduler import DeviceRoom
+from hotseat.words import DeviceUse, State
+
+
+def foreign(use: DeviceUse, records: Iterable[Record]) -> int:
+    """Bytes of it that processes outside hotseat's care hold. What was never looked at is not in its care yet: the
+    scheduler is not told of it, so its memory must be somebody's."""
+    ours = 0
+    for record in records:
+        if not record.looked:
+            continue
+        listed = sum(use.processes.get(pid, 0) for pid in record.pids)
+        ours += listed if record.job is None else max(listed, _moving(record, use.device.index, use.used_bytes))
+    return max(0, use.used_bytes - ours)
+
+
+def _moving(record: Record, index: int, unknown: int) -> int:
+    """What the scheduler's ledger counts as its own there. `unknown`: for a first cold start, it may be all."""
+    held = record.observation.gpu_bytes.get(index, 0) if record.observation is not None else 0
+    if record.state is not State.SWAPPING_IN:
+        return held
+    return max(held, unknown if record.need is None else record.need.get(index, 0))
+
+
+def rooms(uses: Sequence[DeviceUse], caps: Mapping[int, int], records: Sequence[Record]) -> tuple[DeviceRoom, ...]:
+    """What the scheduler may give. `caps`: bytes by device index."""
+    return tuple(
+        DeviceRoom(
+            index=use.device.index,
+            size=min(use.device.total_bytes, caps.get(use.device.index, use.device.total_bytes)),
+            foreign=foreign(use, records),
+        )
+        for use in uses
+    )

@@ -1,0 +1,98 @@
+"""What of a device is foreign: memory on the move is not, whoever the device's list says that it belongs to."""
+
+from __future__ import annotations
+
+from daemon_world import NEED, Real
+
+from hotseat import config
+from hotseat.daemon import rooms
+from hotseat.daemon.book import Job, JobKind, Record
+from hotseat.words import Device, DeviceUse, State
+
+ONE = Device(index=0, uuid="GPU-0", name="one", total_bytes=10)
+
+
+def record(name: str, state: State, *, job: JobKind | None = None) -> Record:
+    spec = config.parse(f"workloads: {{{name}: {{port: 1}}}}").workloads[name]
+    out = Record(name=name, spec=spec, state=state)
+    out.looked = True
+    seen = Real(state).seen(name)
+    out.observation, out.pids = seen, frozenset(process.pid for process in seen.processes)
+    if job is not None:
+        out.job = Job(kind=job, begun=0.0)
+        out.state = State.SWAPPING_OUT if job is JobKind.SWAP_OUT else State.SWAPPING_IN
+    return out
+
+
+def use(used: int, **listed: int) -> DeviceUse:
+    processes = {list(NEED).index(name) * 100 + 1: nbytes for name, nbytes in listed.items()}
+    return DeviceUse(device=ONE, used_bytes=used, free_bytes=10 - used, processes=processes)
+
+
+def test_what_nobody_of_ours_holds_is_foreign() -> None:
+    seated = record("b", State.SEATED)
+    assert rooms.foreign(use(6, b=6), [seated]) == 0
+    assert rooms.foreign(use(9, b=6), [seated]) == 3
+
+
+def test_what_was_never_looked_at_is_foreign_though_its_processes_are_known() -> None:
+    added = record("b", State.STOPPED)
+    added.observation, added.pids, added.looked = None, frozenset({101}), False
+    assert rooms.foreign(use(6, b=6), [added]) == 6
+
+
+def test_memory_that_is_not_listed_yet_belongs_to_the_restore_under_way() -> None:
+    coming = record("b", State.PARKED, job=JobKind.SWAP_IN)
+    assert rooms.foreign(use(4), [coming]) == 0
+    assert rooms.foreign(use(6), [coming]) == 0
+    assert rooms.foreign(use(6, b=6), [coming]) == 0
+    assert rooms.foreign(use(9), [coming]) == 3  # more than it needs is somebody else's
+
+
+def test_memory_that_is_no_more_listed_belongs_to_the_checkpoint_under_way() -> None:
+    going = record("b", State.SEATED, job=JobKind.SWAP_OUT)
+    assert rooms.foreign(use(6), [going]) == 0
+    assert rooms.foreign(use(8), [going]) == 2
+
+
+def test_a_park_of_what_is_parked_already_hides_nothing() -> None:
+    assert rooms.foreign(use(6), [record("b", State.PARKED, job=JobKind.SWAP_OUT)]) == 6
+
+
+def test_one_that_moves_does_not_hide_what_others_hold() -> None:
+    coming, seated = record("c", State.PARKED, job=JobKind.SWAP_IN), record("b", State.SEATED)
+    assert rooms.foreign(use(10, b=6), [coming, seated]) == 0
+    assert rooms.foreign(use(10, b=5), [coming, seated]) == 1
+
+
+def test_a_parked_workload_answers_for_nothing() -> None:
+    assert rooms.foreign(use(6), [record("b", State.PARKED)]) == 6
+
+
+def test_a_first_cold_start_may_be_all_there_is() -> None:
+    starting = record("b", State.STOPPED, job=JobKind.START)
+    assert starting.need is None
+    assert rooms.foreign(use(7), [starting]) == 0
+
+
+def test_a_cap_is_the_size() -> None:
+    (room,) = rooms.rooms([use(6, b=4)], {0: 8}, [record("b", State.SEATED)])
+    assert (room.size, room.foreign, room.capacity) == (8, 2, 6)
+
+
+def test_a_seat_is_kept_at_least_as_long_as_it_costs() -> None:
+    one = record("b", State.SEATED)
+    assert one.min_stay == 5.0
+    one.learned.took(JobKind.SWAP_OUT, 8.0)
+    one.learned.took(JobKind.SWAP_IN, 3.0)
+    assert one.min_stay == one.view(0.0).min_stay == 11.0
+
+
+def test_one_that_is_stopped_and_started_keeps_its_seat_as_long_as_that_takes() -> None:
+    one = record("b", State.SEATED)
+    one.learned.took(JobKind.START, 40.0)
+    assert one.min_stay == 5.0  # the price of a cold start that no swap asks for
+    one.learned.took(JobKind.STOP, 2.0)
+    assert one.min_stay == 42.0
+    one.learned.took(JobKind.SWAP_OUT, 8.0)
+    assert one.min_stay == 8.0

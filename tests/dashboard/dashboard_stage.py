@@ -32,6 +32,11 @@ class Stage:
     def states(self) -> dict[str, str]:
         return {row["name"]: row["state"] for row in self.serving.workloads()}
 
+    async def metrics(self) -> str:
+        async with self.session.get(f"{self.serving.gateway}/metrics") as response:
+            assert response.status == 200, await response.text()
+            return await response.text()
+
     async def say(self, model: str, *, tokens: int = 16) -> None:
         body = {"model": model, "max_tokens": tokens, "messages": [{"role": "user", "content": "hello"}]}
         async with self.session.post(f"{self.serving.gateway}/v1/chat/completions", json=body) as response:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
-from dashboard_browser import MakeBrowsing, Serve
+from dashboard_browser import MakeBrowsing
 from dashboard_stage import stage
 from playwright.async_api import Page, expect
 
@@ -30,10 +30,10 @@ async def picture(page: Page, name: str, *, beside: Path, whole: bool = True) ->
     assert taken.startswith(b"\x89PNG")
 
 
-async def test_before_and_after_a_swap(tmp_path: Path, serve: Serve, browse: MakeBrowsing) -> None:
+async def test_before_and_after_a_swap(tmp_path: Path, browse: MakeBrowsing) -> None:
     async with stage(tmp_path, ENGINES) as house:
-        server = await serve(house.serving.pages)
-        browsing = await browse(server.url, width=1200, height=800)
+        url = house.serving.gateway
+        browsing = await browse(url, width=1200, height=800)
         page = browsing.page
         llama, mistral = (page.get_by_role("listitem", name=name).first for name in list(ENGINES)[:2])
         await page.get_by_role("button", name="1 min", exact=True).click()
@@ -52,6 +52,12 @@ async def test_before_and_after_a_swap(tmp_path: Path, serve: Serve, browse: Mak
         await expect(memory).to_have_attribute("aria-label", re.compile(r"mistral-small 8\d\.\d MiB"))
         await expect(page.get_by_role("region", name="Last swaps")).to_contain_text("mistral-small seated")
         await picture(page, "after", beside=tmp_path)
+        metrics = await house.metrics()
+        assert 'hotseat_requests_total{dialect="openai",model="mistral-small",status="200"} 4.0' in metrics
+        assert 'hotseat_tokens_total{kind="completion",model="mistral-small"}' in metrics
+        assert 'hotseat_seat_wait_seconds_count{workload="mistral-small"} 4.0' in metrics
+        assert 'hotseat_swaps_total{direction="in",outcome="done",workload="mistral-small"}' in metrics
+        assert "hotseat_emulated 1.0" in metrics
 
         await page.get_by_role("button", name="Park mistral-small").click()
         await expect(page.get_by_role("status").filter(has_text="mistral-small parked in")).to_be_visible()
@@ -68,12 +74,18 @@ async def test_before_and_after_a_swap(tmp_path: Path, serve: Serve, browse: Mak
         await picture(page, "logs", beside=tmp_path, whole=False)
         await page.keyboard.press("Escape")
 
-        phone = await browse(server.url, width=360, height=740, color_scheme="dark", device_scale_factor=1)
+        phone = await browse(url, width=360, height=740, color_scheme="dark", device_scale_factor=1)
         await expect(phone.page.get_by_text("EMULATED", exact=True)).to_be_visible()
         await expect(phone.page.locator(".workload")).to_have_count(3)
         await phone.fits()
         await phone.accessible()
         await picture(phone.page, "phone", beside=tmp_path, whole=False)
-        dark = await browse(server.url, width=1200, height=800, color_scheme="dark")
+        dark = await browse(url, width=1200, height=800, color_scheme="dark")
         await expect(dark.page.locator(".workload")).to_have_count(3)
         await picture(dark.page, "dark", beside=tmp_path)
+    # The daemon has stopped under three open pages.
+    await expect(page.get_by_role("alert")).to_contain_text("The daemon does not answer; trying again.")
+    for opened in (browsing, phone, dark):
+        assert all("ERR_" in said for said in opened.watched.complaints)
+        await opened.page.close()
+        opened.watched.complaints.clear()

@@ -45,7 +45,6 @@ class Parts:
     reloader: Reloader
     discovery: Discovery
     events: EventBus
-    pages: Pages
 
 
 @contextlib.asynccontextmanager
@@ -134,7 +133,6 @@ async def assemble(
             reloader=reloader,
             discovery=discovery,
             events=events,
-            pages=pages,
         )
 
 

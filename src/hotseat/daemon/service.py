@@ -27,7 +27,6 @@ from hotseat.daemon.stopping import Order, stop
 from hotseat.daemon.watch import Watch
 from hotseat.daemon.wiring import Runtime, build
 from hotseat.errors import Busy, HotseatError, NotFound, Refused
-from hotseat.gateway.site import Site
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +40,6 @@ class Serving:
     control: Path
     workloads: Callable[[], list[dict[str, Any]]]
     """As `hotseat ps --json` shows them, now."""
-    pages: Site
-    """/ui, /metrics, /events."""
 
 
 async def up(
@@ -101,7 +98,7 @@ async def serve(
                 actor.send(m.Preload())
                 await asyncio.sleep(0)
                 rows = _rows(actor)
-                ready(Serving(gateway=url, control=config.control, workloads=rows, pages=parts.pages))
+                ready(Serving(gateway=url, control=config.control, workloads=rows))
                 notifier.ready(f"serves {len(actor.records)} workloads at {url}")
                 await _until(order.stop, background)
                 notifier.stopping()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from hotseat.gateway import Gateway
 from hotseat.testing.engine import FakeEngine
 from hotseat.testing.seats import FakeSeats
 
@@ -19,6 +20,7 @@ class Stage:
     engine: FakeEngine
     seats: FakeSeats
     port: int
+    gateway: Gateway
 
     def post(self, path: str = "/v1/chat/completions", **body: object) -> aiohttp.client._RequestContextManager:
         return self.client.post(self.url + path, json={"model": "m", **body})

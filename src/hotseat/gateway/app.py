@@ -42,6 +42,10 @@ class Gateway:
         self._register: Register | None = None
         self._server: asyncio.Server | None = None
 
+    @property
+    def settings(self) -> Settings:
+        return self._desk.settings
+
     def configure(self, settings: Settings) -> None:
         """These count for every request from now on; those under way keep what they began with."""
         self._desk.configure(settings)

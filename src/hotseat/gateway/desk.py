@@ -39,6 +39,7 @@ class Desk:
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
+        self.settings = settings
         self.patience = Patience(keepalive=settings.keepalive, max_silence=settings.max_silence)
         self.upstream = settings.upstream
         # All watching is by looking now and then, so times are exact to this.

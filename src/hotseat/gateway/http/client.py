@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections import deque
 from typing import cast
 
@@ -21,6 +22,7 @@ LINGER = 2.0
 """Seconds in which what a refused client still sends is read and thrown away, so that it can read why."""
 WRITE_HIGH = 64 * 1024
 """Bytes that a client has not taken, above which whoever writes is paused."""
+_RESET = struct.pack("ii", 1, 0)
 _CLOSE_WAIT = 8
 """linux/tcp_states.h: the other end has closed."""
 
@@ -99,6 +101,11 @@ class Client(asyncio.Protocol):
         """So that half an answer never looks like a whole one."""
         turn, self.turn = self.turn, None
         self._end()
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            # By a reset: a client of HTTP/1.0 would take an orderly close for the end of the body.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
         if turn is not None:
             turn.gone()

@@ -143,6 +143,7 @@ class RequestReader:
             self._keep(head)
         request = self.reading = Request(head, length=None if length is None else int(length))
         if not head.upgrade:
+            request.body.complete = not head.chunked and not request.length
             self._on_request(request)
 
     def on_body(self, body: bytes) -> None:

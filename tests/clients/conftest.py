@@ -44,14 +44,17 @@ async def lama(house: House) -> AsyncIterator[ollama.AsyncClient]:
 
 
 @pytest.fixture
-async def park(house: House) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
-    """Parks a workload, as an admin over the gateway."""
+async def park(house: House) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """Parks a workload, as an admin over the gateway; `answering`: in the middle of that many answers."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(house.url, timeout=timeout, headers={"x-api-key": ROOT}) as session:
 
-        async def park(name: str) -> None:
+        async def park(name: str, answering: int = 0) -> None:
             async with session.post(f"/hotseat/v1/workloads/{name}/park") as response:
                 assert response.status == 200, await response.text()
                 assert (await response.json())["reports"][-1]["direction"] == "out"
+            async with session.get(f"/hotseat/v1/workloads/{name}") as response:
+                row = await response.json()
+            assert (row["state"], row["in_flight"]) == ("parked", answering)
 
         yield park

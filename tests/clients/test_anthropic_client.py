@@ -36,17 +36,17 @@ async def test_models_take_turns_and_say_what_openais_client_hears(
 
 
 async def test_an_answer_goes_on_after_a_swap_in_its_middle(
-    claude: anthropic.AsyncAnthropic, park: Callable[[str], Awaitable[None]]
+    claude: anthropic.AsyncAnthropic, park: Callable[..., Awaitable[None]]
 ) -> None:
-    whole = await message(claude, "ada", 150)
-    async with claude.messages.stream(model="ada", max_tokens=150, messages=MESSAGES) as stream:
+    whole = await message(claude, "ada", 400)
+    async with claude.messages.stream(model="ada", max_tokens=400, messages=MESSAGES) as stream:
         texts = aiter(stream.text_stream)
         said = [await anext(texts) for _ in range(3)]
-        await park("ada")
+        await park("ada", answering=1)
         await message(claude, "bob", 3)
-        assert await message(claude, "ada", 150) == whole, "which brought it back to its seat"
+        assert await message(claude, "ada", 1), "which brings it back to its seat"
         said += [text async for text in texts]
-        assert (await stream.get_final_message()).usage.output_tokens == 150
+        assert (await stream.get_final_message()).usage.output_tokens == 400
     assert "".join(said) == whole
 
 
@@ -81,7 +81,7 @@ async def test_errors_are_the_clients_own(claude: anthropic.AsyncAnthropic) -> N
     with pytest.raises(anthropic.PermissionDeniedError):
         await message(bob, "ada")
     assert [model.id async for model in bob.models.list()] == ["bob"]
-    async with bob.messages.stream(model="bob", max_tokens=200, messages=MESSAGES) as stream:
+    async with bob.messages.stream(model="bob", max_tokens=3000, messages=MESSAGES) as stream:
         await anext(aiter(stream))
         with pytest.raises(anthropic.RateLimitError):
             await message(bob, "bob")

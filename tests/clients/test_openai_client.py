@@ -15,7 +15,7 @@ from house import ALICE, BOB, House
 
 pytestmark = pytest.mark.emulated
 
-Park = Callable[[str], Awaitable[None]]
+Park = Callable[..., Awaitable[None]]
 MESSAGES = [{"role": "user", "content": "Tell me about the river and the sea."}]
 
 
@@ -38,13 +38,13 @@ async def test_models_take_turns_and_say_what_they_always_say(oai: openai.AsyncO
 
 
 async def test_an_answer_goes_on_after_a_swap_in_its_middle(oai: openai.AsyncOpenAI, park: Park) -> None:
-    whole = await chat(oai, "ada", 150)
-    stream = await oai.chat.completions.create(model="ada", messages=MESSAGES, max_tokens=150, stream=True)
+    whole = await chat(oai, "ada", 400)
+    stream = await oai.chat.completions.create(model="ada", messages=MESSAGES, max_tokens=400, stream=True)
     pieces = aiter(stream)
     said = [(await anext(pieces)).choices[0].delta.content or "" for _ in range(3)]
-    await park("ada")
+    await park("ada", answering=1)
     await chat(oai, "bob", 3)
-    assert await chat(oai, "ada", 150) == whole, "which brought it back to its seat"
+    assert await chat(oai, "ada", 1), "which brings it back to its seat"
     said += [piece.choices[0].delta.content or "" async for piece in pieces if piece.choices]
     assert "".join(said) == whole
 
@@ -188,7 +188,7 @@ async def test_keys(oai: openai.AsyncOpenAI, house: House) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         await bob.models.retrieve("ada")
     assert "ada" not in unknown.value.message.replace("'ada'", "")
-    stream = await bob.chat.completions.create(model="bob", messages=MESSAGES, max_tokens=200, stream=True)
+    stream = await bob.chat.completions.create(model="bob", messages=MESSAGES, max_tokens=3000, stream=True)
     await anext(aiter(stream))
     with pytest.raises(openai.RateLimitError) as many:
         await chat(bob, "bob")

@@ -2,6 +2,7 @@
 
 from daemon_world import Heard, World
 
+from hotseat.config import HostMemory
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import JobKind
 from hotseat.errors import NotFound
@@ -112,6 +113,16 @@ def test_another_container_of_the_same_name_waits_for_the_last_answer_of_the_old
     world.send(world.look("a"))
     world.send(m.Probed(workload="a", number=world.probes.pop("a")))
     assert world.told(waits) == 0.0
+
+
+def test_the_budget_of_host_memory_changes_at_once() -> None:
+    world = World()
+    specs = {name: record.spec for name, record in world.core.records.items()}
+    world.send(m.Configure(specs=specs, caps={}, host=HostMemory(parked=3, reserve=1)))
+    assert world.core.host.room is not None
+    assert world.core.host.room.budget == 3
+    world.send(m.Configure(specs=specs, caps={}))
+    assert world.core.host.room.budget == 3
 
 
 def test_caps_change_at_once() -> None:

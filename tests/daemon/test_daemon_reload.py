@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,34 @@ async def test_a_broken_file_changes_nothing_and_says_every_mistake(house: House
             await client.reload()
         await rewrite(house, ("linger: soon", "linger: 0"), ("kontrol: c.sock", "control: c.sock"))
         assert (await client.health())["notes"] == []
+
+
+async def test_limits_of_the_gateway_count_for_the_next_request(house: House) -> None:
+    await rewrite(house, ("keepalive: 5s", "keepalive: 5s, max_body: 40B, max_upload: 40B"))
+    async with house.ask("a", padding="x" * 200) as response:
+        assert response.status == 413
+
+
+async def test_keys_count_for_the_next_request(house: House) -> None:
+    key = "sk-hotseat-test-key"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    await rewrite(house, ("workloads:", f'keys: {{me: {{hash: "sha256:{digest}"}}}}\nworkloads:'))
+    assert await house.answer("a") == 401
+    assert house.http is not None
+    house.http.headers["Authorization"] = f"Bearer {key}"
+    assert await house.answer("a") == 200
+
+
+async def test_a_gateway_that_others_reach_is_not_opened_before_its_address_is_closed(make_house: MakeHouse) -> None:
+    digest = hashlib.sha256(b"k").hexdigest()
+    keys = f'keys: {{me: {{hash: "sha256:{digest}"}}}}\n'
+    house = await make_house(gateway="host: 0.0.0.0")
+    house.text = keys + house.text
+    await house.up()
+    assert await house.answer("a") == 401
+    done = await rewrite(house, (keys, ""), ("host: 0.0.0.0", "host: 127.0.0.1"))
+    assert done["needs_restart"] == ["gateway.host", "keys"]
+    assert await house.answer("a") == 401
 
 
 async def test_caps_count_for_the_next_decision(house: House) -> None:

@@ -105,15 +105,17 @@ class Daemon:
         draft.write_text(yaml.safe_dump(config, sort_keys=False))
         draft.replace(self.file)
 
-    async def spawn(self, *last: str, prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
+    async def spawn(self, *last: str, prefix: Sequence[str] = (), verbose: bool = False) -> None:
         """`last`: direction, phase and status ("start", "done") in which it kills itself; "any": at its first phase."""
         program = ["-c", DYING, str(self.file), *last] if last else ["-m", "hotseat", "up", "-c", str(self.file)]
+        if verbose:
+            program.append("--verbose")
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *prefix,
                 sys.executable,
                 *program,
-                env={**self.environment, **(environment or {})},
+                env=self.environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -89,6 +89,8 @@ def configure(core: Core, message: Configure) -> None:
             records[name] = record
     core.records = records
     core.caps = dict(message.caps)
+    if message.host is not None:
+        core.host.parked, core.host.reserve = message.host.parked, message.host.reserve
     changes = Changes(
         added=tuple(added),
         removed=tuple(removed),

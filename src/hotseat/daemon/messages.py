@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hotseat.config import HostMemory as HostSettings
 from hotseat.config import Workload
 from hotseat.daemon.book import JobKind
 from hotseat.daemon.learned import Learned
@@ -27,6 +28,8 @@ class Configure:
     specs: Mapping[str, Workload]
     """Whole: every field has its value. Two never share a container or a model."""
     caps: Mapping[int, int]
+    host: HostSettings | None = None
+    """The budget of host memory; None: as it is."""
     answer: Answer | None = None
     """Called with the `changing.Changes` that were made."""
 

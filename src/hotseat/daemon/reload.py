@@ -137,13 +137,18 @@ class Reloader:
             self._events.publish("config", change="not taken", error=error.as_dict())
             raise
         self._mistakes = ""
+        needs = [name for name in _differences(self._running, new) if name in NEEDS_RESTART]
+        if not self._running.gateway.loopback and not new.keys and not new.gateway.public:
+            # The file closes the gateway by its address, which counts only after a restart: until then, by its keys.
+            new = new.model_copy(update={"keys": self.config.keys})
+            needs.append("keys")
         old, self.config = self.config, new
-        self._needs_restart = tuple(name for name in _differences(self._running, new) if name in NEEDS_RESTART)
+        self._needs_restart = tuple(needs)
         for taker in self._takers:
             taker(new)
         done = Reloaded(
             file=str(file),
-            workloads=await self._sources.file(new.workloads, caps=new.caps()),
+            workloads=await self._sources.file(new.workloads, caps=new.caps(), host=new.host_memory),
             settings=tuple(name for name in _differences(old, new) if name not in NEEDS_RESTART),
             needs_restart=self._needs_restart,
         )

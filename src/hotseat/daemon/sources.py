@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hotseat.config import Workload
+from hotseat.config import HostMemory, Workload
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.changing import Changes
 from hotseat.daemon.messages import Configure
@@ -39,6 +39,7 @@ class Sources:
         self._events = events
         self._told: dict[str, Mapping[str, Workload]] = {FILE: file}
         self._caps = caps
+        self._host: HostMemory | None = None
         self._unfit: dict[str, Mapping[str, str]] = {}
         self._conflicts: tuple[Conflict, ...] = ()
 
@@ -51,9 +52,12 @@ class Sources:
         """The names that `source` has told."""
         return frozenset(self._told.get(source, ()))
 
-    async def file(self, workloads: Mapping[str, Workload], *, caps: Mapping[int, int]) -> Changes:
+    async def file(
+        self, workloads: Mapping[str, Workload], *, caps: Mapping[int, int], host: HostMemory | None = None
+    ) -> Changes:
         """The file says this now."""
         self._caps = caps
+        self._host = host
         return await self.found(FILE, workloads)
 
     def claims(self, container: Container) -> bool:
@@ -85,7 +89,7 @@ class Sources:
                 self._events.publish("config", workload=conflict.workload, change="left out", note=conflict.message)
         self._conflicts = conflicts
         changes: Changes = await self._actor.ask(
-            lambda answer: Configure(specs=merged, caps=self._caps, answer=answer),
+            lambda answer: Configure(specs=merged, caps=self._caps, host=self._host, answer=answer),
         )
         return changes
 

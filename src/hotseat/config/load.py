@@ -210,10 +210,13 @@ def _anchor(config: Config, base: Path) -> Config:
     """Relative paths made absolute."""
 
     def workload(item: Workload) -> Workload:
-        if item.platform != "process":
+        if item.platform == "process":
+            where = base / (item.workdir.expanduser() if item.workdir else Path())
+            return item.model_copy(update={"workdir": where})
+        if not any(text.startswith((".", "~")) for text in item.run.volumes):
             return item
-        where = base / (item.workdir.expanduser() if item.workdir else Path())
-        return item.model_copy(update={"workdir": where})
+        volumes = [_anchored(text, base) for text in item.run.volumes]
+        return item.model_copy(update={"run": item.run.model_copy(update={"volumes": volumes})})
 
     return config.model_copy(
         update={
@@ -222,3 +225,8 @@ def _anchor(config: Config, base: Path) -> Config:
             "workloads": {name: workload(item) for name, item in config.workloads.items()},
         }
     )
+
+
+def _anchored(volume: str, base: Path) -> str:
+    source, colon, rest = volume.partition(":")
+    return str(base / Path(source).expanduser()) + colon + rest if source.startswith((".", "~")) else volume

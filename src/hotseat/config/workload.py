@@ -102,6 +102,11 @@ class Workload(Defaults):
     hooks: Hooks = Field(default_factory=Hooks)
     """HTTP calls to the engine around a swap."""
 
+    @property
+    def made_here(self) -> bool:
+        """hotseat makes its container or process; otherwise somebody else does."""
+        return self.platform == "process" or self.image is not None
+
     @model_validator(mode="after")
     def _check(self) -> Workload:
         if self.url is None and self.port is None:

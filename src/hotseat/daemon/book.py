@@ -117,7 +117,7 @@ class Record:
 
     @property
     def can_start(self) -> bool:
-        return self.spec.start and (self.exists or self.spec.platform == "process")
+        return self.spec.start and (self.exists or self.spec.made_here)
 
     @property
     def frozen(self) -> bool:

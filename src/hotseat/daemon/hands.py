@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from hotseat.config import Workload as Spec
-from hotseat.errors import Busy, EngineFailed, NotFound, Unavailable
+from hotseat.daemon.making import explained, made
+from hotseat.errors import Busy, EngineFailed, NotFound, PlatformFailed, Unavailable
 from hotseat.gateway.health import Health
 from hotseat.platforms.port import Container, Platform, Status
-from hotseat.platforms.spec import ContainerSpec
 from hotseat.swap.port import Observation, Progress, Swapper, Workload
 from hotseat.words import Direction, PhaseTime, SwapReport
 
-_MADE_FROM = "hotseat.made-from"
+_LOOPBACK = "127.0.0.1"
 LOOK_EVERY = 0.25
 """Seconds between looks at a container that starts."""
 STOP_DRAIN = 60.0
@@ -68,15 +67,6 @@ class Recovers(Protocol):
     async def recover(self, workload: Workload) -> Observation: ...
 
 
-@runtime_checkable
-class Creates(Protocol):
-    """A platform on which hotseat makes the workload itself."""
-
-    async def create(self, spec: ContainerSpec) -> Container: ...
-
-    async def remove(self, container: Container) -> None: ...
-
-
 class RealHands:
     def __init__(
         self,
@@ -121,11 +111,14 @@ class RealHands:
         spec, platform = self._specs[name], self._platform(name)
         begun, clock = time.time(), time.perf_counter()
         progress("start", "start")
-        container = await self._made(name)
+        container = await made(name, spec, platform)
         if container.status is Status.PAUSED:
             raise Unavailable(f"{name} is paused by {spec.platform}", rule="what others paused stays paused")
         if container.status is not Status.RUNNING:
-            container = await platform.start(container)
+            try:
+                container = await platform.start(container)
+            except (NotFound, PlatformFailed) as error:
+                raise explained(error, spec) from error
         started = time.perf_counter()
         progress("start", "done")
         progress("probe", "start")
@@ -194,33 +187,6 @@ class RealHands:
     def _platform(self, name: str) -> Platform:
         return self._platforms[self._specs[name].platform]
 
-    async def _made(self, name: str) -> Container:
-        """Its container; for a process, written down as the file has it now."""
-        spec, platform = self._specs[name], self._platform(name)
-        try:
-            container = await platform.inspect(spec.container or name)
-        except NotFound:
-            if spec.platform != "process":
-                raise
-        else:
-            if spec.platform != "process" or container.status in (Status.RUNNING, Status.PAUSED):
-                return container
-            if container.labels.get(_MADE_FROM) == _fingerprint(spec):
-                return container
-            if isinstance(platform, Creates):
-                await platform.remove(container)  # the file says something else than when it was made
-        if not isinstance(platform, Creates):
-            raise NotFound(f"no {spec.platform} container {spec.container}", hint="create it first")
-        return await platform.create(
-            ContainerSpec(
-                name=spec.container or name,
-                command=tuple(spec.command or ()),
-                env=spec.env,
-                workdir=str(spec.workdir) if spec.workdir else None,
-                labels={"hotseat.models": ",".join(spec.models or ()), _MADE_FROM: _fingerprint(spec)},
-            )
-        )
-
     async def _wait_healthy(self, name: str, container: Container) -> None:
         """Until the engine answers. `EngineFailed` at once if its container ends meanwhile, with its last words."""
         platform = self._platform(name)
@@ -246,11 +212,6 @@ class RealHands:
         return lambda: self._health.wait(name, base_url(name, spec, container) + spec.health, within=within)
 
 
-def _fingerprint(spec: Spec) -> str:
-    made_from = repr((spec.command, sorted(spec.env.items()), spec.workdir, spec.models))
-    return hashlib.sha256(made_from.encode()).hexdigest()[:16]
-
-
 def base_url(name: str, spec: Spec, container: Container) -> str:
     """Where its engine listens."""
     if spec.url is not None:
@@ -261,6 +222,8 @@ def base_url(name: str, spec: Spec, container: Container) -> str:
             hint="give `url` instead of `port`, with a published port, or put it on a network",
             rule="an engine must be reachable",
         )
-    address = container.addresses[0]
+    address, port = container.addresses[0], spec.port
+    if address == _LOOPBACK and port is not None:
+        port = container.published.get(port, port)  # rootless: no address of its own, only published ports
     host = f"[{address}]" if ":" in address else address
-    return f"http://{host}:{spec.port}"
+    return f"http://{host}:{port}"

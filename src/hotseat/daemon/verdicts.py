@@ -35,8 +35,8 @@ def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
             if not record.exists:
                 return Unavailable(
                     f"{name}: there is no {platform} container {record.spec.container}{why}",
-                    hint="create it, or correct `container` in hotseat.yaml",
-                    rule="hotseat creates no containers",
+                    hint="create it, correct `container` in hotseat.yaml, or give its `image` there",
+                    rule="without `image` hotseat creates no container",
                 )
             return Unavailable(
                 f"{name} is stopped{why}",

@@ -143,6 +143,10 @@ class EnginePlatform:
     def events(self) -> AsyncIterator[PlatformEvent]:
         return engine_events(self.name, self._api, self.list, since=time.time())
 
+    async def rename(self, container: Container, name: str) -> Container:
+        await self._api.raw("POST", f"containers/{container.id}/rename", params={"name": name})
+        return await self.inspect(container.id)
+
     async def remove(self, container: Container) -> None:
         """Kill it if it runs and forget it, with its anonymous volumes. Nothing happens if it is gone already."""
         with contextlib.suppress(NotFound):

@@ -135,6 +135,11 @@ class FakePlatform:
             self._tell(EventKind.CREATED, container)
             return container
 
+    async def rename(self, container: Container, name: str) -> Container:
+        async with self._call("rename", name):
+            self.behind.rename(container.id, name)
+            return self._find(container.id).container
+
     async def pids(self, container: Container) -> Sequence[ProcessRef]:
         async with self._call("pids"):
             return self.read_pids(container)

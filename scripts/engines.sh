@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] && is_debian || exit 0
 
 declare -A packages=(
-  [docker]="dockerd:docker.io runc:runc busybox:busybox-static"
+  [docker]="dockerd:docker.io runc:runc busybox:busybox-static docker-compose:docker-compose"
   [podman]="podman:podman runc:runc crun:crun busybox:busybox-static newuidmap:uidmap slirp4netns:slirp4netns fuse-overlayfs:fuse-overlayfs"
   [browser]="chromium:chromium"
 )

@@ -6,6 +6,7 @@
     discovery   labelled containers, found and forgotten by themselves
     sources     who says which workloads there are: the file and labels, merged
     actor       the task: runs the core, gives its effects to `hands`, wakes it in time
+    hooks       calls that the file declares around a swap
     making      containers and processes that hotseat makes itself
     hands       effects on the world: swaps, cold starts, probes, observation
     watch       what happens behind our back: platform events and a look each second

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from hotseat.config import Workload as Spec
+from hotseat.daemon.hooks import HookCalls
 from hotseat.daemon.making import explained, made
-from hotseat.errors import Busy, EngineFailed, NotFound, PlatformFailed, Unavailable
+from hotseat.errors import Busy, EngineFailed, HotseatError, NotFound, PlatformFailed, Unavailable
 from hotseat.gateway.health import Health
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.swap.port import Observation, Progress, Swapper, Workload
-from hotseat.words import Direction, PhaseTime, SwapReport
+from hotseat.words import Direction, PhaseTime, State, SwapReport
 
 _LOOPBACK = "127.0.0.1"
 LOOK_EVERY = 0.25
@@ -75,9 +76,11 @@ class RealHands:
         swapper: Swapper,
         platforms: Mapping[str, Platform],
         health: Health,
+        hooks: HookCalls,
         caps: Mapping[int, int],
     ) -> None:
         self._specs = specs
+        self._hooks = hooks
         self._swapper = swapper
         self._platforms = platforms
         self._health = health
@@ -98,12 +101,33 @@ class RealHands:
             except TimeoutError:
                 return  # what is left is frozen in mid-answer
 
-        workload = await self._workload(name)
-        return await self._swapper.swap_out(workload, drain=drain if limit is not None else None, progress=progress)
+        spec, workload = self._specs[name], await self._workload(name)
+
+        async def prepare() -> None:
+            progress("before_park", "start")
+            await self._hooks.before_park(name, spec, base_url(name, spec, workload.container))
+            progress("before_park", "done")
+
+        try:
+            return await self._swapper.swap_out(
+                workload,
+                drain=drain if limit is not None else None,
+                prepare=prepare if spec.hooks.before_park else None,
+                progress=progress,
+            )
+        except BaseException:
+            await self._wake_if_seated(workload, spec)
+            raise
 
     async def swap_in(self, name: str, *, progress: Progress) -> SwapReport:
-        workload = await self._workload(name)
-        probe = self._probe_of(name, workload.container, within=self._specs[name].health_timeout)
+        spec, workload = self._specs[name], await self._workload(name)
+        healthy = self._probe_of(name, workload.container, within=spec.health_timeout)
+
+        async def probe() -> None:
+            if spec.hooks.after_seat:
+                await self._hooks.after_seat(name, spec, base_url(name, spec, workload.container))
+            await healthy()
+
         return await self._swapper.swap_in(workload, caps=self._caps, probe=probe, progress=progress)
 
     async def start(self, name: str, *, progress: Progress) -> SwapReport:
@@ -119,6 +143,7 @@ class RealHands:
                 container = await platform.start(container)
             except (NotFound, PlatformFailed) as error:
                 raise explained(error, spec) from error
+            self._hooks.forget(name)
         started = time.perf_counter()
         progress("start", "done")
         progress("probe", "start")
@@ -156,8 +181,11 @@ class RealHands:
                 ) from None
         progress("stop", "start")
         container = (await self._workload(name)).container
+        if container.status is Status.RUNNING and spec.hooks.before_park:
+            await self._hooks.before_park(name, spec, base_url(name, spec, container))
         if container.status not in (Status.EXITED, Status.CREATED):
             await platform.stop(container, grace=spec.stop_grace)
+        self._hooks.forget(name)
         progress("stop", "done")
 
     async def recover(self, name: str) -> None:
@@ -165,7 +193,10 @@ class RealHands:
             await self._swapper.recover(await self._workload(name))
 
     async def probe(self, name: str, container: Container) -> None:
-        await self._probe_of(name, container, within=self._specs[name].health_timeout)()
+        spec = self._specs[name]
+        if self._hooks.pending(name):  # a swap out ended, or hotseat did, between its sleep and the commit
+            await self._hooks.after_seat(name, spec, base_url(name, spec, container))
+        await self._probe_of(name, container, within=spec.health_timeout)()
 
     async def observe(self, name: str) -> Observation | None:
         try:
@@ -178,6 +209,18 @@ class RealHands:
             return await self._platform(name).inspect(self._specs[name].container or name)
         except NotFound:
             return None
+
+    async def _wake_if_seated(self, workload: Workload, spec: Spec) -> None:
+        """After a swap out that failed: it runs on as if nothing had happened."""
+        name = workload.name
+        if not self._hooks.pending(name):
+            return
+        try:
+            seen = await self._swapper.observe(workload)
+        except HotseatError:
+            return  # the next probe wakes it
+        if seen.state is State.SEATED:
+            await self._hooks.undo(name, spec, base_url(name, spec, seen.container))
 
     async def _workload(self, name: str) -> Workload:
         platform = self._platform(name)

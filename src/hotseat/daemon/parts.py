@@ -16,6 +16,7 @@ from hotseat.daemon.admin import AdminDesk
 from hotseat.daemon.control import Control, Desk
 from hotseat.daemon.discovery import Discovery
 from hotseat.daemon.hands import RealHands
+from hotseat.daemon.hooks import HookCalls
 from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.messages import How
 from hotseat.daemon.notify import Notifier
@@ -58,13 +59,15 @@ async def assemble(
     notifier: Notifier,
 ) -> AsyncIterator[Parts]:
     async with contextlib.AsyncExitStack() as stack:
-        health = Health()
+        health, hooks = Health(), HookCalls(config.state / "asleep")
         stack.push_async_callback(health.aclose)
+        stack.push_async_callback(hooks.aclose)
         hands = RealHands(
             config.workloads,
             swapper=runtime.swapper,
             platforms=runtime.platforms,
             health=health,
+            hooks=hooks,
             caps=config.caps(),
         )
         # Ids of events grow over restarts, so that who comes back with one of before hears all that is new.

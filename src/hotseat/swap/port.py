@@ -18,6 +18,10 @@ Probe = Callable[[], Awaitable[None]]
 Drain = Callable[[], Awaitable[None]]
 """Returns once the engine has no request in flight, or at its own deadline. Never raises for lateness."""
 
+Prepare = Callable[[], Awaitable[None]]
+"""Readies a seated engine for its swap out, after the drain and before anything is touched. What it raises ends the
+swap; whoever gave it undoes it if the swap fails later."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -73,7 +77,12 @@ class Swapper(Protocol):
     async def observe(self, workload: Workload) -> Observation: ...
 
     async def swap_out(
-        self, workload: Workload, *, drain: Drain | None = None, progress: Progress | None = None
+        self,
+        workload: Workload,
+        *,
+        drain: Drain | None = None,
+        prepare: Prepare | None = None,
+        progress: Progress | None = None,
     ) -> SwapReport:
         """seated -> parked. `Refused`/`NoRoom`/`Busy`: nothing was touched. `RolledBack`: runs on unharmed.
         `Quarantined`: after the commit. Parking what is parked is done already: a report without phases."""

@@ -19,7 +19,7 @@ from hotseat.swap.journal import Journal
 from hotseat.swap.meter import Meter
 from hotseat.swap.observe import HostBytes, Observer, Sight, resident_bytes
 from hotseat.swap.policy import Policy
-from hotseat.swap.port import Deadlines, Drain, Observation, Probe, Progress, Workload
+from hotseat.swap.port import Deadlines, Drain, Observation, Prepare, Probe, Progress, Workload
 from hotseat.swap.records import Holding
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.scene import Scene
@@ -93,18 +93,27 @@ class ContainerSwapper:
         return sight.observation
 
     async def swap_out(
-        self, workload: Workload, *, drain: Drain | None = None, progress: Progress | None = None
+        self,
+        workload: Workload,
+        *,
+        drain: Drain | None = None,
+        prepare: Prepare | None = None,
+        progress: Progress | None = None,
     ) -> SwapReport:
         with self._guard(workload.container.key, workload.name):
             meter = Meter()
-            if drain is not None:
+            if drain is not None or prepare is not None:
                 # A look first: whoever is refused anyway must not lose its clients for the length of a drain.
                 sight = await self._observer.look(workload, meter=meter)
                 recorded = sight.record is not None
                 if (refusal := rules.refuse_out(workload.name, sight.observation, recorded=recorded)) is not None:
                     raise refusal
-                with meter.phase("drain", part="engine"), meter.of("engine"):
-                    await drain()
+                if drain is not None:
+                    with meter.phase("drain", part="engine"), meter.of("engine"):
+                        await drain()
+                if prepare is not None and sight.observation.state is State.SEATED:
+                    with meter.phase("before_park", part="engine"), meter.of("engine"):
+                        await prepare()
             return await to_a_stable_end(lambda cancelled: self._out(workload, meter, progress, cancelled))
 
     async def swap_in(

@@ -45,6 +45,12 @@ class FakeEngine:
     """Wait for `go` after so many tokens."""
     go: asyncio.Event = field(default_factory=asyncio.Event)
     reached_hold: asyncio.Event = field(default_factory=asyncio.Event)
+    asleep: bool = False
+    """Between POST /sleep and POST /wake_up, as vLLM has them: it refuses whatever it is asked."""
+    hooks: list[str] = field(default_factory=list)
+    """Paths of those calls, in order."""
+    hook_status: dict[str, int] = field(default_factory=dict)
+    """Path of such a call -> what it answers, once it has been obeyed."""
     _runner: web.AppRunner | None = None
 
     @property
@@ -69,6 +75,8 @@ class FakeEngine:
         self.thaw()
         app = web.Application(client_max_size=2**30)
         app.router.add_get("/health", self._health)
+        app.router.add_post("/sleep", self._hook)
+        app.router.add_post("/wake_up", self._hook)
         app.router.add_post("/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -110,6 +118,12 @@ class FakeEngine:
         await self.running.wait()
         return web.Response(status=200 if self.healthy else 503)
 
+    async def _hook(self, request: web.Request) -> web.Response:
+        await self.running.wait()
+        self.hooks.append(request.path_qs)
+        self.asleep = request.path == "/sleep"
+        return web.Response(status=self.hook_status.get(request.path, 200), text="so said the engine")
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asked = Asked(
             path=request.rel_url.raw_path_qs, headers=list(request.headers.items()), body=await request.read()
@@ -125,8 +139,9 @@ class FakeEngine:
 
     async def _reply(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await self.running.wait()
-        if self.status != 200:
-            return web.json_response({"error": {"message": "the engine refuses"}}, status=self.status)
+        if self.status != 200 or self.asleep:
+            status = self.status if self.status != 200 else 500
+            return web.json_response({"error": {"message": "the engine refuses"}}, status=status)
         if self.break_after == 0:
             await self._break_off(request)
         if not body.get("stream"):

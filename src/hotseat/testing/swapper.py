@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from hotseat.errors import HotseatError, NoRoom
 from hotseat.platforms.port import Container, Status
-from hotseat.swap.port import Drain, Observation, Probe, Progress, Workload
+from hotseat.swap.port import Drain, Observation, Prepare, Probe, Progress, Workload
 from hotseat.testing.platforms import FakePlatform
 from hotseat.words import Device, DeviceUse, Direction, PhaseTime, State, SwapReport
 
@@ -63,10 +63,17 @@ class FakeSwapper:
         )
 
     async def swap_out(
-        self, workload: Workload, *, drain: Drain | None = None, progress: Progress | None = None
+        self,
+        workload: Workload,
+        *,
+        drain: Drain | None = None,
+        prepare: Prepare | None = None,
+        progress: Progress | None = None,
     ) -> SwapReport:
         if drain is not None:
             await drain()
+        if prepare is not None and workload.container.key not in self.parked:
+            await prepare()
         container = await self._begin(workload, Direction.OUT, progress)
         try:
             if container.key not in self.parked:

@@ -136,7 +136,7 @@ async def _create(spec: Workload, wanted: ContainerSpec, platform: Creates) -> C
 
 
 async def _replace(spec: Workload, wanted: ContainerSpec, old: Container, platform: Creates) -> Container:
-    if not isinstance(platform, Renames):
+    if spec.image is None or not isinstance(platform, Renames):
         await platform.remove(old)  # a process' entry in our own register: nothing that could be lost
         return await _create(spec, wanted, platform)
     aside = await platform.rename(old, wanted.name + _ASIDE)

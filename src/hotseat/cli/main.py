@@ -12,7 +12,7 @@ from hotseat.cli import problems
 
 COMMANDS = (
     *("demo", "doctor", "ps", "top", "park", "seat", "swap", "prewarm"),
-    *("up", "reload", "down", "logs", "events", "key", "bench"),
+    *("up", "reload", "down", "logs", "events", "key", "config", "import", "bench"),
 )
 """In the order of the help; each lives in the module `hotseat.cli.commands.NAME` under its own name."""
 
@@ -38,7 +38,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"hotseat.cli.commands.{cmd_name}"), cmd_name)
+        module = "import_" if cmd_name == "import" else cmd_name  # a word of Python's own
+        command = getattr(import_module(f"hotseat.cli.commands.{module}"), module)
         assert isinstance(command, click.Command)
         return command
 

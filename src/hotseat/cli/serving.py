@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hotseat.cli import draw, view
+from hotseat.cli import configuration, draw, view
 from hotseat.config import find, load
 from hotseat.daemon.service import Serving, up
 
@@ -17,10 +17,10 @@ from hotseat.daemon.service import Serving, up
 def serve(config: Path | None, *, check: bool, verbose: bool) -> None:
     """Until SIGTERM or Ctrl-C. With `check` only the configuration is read."""
     path = config or find()
-    loaded = load(path)
     if check:
-        click.echo(f"{path}: {len(loaded.workloads)} workloads, no mistakes")
+        configuration.check(path, offline=True, as_json=False)
         return
+    loaded = load(path)
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

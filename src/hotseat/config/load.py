@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,19 @@ def parse(text: str, *, name: str = "hotseat.yaml", base: Path | None = None) ->
     if mistakes:
         raise _error(mistakes)
     return _anchor(config, base or Path.cwd())
+
+
+def places(text: str, *, name: str) -> Callable[[tuple[int | str, ...]], tuple[str, str]]:
+    """Of a text that reads: the place of a setting as FILE:LINE:COLUMN, and its path as people write it. A setting that
+    does not stand there has the place of what is around it."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+
+    def find_place(at: tuple[int | str, ...]) -> tuple[str, str]:
+        shown, node = _find(root, at)
+        mark = node.start_mark if node is not None else None
+        return (f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name), shown
+
+    return find_place
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,13 @@ class EnginePlatform:
     def events(self) -> AsyncIterator[PlatformEvent]:
         return engine_events(self.name, self._api, self.list, since=time.time())
 
+    async def has_image(self, reference: str) -> bool:
+        try:
+            await self._api.raw("GET", f"images/{quote(reference, safe='')}/json")
+        except NotFound:
+            return False
+        return True
+
     async def rename(self, container: Container, name: str) -> Container:
         await self._api.raw("POST", f"containers/{container.id}/rename", params={"name": name})
         return await self.inspect(container.id)

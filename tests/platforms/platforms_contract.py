@@ -217,6 +217,19 @@ class PlatformContract:
         assert sorted((await stage.platform.logs(container)).split()) == ["one", "three", "two"]
         assert (await stage.platform.logs(container, tail=1)).split() == ["three"]
 
+    async def test_followed_logs_begin_with_the_last_lines_and_end_with_the_container(
+        self, stage: Stage, make: Callable[..., Any]
+    ) -> None:
+        container = await make(TALKER)
+        await says(stage, container, "three")
+        said = b""
+        async with asyncio.timeout(DEADLINE):
+            async for chunk in stage.platform.follow_logs(container, tail=3):
+                said += chunk
+                if b"three" in said:
+                    await stage.platform.kill(container)
+        assert sorted(said.split()) == [b"one", b"three", b"two"]
+
     async def test_events_of_what_we_do(self, stage: Stage, make: Callable[..., Any], listener: Listener) -> None:
         container = await make()
         await listener.until(container.key, [CREATED, STARTED])

@@ -83,6 +83,8 @@ def test_the_wheel_carries_the_compiled_parts_and_nothing_that_does_not_belong(w
         names = archive.namelist()
         engine = archive.getinfo("hotseat/_native/hotseat-demo-engine")
         metadata = archive.read(next(name for name in names if name.endswith("dist-info/METADATA"))).decode()
+    page = {"static/index.html", "static/js/main.js", "static/vendor/uplot.js", "static/vendor/LICENSE.preact.txt"}
+    assert {f"hotseat/dashboard/{file}" for file in page} <= set(names), "the page at /ui comes along"
     assert {name.rpartition("/")[2] for name in names if name.startswith("hotseat/_native/")} == COMPILED
     assert engine.external_attr >> 16 & 0o111, "the demo engine is not executable"
     assert all(name.startswith(("hotseat/", "hotseat-")) for name in names)

@@ -86,7 +86,10 @@ class HostLedger:
                 stopped.append(view)
                 short -= view.host_bytes
             if short > 0:
-                return None
+                # The host is over its budget already. Who is stopped makes it no worse; whoever must be parked would.
+                if any(view.parkable and view.host_bytes and not view.can_start for view in leaving):
+                    return None
+                stopped = choice
             for view in reversed(stopped[:]):  # an early small one may be superfluous now: spare the dearest first
                 if short + view.host_bytes <= 0:
                     stopped.remove(view)
@@ -97,7 +100,7 @@ class HostLedger:
             park=park,
             stop=[view for view in stopped if view.state is not State.PARKED],
             first=[view for view in stopped if view.state is State.PARKED],
-            ready=not self.limited or sum(view.host_bytes for view in park) <= self.now,
+            ready=not (self.limited and park) or sum(view.host_bytes for view in park) <= self.now,
         )
 
     def take(self, plan: Plan) -> None:

@@ -107,7 +107,7 @@ class Unreachable(EngineFailed):
     """No connection to the engine, so not a byte of the request was sent: safe to try again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: making a frozen one takes longer, and each request makes one
 class RequestSeen:
     """One inference request whose exchange has ended, for whoever counts. Times in seconds from its arrival."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -27,6 +27,8 @@ class Meters:
         self._registry = CollectorRegistry(auto_describe=False)
         self._counters = {m.name: self._made(Counter, m) for m in CATALOGUE if m.kind is Kind.COUNTER}
         self._histograms = {m.name: self._made(Histogram, m) for m in CATALOGUE if m.kind is Kind.HISTOGRAM}
+        self._series: dict[tuple[str, tuple[str, ...]], Any] = {}
+        """Counters and histograms with their labels: looking one up costs more than adding to it."""
         self._registry.register(_Gauges(read))
         ProcessCollector(registry=self._registry)
 
@@ -35,11 +37,17 @@ class Meters:
         return generate_latest(_WithoutCreated(self._registry))
 
     def add(self, metric: Metric, *labels: str, count: float = 1.0) -> None:
-        self._counters[metric.name].labels(*labels).inc(count)
+        series = self._series.get((metric.name, labels))
+        if series is None:
+            series = self._series[metric.name, labels] = self._counters[metric.name].labels(*labels)
+        series.inc(count)
 
     def observe(self, metric: Metric, *labels: str, seconds: float) -> None:
         # A clock that was set back makes no negative times.
-        self._histograms[metric.name].labels(*labels).observe(max(0.0, seconds))
+        series = self._series.get((metric.name, labels))
+        if series is None:
+            series = self._series[metric.name, labels] = self._histograms[metric.name].labels(*labels)
+        series.observe(max(0.0, seconds))
 
     def swap(
         self,
@@ -59,6 +67,7 @@ class Meters:
 
     def forget(self, workload: str) -> None:
         """Drop the values of a workload that is gone for good."""
+        self._series.clear()
         for metric in CATALOGUE:
             meter = self._counters.get(metric.name) or self._histograms.get(metric.name)
             if meter is not None and "workload" in metric.labels:

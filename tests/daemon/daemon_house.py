@@ -16,6 +16,7 @@ from hotseat.daemon.service import Serving, serve
 from hotseat.daemon.stopping import Order
 from hotseat.daemon.wiring import Runtime
 from hotseat.events import EventBus
+from hotseat.swap.journal import Journal
 from hotseat.testing.engine import FakeEngine
 from hotseat.testing.platforms import FakePlatform
 from hotseat.testing.swapper import FakeSwapper
@@ -42,6 +43,7 @@ class House:
     again: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by SIGHUP."""
     from_file: bool = True
+    journal: Journal | None = None
     serving: Serving | None = None
     task: asyncio.Task[list[dict[str, Any]]] | None = None
     http: aiohttp.ClientSession | None = None
@@ -61,7 +63,7 @@ class House:
             platforms={"docker": self.platform, "process": self.processes},  # type: ignore[dict-item]
             driver=None,  # type: ignore[arg-type]
             devices=self.swapper,
-            journal=None,
+            journal=self.journal,
             events=EventBus(),
         )
 

@@ -172,6 +172,11 @@ class World:
             self.send(m.Arrived(ticket=ticket))
         return ticket
 
+    def ask_for_probe(self, name: str) -> int:
+        """Have a request come and go, so that its engine is asked; the number of that probe."""
+        self.send(m.Left(ticket=self.ask(name)))
+        return self.probes.pop(name)
+
     def end_job(self, name: str, error: HotseatError | None = None, becomes: State | None = None) -> None:
         kind = self.jobs.pop(name)
         real = self.real[name]

@@ -127,3 +127,16 @@ def test_one_that_died_while_parked_is_started_for_who_asks_before_that_was_seen
     assert world.jobs == {"b": JobKind.START}
     world.end_job("b")
     assert world.tickets[ticket].values == [0.0]
+
+
+def test_the_memory_of_one_that_was_not_looked_at_again_is_not_free() -> None:
+    """It became another container and its first one again; a look of before tells its pids, not its state."""
+    world = World()
+    world.configure("workloads:\n  a: {port: 1, container: other}\n  b: {port: 1}")
+    stale = world.late.pop()
+    world.configure("workloads:\n  a: {port: 1}\n  b: {port: 1}")
+    world.send(stale)
+    world.ask("b")
+    assert world.jobs == {}, "8 of a beside 6 of b are more than 10"
+    world.send(world.look("a"))
+    assert world.jobs == {"a": JobKind.SWAP_OUT}

@@ -226,10 +226,9 @@ def test_a_quarantine_is_ended_by_a_restart_and_those_who_wait_are_served() -> N
     world.tick(1.0)
     assert world.jobs == {"b": JobKind.STOP}
     world.end_job("b")
-    world.tick(1.0)
     assert world.jobs == {"b": JobKind.START}
     world.end_job("b")
-    assert world.told(waits) == pytest.approx(2.0)
+    assert world.told(waits) == pytest.approx(1.0)
 
 
 def test_the_pauses_before_restarts_grow() -> None:
@@ -242,7 +241,6 @@ def test_the_pauses_before_restarts_grow() -> None:
         pauses.append(record.not_before - world.now)
         world.tick(pauses[-1])
         world.end_job("b")  # the stop
-        world.tick(1.0)
         world.end_job("b")  # the start
         world.send(m.Park(workload="b", answer=Heard()))
         world.end_job("b")

@@ -39,7 +39,13 @@ def heal(core: Core, record: Record, now: float) -> None:
         core.wake(record.not_before)
     elif not record.ended:
         core.launch(record, JobKind.STOP, now).lost = True
-    elif not record.wishes:
+    else:
+        wish_it_back(record, now)
+
+
+def wish_it_back(record: Record, now: float) -> None:
+    """Nothing of it runs any more: a cold start in its turn, as if a request had come."""
+    if not record.wishes:
         record.wishes.append(Wish(since=now, answer=_nobody, commanded=False))
 
 

@@ -79,6 +79,8 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
         record.seated_since = now
         for ticket in record.waiting:
             ticket.swapped = True
+    if job.lost and message.error is None:
+        healing.wish_it_back(record, now)
     _account(core, record, job, message.report)
     if message.error is not None:
         _failed(core, record, job, message.error, now)

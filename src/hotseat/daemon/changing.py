@@ -152,7 +152,7 @@ def _change(record: Record, spec: Workload) -> None:
 def _become(core: Core, record: Record) -> None:
     """The same name for another container: nothing that was seen or learned of the old one holds."""
     assert record.successor is not None
-    fresh = core.new_record(record.name, record.successor, epoch=record.epoch + 1)
+    fresh = core.new_record(record.name, record.successor, epoch=record.epoch + 1, unknown=True)
     fresh.waiting, fresh.wishes = record.waiting, record.wishes
     core.records[record.name] = fresh
     core.do(Say(kind="state", workload=record.name, data={"state": State.STOPPED.value, "note": fresh.note}))

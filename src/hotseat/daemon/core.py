@@ -5,9 +5,7 @@ who wait in vain, and asks the scheduler; where no message changed what that dep
 nothing. Whatever makes a record seated or not goes through here, one message at a time: no request is ever granted a
 seat that is being taken away.
 
-`admit` and `leave` are the short way of almost every request: for a workload that sits, is ready and keeps its seat
-they cost a few dictionary operations and no round of the scheduler. A workload that has no work left may be asked to
-leave after its `linger`, so `leave` only sees to it that somebody looks then.
+What it does with requests is in `seating`, with commands in `commands`, with what the world shows in `observing`.
 """
 
 from __future__ import annotations
@@ -16,13 +14,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hotseat.config import HostMemory, Workload
-from hotseat.daemon import changing, commands, healing, observing, parting, rooms, verdicts, waits
+from hotseat.daemon import changing, commands, healing, observing, parting, picture, seating, verdicts, waits
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.daemon.hostroom import HostBudget
 from hotseat.daemon.learned import Learned
 from hotseat.errors import HotseatError
-from hotseat.scheduler import Decision, Snapshot, WorkloadView, decide
+from hotseat.scheduler import Decision, decide
 from hotseat.words import DeviceUse, State
 
 BLOCKED_GRACE = 5.0
@@ -57,9 +55,9 @@ class Core:
         host = host or HostMemory()
         self.host = HostBudget(parked=host.parked, reserve=host.reserve)
         self._effects: list[m.Effect] = []
-        self._dirty = True
+        self.dirty = True
         """Something changed that a round could make a difference to."""
-        self._demand = False
+        self.demand = False
         """Somebody waited for a seat at the end of the last round."""
         self._kept_at = -math.inf
         changing.publish(self)
@@ -69,10 +67,10 @@ class Core:
             return
         match message:
             case m.Arrived(ticket=ticket):
-                self._arrived(ticket, now)
+                seating.arrived(self, ticket, now)
                 return
             case m.Left(ticket=ticket):
-                self.leave(ticket, now)
+                seating.leave(self, ticket, now)
                 return
             case m.Progress(workload=name, phase=phase, status=status):
                 job = self.records[name].job
@@ -81,12 +79,12 @@ class Core:
                 return
             case m.Observed(workload=name):
                 record = self.records[name]
-                before = _shape(record)
+                before = picture.shape(record)
                 observing.observed(self, record, message, now)
-                self._dirty |= _shape(record) != before
+                self.dirty |= picture.shape(record) != before
                 return
             case m.Devices(uses=uses):
-                self._dirty |= self.uses != uses
+                self.dirty |= self.uses != uses
                 self.uses = uses
                 self._keep_all(now)
                 return
@@ -117,7 +115,7 @@ class Core:
             case m.JobEnded():
                 observing.job_ended(self, self.records[message.workload], message, now)
             case m.Probed(workload=name, number=number, error=error):
-                self._probed(self.records[name], number, error, now)
+                seating.probed(self, self.records[name], number, error, now)
             case m.Preload():
                 commands.preload(self, now)
             case m.Part(how=how, answer=answer):
@@ -125,48 +123,24 @@ class Core:
             case m.Closing():
                 self.closing = True
                 self._keep_all(now, at_once=True)
-        self._dirty = True
+        self.dirty = True
 
     def admit(self, ticket: Ticket, now: float) -> bool:
-        """Give it the seat at once, without an answer, if there is nothing to wait for. Only between two batches of
-        messages: one that was sent before may take the seat away."""
-        record = self.records.get(ticket.workload)
-        if record is None or not record.open or self.closing or record.waiting:
-            return False
-        record.in_flight[ticket] = None
-        record.learned.rate.count(now)
-        return True
+        """See `seating`: the short way, between two batches of messages."""
+        return seating.admit(self, ticket, now)
 
     def leave(self, ticket: Ticket, now: float) -> None:
-        """The request has ended, or its client has gone."""
-        ticket.ended = True
-        record = self.records.get(ticket.workload)
-        if record is None:
-            return
-        if ticket in record.waiting:
-            record.waiting.discard(ticket)
-            self._dirty = True
-        if ticket not in record.in_flight:
-            return
-        del record.in_flight[ticket]
-        record.last_used = now
-        if record.in_flight:
-            return
-        if record.drained or record.leaving or record.successor is not None or not record.open:
-            self._dirty = True
-        if self._demand:
-            self.wake(now + record.spec.linger)
-        if record.spec.idle_timeout is not None:
-            self.wake(now + record.spec.idle_timeout)
+        """The request has ended, or its client has gone: what `Left` says, at once."""
+        seating.leave(self, ticket, now)
 
     def due(self, now: float) -> bool:
         """Whether `settle` has anything to do."""
-        return self._dirty or now >= self.wake_at or bool(self._effects)
+        return self.dirty or now >= self.wake_at or bool(self._effects)
 
     def settle(self, now: float) -> list[m.Effect]:
         """Everything that follows from the state at `now`; takes the effects gathered since the last call."""
-        if self._dirty or now >= self.wake_at:
-            self._dirty = False
+        if self.dirty or now >= self.wake_at:
+            self.dirty = False
             self._round(now)
         effects, self._effects = self._effects, []
         return effects
@@ -181,23 +155,25 @@ class Core:
             if (error := verdicts.hopeless(record, closing=self.closing)) is not None:
                 self.turn_away(record, error, now)
             healing.heal(self, record, now)
-            self._expire(record, now)
-            self._answer_wishes(record)
+            seating.expire(self, record, now)
+            seating.answer_wishes(self, record)
         changing.settle(self)
         if not self.closing:
             self._schedule(now)
         for record in self.records.values():  # after it was decided who leaves: those seats are not given any more
-            self._grant(record, now)
+            seating.grant(self, record, now)
 
     # -- for `commands`, `observing`, `changing` and `healing`
 
-    def new_record(self, name: str, spec: Workload, *, epoch: int = 0) -> Record:
-        """With what is known of that name from before."""
+    def new_record(self, name: str, spec: Workload, *, epoch: int = 0, unknown: bool = False) -> Record:
+        """With what is known of that name from before; `unknown`: it is another workload that bears it now."""
+        if unknown:
+            self._known[name] = Learned()
         return Record(name=name, spec=spec, epoch=epoch, learned=self._known.setdefault(name, Learned()))
 
     def touch(self) -> None:
         """Something changed beside a message: an answer had more to do."""
-        self._dirty = True
+        self.dirty = True
 
     def wake(self, at: float) -> None:
         self.wake_at = min(self.wake_at, at)
@@ -255,53 +231,6 @@ class Core:
 
     # -- its own
 
-    def _arrived(self, ticket: Ticket, now: float) -> None:
-        record = self.records[ticket.workload]
-        if len(record.waiting) >= record.spec.max_queue:
-            self.tell(ticket.answer, None, verdicts.queue_is_full(record, self.retry_after(record, now)))
-            return
-        record.learned.rate.count(now)
-        ticket.swapped = record.job is not None
-        # One more for a workload that is waited for already changes nothing, unless it is the most urgent now.
-        waited_for = bool(record.waiting) and not record.held
-        self._dirty |= record.waiting.add(ticket) or not waited_for
-        record.held = False
-
-    def _grant(self, record: Record, now: float) -> None:
-        if record.state is not State.SEATED or record.job is not None or record.successor is not None:
-            return
-        if record.ready:
-            for ticket in record.waiting.take_all():
-                record.in_flight[ticket] = None
-                self.tell(ticket.answer, now - ticket.arrived)
-        elif record.waiting and not record.probing:
-            record.probing = record.epoch = record.epoch + 1
-            self.do(m.Probe(workload=record.name, number=record.probing))
-
-    def _answer_wishes(self, record: Record) -> None:
-        """A person who wanted it seated has what he wanted, also if the next one wants its seat in the same moment."""
-        if record.state is State.SEATED and record.job is None and record.successor is None:
-            for wish in record.wishes:
-                self.tell(wish.answer, wish.reports)
-            record.wishes.clear()
-
-    def _probed(self, record: Record, number: int, error: HotseatError | None, now: float) -> None:
-        if record.probing != number:
-            return
-        record.probing = 0
-        if error is None:
-            record.ready = True
-        else:
-            self.turn_away(record, error, now)
-
-    def _expire(self, record: Record, now: float) -> None:
-        limit = record.spec.max_wait
-        for ticket in record.waiting.take_late(now - limit):
-            self.tell(ticket.answer, None, verdicts.too_late(record, self.retry_after(record, now)))
-        for ticket in record.waiting:
-            self.wake(ticket.arrived + limit)
-            break
-
     def _measured(self, available: int) -> None:
         parked = moving = 0
         for record in self.records.values():
@@ -312,7 +241,7 @@ class Core:
         before = self.host.room
         self.host.measured(available=available, parked=parked, moving=moving)
         # Every second it is a little more or less: only somebody who waits can want to know.
-        self._dirty |= self._demand and before != self.host.room
+        self.dirty |= self.demand and before != self.host.room
 
     def _keep_all(self, now: float, *, at_once: bool = False) -> None:
         if at_once or now - self._kept_at >= KEEP_EVERY:
@@ -320,8 +249,8 @@ class Core:
             self.do(m.Keep(learned={record.name: record.learned for record in self.records.values()}))
 
     def _schedule(self, now: float) -> None:
-        snapshot = self.snapshot(now)
-        self._demand = any(_wants(view, now) for view in snapshot.workloads)
+        snapshot = picture.snapshot(self, now)
+        self.demand = any(picture.wants(view, now) for view in snapshot.workloads)
         decision = decide(now, snapshot)
         if decision.wake_at is not None:
             self.wake(decision.wake_at)
@@ -344,20 +273,3 @@ class Core:
                 record.blocked_since = None
             else:
                 self.wake(record.blocked_since + BLOCKED_GRACE)
-
-    def snapshot(self, now: float) -> Snapshot:
-        views = tuple(record.view(now) for record in self.records.values() if record.looked)
-        devices = rooms.rooms(self.uses, self.caps, tuple(self.records.values()))
-        return Snapshot(devices=devices, workloads=views, host=self.host.room)
-
-
-def _wants(view: WorkloadView, now: float) -> bool:
-    """It is not seated, and should be: then the others' idleness matters."""
-    return view.state is not State.SEATED and (view.demand_since is not None or view.preload or view.warm_until > now)
-
-
-def _shape(record: Record) -> tuple[object, ...]:
-    """What of it the scheduler and those who wait depend on."""
-    seen = record.observation
-    held = None if seen is None else (seen.container, dict(seen.gpu_bytes), dict(seen.parked_gpu_bytes))
-    return (record.state, record.note, record.looked, record.ready, record.job, record.held, record.pids, held)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hotseat.daemon import picture
 from hotseat.daemon.book import Answer, JobKind, Record
 from hotseat.daemon.messages import How
 from hotseat.errors import HotseatError, NoRoom
@@ -28,7 +29,7 @@ def part(core: Core, how: How, answer: Answer, now: float) -> None:
     if how == "stop":
         chosen = parked
     elif how == "seat":
-        ledger = Ledger(core.snapshot(now))
+        ledger = Ledger(picture.snapshot(core, now))
         for record in parked:
             need = ledger.wants(record.view(now))
             if ledger.fits_now(need):

@@ -1,7 +1,8 @@
 """The policy: whose turn it is, together where they fit, the fewest and least wanted make room.
 
-Bound on waiting. Let S be the longest `min_stay`, H the head start of the greatest difference in priority, O the
-longest swap out, I the longest swap in, n the workloads that share the devices. Then no demand waits longer than
+Bound on waiting. Let S be the longest stay (`min_stay`, `turns.stay`), H the head start of the greatest difference in
+priority, O the longest swap out, I the longest swap in, n the workloads that share the devices. No demand waits longer
+than
 
     H + n * (S + H + O + I)
 

@@ -1,0 +1,32 @@
+"""What the scheduler is shown of the records. Part of the core: synchronous, no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hotseat.daemon import rooms
+from hotseat.daemon.book import Record
+from hotseat.scheduler import Snapshot, WorkloadView
+from hotseat.words import State
+
+if TYPE_CHECKING:
+    from hotseat.daemon.core import Core
+
+
+def snapshot(core: Core, now: float) -> Snapshot:
+    """Devices, host memory and workloads as they are known now."""
+    views = tuple(record.view(now) for record in core.records.values() if record.looked)
+    devices = rooms.rooms(core.uses, core.caps, tuple(core.records.values()))
+    return Snapshot(devices=devices, workloads=views, host=core.host.room)
+
+
+def wants(view: WorkloadView, now: float) -> bool:
+    """It is not seated, and should be: then the others' idleness matters."""
+    return view.state is not State.SEATED and (view.demand_since is not None or view.preload or view.warm_until > now)
+
+
+def shape(record: Record) -> tuple[object, ...]:
+    """What of it the scheduler and those who wait depend on."""
+    seen = record.observation
+    held = None if seen is None else (seen.container, dict(seen.gpu_bytes), dict(seen.parked_gpu_bytes))
+    return (record.state, record.note, record.looked, record.ready, record.job, record.held, record.pids, held)

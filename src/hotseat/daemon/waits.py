@@ -27,12 +27,15 @@ def expected_wait(record: Record, others: Iterable[Record], now: float) -> float
     mine = _devices(record)
     total, out = way_in, 0.0
     for other in others:
-        if other is record or not mine & _devices(other):
+        other_out = other.learned.seconds.get(JobKind.SWAP_OUT, 0.0)
+        asked = other.waiting or other.wishes or other.in_flight
+        waits = bool(asked) and other.state is not State.SEATED and other.demand is not None
+        if (other_out <= out and not waits) or other is record or not mine & _devices(other):
             continue
-        out = max(out, other.learned.seconds.get(JobKind.SWAP_OUT, 0.0))
-        if other.state is not State.SEATED and other.demand is not None:
+        out = max(out, other_out)
+        if waits:
             turn_in = other.learned.seconds.get(JobKind.START if other.state is State.STOPPED else JobKind.SWAP_IN, 0.0)
-            total += turn_in + other.spec.min_stay + other.learned.seconds.get(JobKind.SWAP_OUT, 0.0)
+            total += turn_in + other.min_stay + other_out
     return total + out
 
 

@@ -18,7 +18,7 @@ import yaml
 from integration_house import SOON, Guest, House, free_port, until
 
 from hotseat.daemon.client import Client
-from hotseat.errors import HotseatError
+from hotseat.errors import HotseatError, NotFound
 from hotseat.words import State
 
 PROMPTS = tuple(f"{topic}: told at length, with all that belongs to it. " * 4 for topic in ("rivers", "bread", "snow"))
@@ -58,6 +58,9 @@ class Daemon:
     state: Path | None = None
     process: asyncio.subprocess.Process | None = None
     port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        self.house.closers.append(self.aclose)
 
     @property
     def directory(self) -> Path:
@@ -151,6 +154,9 @@ class Daemon:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
+        for guest in self.guests:  # one that it started anew has another id
+            with contextlib.suppress(NotFound):
+                guest.container = await self.house.platform.inspect(guest.name)
 
     def words(self) -> str:
         return self.log.read_text()[-3000:]

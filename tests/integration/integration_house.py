@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,8 @@ class House:
     environment: Mapping[str, str]
     engine: DockerDaemon | PodmanServer | None = None
     guests: list[Guest] = field(default_factory=list)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Called at the end, before the guests are removed, whatever became of the test."""
 
     @property
     def platform(self) -> Any:
@@ -281,6 +283,8 @@ class House:
 
     async def aclose(self) -> None:
         self.node.clear_faults()
+        for close in reversed(self.closers):
+            await close()
         for guest in reversed(self.guests):  # who shares another's network goes first
             await self.platform.remove(guest.container)
 

@@ -14,8 +14,8 @@ from hotseat.simulate.fleet import SHORTEST_STAY, Member
 from hotseat.simulate.results import Results
 from hotseat.words import State
 
-RATE_OVER = 60.0
-"""Seconds over which the rate of requests is averaged."""
+RATE_OVER = 300.0
+"""Seconds over which the rate of requests is averaged (daemon/learned.py; a test holds the two together)."""
 
 
 class Engine:
@@ -26,6 +26,7 @@ class Engine:
         "drain_until",
         "draining",
         "frozen_since",
+        "has_sat",
         "idle_at",
         "keep_until",
         "last_asked",
@@ -71,6 +72,7 @@ class Engine:
         self.drain_until = self.look_at = math.nan
         """When the event comes that ends its drain in vain, or that asks whether it has become idle."""
         self.parked_bytes = 0
+        self.has_sat = False
         self.seated_since = 0.0
         self.frozen_since = 0.0
         self.last_used = -math.inf
@@ -175,7 +177,7 @@ class Engine:
             stopping=self.stopping,
             idle_timeout=member.idle_timeout,
             idle_stops=member.idle_stops,
-            preload=member.preload,
+            preload=member.preload and not self.has_sat,
         )
 
     @property

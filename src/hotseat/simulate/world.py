@@ -263,6 +263,7 @@ class World:
         engine.state = State.SEATED
         engine.seated_since = now
         engine.parked_bytes = 0
+        engine.has_sat = True
         engine.thaw(now)
         self._meter(engine, moving=-1)
         if engine.busy:

@@ -176,6 +176,14 @@ def test_fifo_serves_nobody_before_the_one_who_came_first() -> None:
     assert lru.results.end[2] + 0.6 < lru.results.end[1] + 0.5
 
 
+def test_fifo_comes_to_an_end_where_two_came_in_one_instant() -> None:
+    two = fleet(member("m0", {0: 10}), member("m1", {0: 10}))
+    fifo = next(policy for policy in BASELINES if policy.name == "fifo")
+    outcome = simulate(trace((0, 0, 0, 1), (5, 1, 0, 1), (5, 0, 0, 1), models=2), two, fifo)
+    assert outcome.seats_taken == 3
+    assert outcome.results.end[1] < outcome.results.end[2]
+
+
 def test_the_clairvoyant_keeps_who_is_wanted_next() -> None:
     three = fleet(*(member(f"m{k}", {0: 5}) for k in range(3)))
     requests = trace((0, 0, 0, 1), (10, 1, 0, 1), (20, 2, 0, 1), (30, 0, 0, 1), models=3)

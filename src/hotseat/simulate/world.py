@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 
-from hotseat.scheduler import Action, DeviceRoom, HostRoom, Kind, Snapshot
+from hotseat.scheduler import Action, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView
 from hotseat.simulate.engine import Engine
 from hotseat.simulate.fleet import KEEP_AFTER_BUSY, Fleet
 from hotseat.simulate.policies import Policy
@@ -218,8 +219,9 @@ class World:
             if engine.dirty or engine.state is State.SEATED or self._all_rates:
                 views[number] = engine.view(now)
                 engine.dirty = False
+        shown = self._only_the_eldest() if self.policy.in_order else tuple(views)
         decision = self.policy.choose(
-            now, Snapshot(devices=self._rooms, workloads=tuple(views), host=self._host), self._next_request
+            now, Snapshot(devices=self._rooms, workloads=shown, host=self._host), self._next_request
         )
         for action in decision.actions:
             self._begin(self.by_name[action.workload], action)
@@ -227,6 +229,14 @@ class World:
             assert decision.wake_at > now, "a decision that wants to be made again at once"
             self._at(decision.wake_at, None)
         self._wake_at = math.inf if decision.wake_at is None else decision.wake_at
+
+    def _only_the_eldest(self) -> tuple[WorkloadView, ...]:
+        """Of two requests of one instant only the queue knows which came first."""
+        head = self.of_model[self.trace.models[self._queue[0]]] if self._queue else None
+        return tuple(
+            view if engine is head or view.demand_since is None else replace(view, demand_since=None)
+            for engine, view in zip(self.engines, self._views, strict=True)
+        )
 
     def _next_request(self, name: str) -> float:
         if self._times is None:

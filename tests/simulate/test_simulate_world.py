@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import COSTS, SERVICE, fleet, member, scenes, trace
 
+from hotseat.config import Workload
 from hotseat.daemon import book, learned, observing
 from hotseat.scheduler import Decision, Snapshot, decide
 from hotseat.simulate import Fleet, Outcome, Trace, simulate
 from hotseat.simulate import engine as engines
 from hotseat.simulate import fleet as fleets
 from hotseat.simulate.bound import least
+from hotseat.simulate.engine import Engine
 from hotseat.simulate.policies import BASELINES, HOTSEAT, Policy
+from hotseat.simulate.results import Results
 from hotseat.words import State
 
 ALL = (HOTSEAT, *BASELINES)
@@ -146,10 +149,10 @@ def test_the_first_waits_for_its_swap_in_and_those_after_it_for_nothing() -> Non
 def test_a_frozen_answer_goes_on_where_it_stopped() -> None:
     two = fleet(member("m0", {0: 10}), member("m1", {0: 10}))
     outcome = simulate(trace((0, 0, 0, 100), (1, 1, 0, 1), models=2), two, HOTSEAT)
-    # m0 sits from 0.7 and may leave at 1.7; m1 comes at 1.7 + 1.1 + 0.7 = 3.5 and ends at 3.6, lingers to 4.1;
-    # m0 is back at 4.1 + 1.1 + 0.7 = 5.9 and has 9 of its 10 seconds left.
+    # m0 sits from 0.7 and may leave at 0.7 + 1.8, what its swaps take; m1 comes at 2.5 + 1.1 + 0.7 = 4.3 and ends at
+    # 4.4, lingers to 4.9; m0 is back at 4.9 + 1.1 + 0.7 = 6.7 and has 8.2 of its 10 seconds left.
     assert list(outcome.results.freezes) == [1, 0]
-    assert outcome.results.wait[1] == pytest.approx(2.5)
+    assert outcome.results.wait[1] == pytest.approx(3.3)
     assert outcome.results.end[0] == pytest.approx(14.9)
 
 
@@ -208,6 +211,17 @@ def test_figures_of_the_daemon_that_the_world_repeats() -> None:
     assert fleets.SHORTEST_STAY == book.SHORTEST_STAY
     assert fleets.KEEP_AFTER_BUSY == observing.KEEP_AFTER_BUSY
     assert engines.RATE_OVER == learned.RATE_SECONDS
+
+
+@pytest.mark.parametrize("configured", [0.0, 1.0, 1.8, 5.0])
+def test_a_seat_is_kept_as_long_as_by_a_daemon_that_has_measured_the_same_swaps(configured: float) -> None:
+    one = member("m0", {0: 10}, min_stay=configured)
+    spec = Workload.model_validate({"port": 1, "min_stay": f"{configured}s"})
+    record = book.Record(name="m0", spec=spec)
+    record.learned.took(book.JobKind.SWAP_OUT, one.out_seconds)
+    record.learned.took(book.JobKind.SWAP_IN, one.in_seconds)
+    view = Engine(0, one, State.PARKED, Results(trace((0, 0, 0, 1), models=1))).view(0.0)
+    assert view.min_stay == record.min_stay == pytest.approx(max(configured, 1.1 + 0.7))
 
 
 def test_it_is_the_daemon_s_own_scheduler() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush, heapreplace
 
-from hotseat.scheduler import WorkloadView
+from hotseat.scheduler import WorkloadView, stay
 from hotseat.simulate.fleet import SHORTEST_STAY, Member
 from hotseat.simulate.results import Results
 from hotseat.words import State
@@ -44,6 +44,7 @@ class Engine:
         "seen",
         "slots",
         "state",
+        "stay",
         "stopping",
         "waiting",
         "wants",
@@ -77,6 +78,8 @@ class Engine:
         self.frozen_since = 0.0
         self.last_used = -math.inf
         self.keep_until = 0.0
+        self.stay = stay(max(member.min_stay, SHORTEST_STAY), out=member.out_seconds, back=member.in_seconds)
+        """As `Record.min_stay` of a daemon that has measured both."""
         self.rate, self.last_asked = 0.0, 0.0
         self.seen = 0
         """How many of its requests have arrived."""
@@ -165,7 +168,7 @@ class Engine:
             rate=self.rate_at(now),
             seated_since=self.seated_since,
             last_used=self.last_used,
-            min_stay=max(member.min_stay, SHORTEST_STAY),
+            min_stay=self.stay,
             linger=member.linger,
             pinned=member.pinned,
             can_start=member.can_start,

@@ -38,7 +38,7 @@ Examples:
   hotseat simulate trace.csv.gz --models 40 --gpus 1..8 --baselines none --slo 10s
   hotseat simulate trace.csv --models 40 --how-many --slo 10s --attainment 99%
   hotseat simulate trace.csv --config hotseat.yaml --per-model
-  hotseat simulate trace.csv --models 12 --compare 1s,5s,30s    which min_stay?
+  hotseat simulate trace.csv --models 12 --compare 20s,60s      which min_stay?
 
 docs/simulate.md says what is assumed, and what the figures do not tell.
 """

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from daemon_house import House, MakeHouse, until
 
-from hotseat.errors import Failed, NoRoom, RolledBack
+from hotseat.errors import Failed, HotseatError, NoRoom, RolledBack
 from hotseat.words import Direction
 
 
@@ -144,10 +144,29 @@ async def test_max_wait(make_house: MakeHouse) -> None:
 async def test_a_swap_out_that_rolls_back_costs_nobody_a_request(
     make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("hotseat.daemon.observing.KEEP_AFTER_FAILURE", 0.2)
     monkeypatch.setattr("hotseat.daemon.core.BLOCKED_GRACE", 0.05)
     house = await make_house(parked="b")
     await house.up()
     house.swapper.fail["a", Direction.OUT] = RolledBack("a runs on: its lock timed out")
+    waiting = asyncio.create_task(house.answer("b"))
+    await until(lambda: ("a", Direction.OUT) not in house.swapper.fail)
+    assert await house.answer("a") == 200, "it keeps its seat until it is asked again"
+    assert await waiting == 200
+
+
+async def test_one_that_never_leaves_its_seat_costs_the_others_their_max_wait(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Always(dict[tuple[str, Direction], HotseatError]):
+        def pop(self, key: tuple[str, Direction], default: object = None) -> HotseatError | None:  # type: ignore[override]
+            return self.get(key)
+
+    monkeypatch.setattr("hotseat.daemon.observing.KEEP_AFTER_FAILURE", 0.05)
+    monkeypatch.setattr("hotseat.daemon.core.BLOCKED_GRACE", 0.05)
+    house = await make_house(parked="b", per={"b": "max_wait: 500ms"})
+    await house.up()
+    house.swapper.fail = Always({("a", Direction.OUT): RolledBack("a runs on: its lock timed out")})
     async with house.ask("b") as response:
         assert response.status == 503
         assert "its lock timed out" in (await response.json())["error"]["message"]

@@ -33,3 +33,14 @@ def test_nobody_is_parked_that_cannot_be_started_again() -> None:
 def test_within_the_budget_it_is_parked() -> None:
     decision = decide(NOW, table(seated("a", can_start=True), parked("b"), budget=14))
     assert decision.actions == (Action(kind=Kind.SWAP_OUT, workload="a", makes_room_for="b"),)
+
+
+def test_who_could_not_leave_is_worth_waiting_for() -> None:
+    stays = seated("a", can_start=True, keep_until=NOW + 4)
+    decision = decide(NOW, table(stays, parked("b"), budget=14))
+    assert decision.actions == ()
+    assert (decision.blocked["b"].again_at, decision.blocked["b"].forever, decision.wake_at) == (
+        NOW + 4,
+        False,
+        NOW + 4,
+    )

@@ -95,6 +95,8 @@ class Record:
     last_used: float = float("-inf")
     not_before: float = 0.0
     keep_until: float = 0.0
+    kept: int = 0
+    """Failures in a row, of ways out."""
     failures: int = 0
     """In a row, of ways in."""
     no_park_until: float = 0.0

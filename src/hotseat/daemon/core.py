@@ -268,8 +268,9 @@ class Core:
                 continue
             if record.blocked_since is None:
                 record.blocked_since = now
-            if blocked.forever or now - record.blocked_since >= BLOCKED_GRACE:
+            until = max(record.blocked_since, blocked.again_at or 0.0) + BLOCKED_GRACE
+            if blocked.forever or now >= until:
                 self.turn_away(record, verdicts.no_room(record, blocked.reason), now)
                 record.blocked_since = None
             else:
-                self.wake(record.blocked_since + BLOCKED_GRACE)
+                self.wake(until)

@@ -29,7 +29,7 @@ GIVE_UP_AFTER = 3
 """Failed ways in, in a row, after which those who wait are told."""
 KEEP_UNPARKABLE = 300.0
 """Seconds for which one that host memory was too small for is not tried again, but stopped if it can be started."""
-KEEP_AFTER_BUSY, KEEP_AFTER_FAILURE = 5.0, 30.0
+KEEP_AFTER_FAILURE, LONGEST_KEEP = 2.0, 30.0
 """Seconds until a workload that could not be parked is asked again."""
 
 
@@ -64,6 +64,8 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
         if message.report is None or message.report.phases:  # without phases there was nothing to do
             record.learned.took(job.kind, now - job.begun)
         record.failures, record.trouble = 0, ""
+        if job.kind in (JobKind.SWAP_OUT, JobKind.STOP):
+            record.kept = 0
         healing.went_well(record, job.kind)
         core.keep(record)
     if message.observation is not None:
@@ -111,7 +113,8 @@ def _told(report: SwapReport) -> dict[str, Any]:
 def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: float) -> None:
     core.do(Say(kind="note", workload=record.name, data={"error": error.as_dict(), "job": job.kind.value}))
     if job.kind in (JobKind.SWAP_OUT, JobKind.STOP):
-        record.keep_until = now + (KEEP_AFTER_BUSY if isinstance(error, Busy) else KEEP_AFTER_FAILURE)
+        record.kept += 1
+        record.keep_until = now + min(KEEP_AFTER_FAILURE * 2 ** min(record.kept - 1, 10), LONGEST_KEEP)
         record.held = record.held and record.state is State.PARKED
         if job.kind is JobKind.STOP:
             record.not_before = max(record.not_before, record.keep_until)
@@ -141,6 +144,7 @@ def _take(core: Core, record: Record, seen: Observation, now: float) -> None:
     if restarted:
         record.ready = False
         record.keep_until = record.not_before = record.no_park_until = 0.0
+        record.kept = 0
     if seen.state is State.SEATED and seen.gpu_bytes:
         record.learned.holds(seen.container.key, seen.gpu_bytes, anew=restarted and before is not None)
     elif record.learned.container not in ("", seen.container.key):

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hotseat.scheduler import spare, why
 from hotseat.scheduler.host import HostLedger, Plan
@@ -127,11 +127,9 @@ class Round:
             return
         self.unserved.update(missing)
         if choose(candidates, missing) is not None:
-            self.blocked[view.name] = why.host_is_full(self.host)
-            self._wake_when_kept_ones_may_be_asked()
+            self._block(view, why.host_is_full(self.host))
         elif not self._has_room_after_elders(candidates, missing):
-            self.blocked[view.name] = why.held(missing, self.snapshot, self.ledger, self.now, self._holders)
-            self._wake_when_kept_ones_may_be_asked()
+            self._block(view, why.held(missing, self.snapshot, self.ledger, self.now, self._holders))
         # Else earlier demands take in this very decision what it lacks, and make room in their turn. Nothing is
         # promised to it until then; later ones may use the time, they leave as soon as those elders do.
 
@@ -165,6 +163,11 @@ class Round:
             for index, nbytes in missing.items()
         )
 
-    def _wake_when_kept_ones_may_be_asked(self) -> None:
-        now = self.now
-        self.wake(min((view.keep_until for view in self.snapshot.workloads if view.keep_until > now), default=math.inf))
+    def _block(self, view: WorkloadView, blocked: Blocked) -> None:
+        """For now: until those that could not leave their seats may be asked again."""
+        again_at = min(
+            (kept.keep_until for kept in self.snapshot.workloads if kept.keep_until > self.now), default=None
+        )
+        self.blocked[view.name] = replace(blocked, again_at=again_at)
+        if again_at is not None:
+            self.wake(again_at)

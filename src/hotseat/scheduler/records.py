@@ -120,6 +120,8 @@ class Blocked:
     reason: str
     forever: bool
     """It is larger than the device (or its cap): waiting does not help."""
+    again_at: float | None = None
+    """Then one that could not leave its seat is asked again: so long it is worth waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

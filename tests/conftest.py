@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hotseat.testing import engines
+
+# A busy machine is no bug: what a test may take at most is pytest-timeout's business.
+settings.register_profile("hotseat", deadline=None)
+settings.load_profile("hotseat")
 
 
 @pytest.fixture(scope="session")

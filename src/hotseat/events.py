@@ -13,18 +13,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = {
-    "state": "A workload's state or its note has changed: `state`, `note`.",
-    "phase": "A phase of a swap: `phase`, `direction`, `status` (`start`, `done`, `undo`, `failed`).",
-    "swap": "A swap is done: `direction`, `seconds`, `own_seconds`, `gpu_bytes` per device, `started_at`, `phases`.",
-    "start": "A cold start is done: `seconds`, `gpu_bytes`, `started_at`, `phases`.",
-    "prewarm": "Somebody says that a workload will be wanted for the next `seconds`; 0 takes that back.",
-    "config": "A workload came, changed or went: `change`, and `settings` or `note` where they belong to it.",
-    "stop": "The daemon stops: `step`, and what belongs to it.",
-    "note": "Something that a person should know: `note`; or `error` with the `job` that failed.",
-}
-"""What there is, for `hotseat events --kind` and docs/metrics.md."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -32,7 +20,7 @@ class Event:
     at: float
     """Seconds since the epoch."""
     kind: str
-    """One of `KINDS`."""
+    """One of `words.EVENT_KINDS`."""
     workload: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
 

@@ -30,6 +30,19 @@ class State(enum.StrEnum):
     """Paused by its platform without hotseat: does not run, yet still holds its GPU memory."""
 
 
+EVENT_KINDS = {
+    "state": "A workload's state or its note has changed: `state`, `note`.",
+    "phase": "A phase of a swap: `phase`, `direction`, `status` (`start`, `done`, `undo`, `failed`).",
+    "swap": "A swap is done: `direction`, `seconds`, `own_seconds`, `gpu_bytes` per device, `started_at`, `phases`.",
+    "start": "A cold start is done: `seconds`, `gpu_bytes`, `started_at`, `phases`.",
+    "prewarm": "Somebody says that a workload will be wanted for the next `seconds`; 0 takes that back.",
+    "config": "A workload came, changed or went: `change`, and `settings` or `note` where they belong to it.",
+    "stop": "The daemon stops: `step`, and what belongs to it.",
+    "note": "Something that a person should know: `note`; or `error` with the `job` that failed.",
+}
+"""Kinds of event and what each tells, for `hotseat events --kind` and docs/metrics.md."""
+
+
 class ProcessRef(NamedTuple):
     """One process for as long as it lives: a reused pid has another start time.
 

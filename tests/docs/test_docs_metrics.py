@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hotseat.events import KINDS
 from hotseat.metrics.catalogue import CATALOGUE, Kind
+from hotseat.words import EVENT_KINDS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/metrics.md").read_text()
@@ -54,14 +54,14 @@ def test_every_metric_is_described_as_it_is_and_no_other() -> None:
 def test_every_kind_of_event_is_described() -> None:
     assert (
         dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", TEXT.partition("| kind | meaning |")[2].partition("\n\n")[0], re.M))
-        == KINDS
+        == EVENT_KINDS
     )
 
 
 def test_every_kind_that_is_published_is_a_kind() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "src/hotseat").rglob("*.py"))
     published = set(re.findall(r'(?:\bSay\(\s*kind=|\bpublish\(\s*)"(\w+)"', sources))
-    assert published == KINDS.keys()
+    assert published == EVENT_KINDS.keys()
 
 
 def test_queries_in_the_document_ask_for_what_there_is() -> None:

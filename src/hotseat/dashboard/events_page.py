@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from hotseat.dashboard import answers
 from hotseat.errors import UsageError
-from hotseat.events import KINDS, Event, EventBus
+from hotseat.events import Event, EventBus
 from hotseat.gateway.site import Inquiry, Reply
+from hotseat.words import EVENT_KINDS
 
 PING = 15.0
 """Seconds between comments that find out who has left."""
@@ -51,8 +52,8 @@ class EventsPage:
 def read_filter(inquiry: Inquiry, *, now: float) -> Filter:
     """From ?workload=a,b&kind=swap,note&since=600 (seconds back)."""
     kinds = _names(inquiry.query.get("kind", ""))
-    if unknown := kinds - KINDS.keys():
-        raise UsageError(f"no event kind {sorted(unknown)[0][:40]!r}", hint="there are: " + ", ".join(KINDS))
+    if unknown := kinds - EVENT_KINDS.keys():
+        raise UsageError(f"no event kind {sorted(unknown)[0][:40]!r}", hint="there are: " + ", ".join(EVENT_KINDS))
     back = answers.number(inquiry, "since", default=0, least=0, most=10**9)
     return Filter(workloads=_names(inquiry.query.get("workload", "")), kinds=kinds, since=now - back if back else 0.0)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import click
 
 from hotseat.cli import options
-from hotseat.config.units import parse_duration
-from hotseat.events import KINDS
+from hotseat.words import EVENT_KINDS
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg]
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from hotseat.config.units import parse_duration
+
         try:
             return parse_duration(str(value))
         except ValueError as error:
@@ -31,7 +32,9 @@ Examples:
 """
 )
 @click.option("--workload", "workloads", multiple=True, metavar="NAME", help="Only of this workload; may be repeated.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind; may be repeated.")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(list(EVENT_KINDS)), help="Only this kind; may be repeated."
+)
 @click.option("--since", type=_Duration(), metavar="DURATION", help="First what happened so long ago, if it is kept.")
 @options.as_json
 @options.control

@@ -19,7 +19,7 @@ def rows(heading: str) -> set[str]:
 
 def test_the_tables_of_steps_are_the_plans():
     out = {step.name for step in plan.plan_out(uses_cuda=True).steps}
-    assert rows("Out") == out | {"drain", "find"}
+    assert rows("Out") == out | {"drain", "before_park", "find"}
     assert rows("In") == {step.name for step in plan.plan_in(uses_cuda=True, probe=True).steps} | {"find"}
 
 

@@ -180,8 +180,9 @@ def _row(name: str, seen: Observation) -> Row:
 
 
 def _models(labels: Mapping[str, Any]) -> tuple[str, ...]:
-    """The label `hotseat.models`, names separated by commas, where a container carries it."""
-    return tuple(name.strip() for name in str(labels.get("hotseat.models", "")).split(",") if name.strip())
+    """The label `hotseat.models` (hotseat's own) or `hotseat.model` (somebody's), names separated by commas."""
+    said = str(labels.get("hotseat.models") or labels.get("hotseat.model") or "")
+    return tuple(name.strip() for name in said.split(",") if name.strip())
 
 
 def strangers(uses: Sequence[DeviceUse], *, known: set[int]) -> list[Row]:

@@ -154,6 +154,16 @@ def test_names_never_clash_and_an_alias_belongs_to_one() -> None:
     assert "a_b belongs to another model already" in said(made)
 
 
+@pytest.mark.parametrize(
+    "more",
+    ["apiKeys: [sk-one-and-the-same, sk-one-and-the-same, null]", "groups: {g: {members: 5}}", "apiKeys: ['${x}']"],
+)
+def test_odd_shapes_of_known_settings(more: str) -> None:
+    made = done("models: {a: {cmd: 'x --port ${PORT}', env: true, aliases: {x: y}}}\n" + more)
+    assert made.workloads == ("a",)
+    assert len(config.parse(made.text).keys) == ("same" in more)
+
+
 def test_nothing_that_stands_in_it_ends_a_comment() -> None:
     hostile = "m\nworkloads: {evil: {port: 1}}\n#"
     made = done(yaml.safe_dump({"models": {hostile: {"cmd": ""}, "b": {"cmd": "x ${no\u2028such}", "z\n!": 1}}}))

@@ -168,7 +168,7 @@ class _Import:
                 str(given.get("proxy") or ("" if "PORT" not in macros.used else "http://127.0.0.1:${PORT}"))
             )
             check = macros.expand(str(given.get("checkEndpoint") or ""))
-            environment = [macros.expand(str(item)) for item in given.get("env") or [] if isinstance(item, str)]
+            environment = [macros.expand(str(item)) for item in _list(given.get("env")) if isinstance(item, str)]
         except ValueError as error:
             self.note(f"{where}.cmd", f"cannot be read: {error}; left out")
             return settings, 0, False
@@ -279,12 +279,16 @@ class _Import:
         given = self.raw.get("apiKeys") or []
         out: dict[str, Any] = {}
         macros = Macros({}, env=self.env, note=lambda said: self.note("apiKeys", said))
-        for number, key in enumerate(given if isinstance(given, list) else [], start=1):
-            text = macros.expand(str(key))
+        for number, key in enumerate(_list(given), start=1):
+            text = macros.expand(key) if isinstance(key, str) else ""
             if "${" in text or not text.strip():
                 self.note("apiKeys", f"key {number} has no value here; `hotseat key` makes one")
                 continue
-            out[f"key-{number}"] = {"hash": "sha256:" + hashlib.sha256(text.encode()).hexdigest()}
+            key_hash = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+            if any(other["hash"] == key_hash for other in out.values()):
+                self.note("apiKeys", f"key {number} stands there twice")
+                continue
+            out[f"key-{number}"] = {"hash": key_hash}
         return out
 
     def _preload(self) -> set[str]:
@@ -302,7 +306,7 @@ class _Import:
         for name, group in groups.items() if isinstance(groups, dict) else ():
             if not isinstance(group, dict):
                 continue
-            members = [str(item) for item in group.get("members") or []]
+            members = [str(item) for item in _list(group.get("members"))]
             if group.get("persistent"):
                 out.update(members)
                 self.note(f"groups.{name}", f"is persistent: {', '.join(members)} became `pinned`")
@@ -335,6 +339,10 @@ def _unique(model: str, taken: Mapping[str, object]) -> str:
         number += 1
         name = f"{base}-{number}"
     return name
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _number(value: Any, default: int) -> int:

@@ -8,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import hotseat
 from hotseat.daemon.actor import Actor
-from hotseat.daemon.book import JobKind
+from hotseat.daemon.book import JobKind, Record
 from hotseat.errors import HotseatError, Refused
 from hotseat.events import Event, EventBus
 from hotseat.gateway import usage
 from hotseat.gateway.port import RequestSeen
 from hotseat.metrics import catalogue as c
 from hotseat.metrics.history import History
-from hotseat.metrics.meters import Meters, Reading
+from hotseat.metrics.meters import Count, Meters, Reading, Times
 from hotseat.words import Direction, State
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,21 @@ FORGET_AFTER = 3600.0
 _DIRECTIONS = {JobKind.SWAP_OUT.value: Direction.OUT.value, JobKind.SWAP_IN.value: Direction.IN.value}
 
 
+@dataclass(slots=True, kw_only=True)
+class _Sheet:
+    """Where all requests with the same labels are counted: looking that up costs more than adding."""
+
+    model: str
+    """The label."""
+    served: str
+    """By which workload; "": by none."""
+    requests: Count
+    seconds: Times
+    waited: Times | None = None
+    first_byte: Times | None = None
+    """Both are made with the first that has one: there is no series that nobody ever adds to."""
+
+
 class Measuring:
     def __init__(self, actor: Actor, *, events: EventBus) -> None:
         self._actor = actor
@@ -41,6 +57,10 @@ class Measuring:
         self.last_swaps: dict[str, dict[str, Any]] = {}
         """Workload -> "kind", "direction", "seconds", "at" of its last swap or cold start."""
         self.meters = Meters(self._readings)
+        self._models: Mapping[str, Record] = actor.models
+        """For which `_sheets` were made."""
+        self._sheets: dict[tuple[str, str, int, str], _Sheet] = {}
+        """By model, dialect, status and workload; none of a model that only a client has made up."""
         self.history = History()
 
     async def run(self) -> None:
@@ -51,23 +71,29 @@ class Measuring:
 
     def request(self, seen: RequestSeen) -> None:
         """The gateway's `OnRequest`."""
-        model = self._known(seen)
-        meters = self.meters
-        meters.add(c.REQUESTS, model, seen.dialect, str(seen.status))
-        meters.observe(c.REQUEST_SECONDS, model, seen.dialect, seconds=seen.seconds)
+        if self._models is not self._actor.models:  # made anew whenever the workloads change
+            self._models = self._actor.models
+            self._sheets.clear()
+        sheet = self._sheets.get((seen.model, seen.dialect, seen.status, seen.workload)) or self._sheet(seen)
+        sheet.requests.value += 1
+        sheet.seconds.observe(seen.seconds)
         if seen.waited is not None and seen.workload:
-            meters.observe(c.SEAT_WAIT, seen.workload, seconds=seen.waited)
+            if sheet.waited is None:
+                sheet.waited = self.meters.times(c.SEAT_WAIT, seen.workload)
+            sheet.waited.observe(seen.waited)
         if seen.first_byte is not None:
-            meters.observe(c.FIRST_BYTE, model, seen.dialect, seconds=seen.first_byte)
+            if sheet.first_byte is None:
+                sheet.first_byte = self.meters.times(c.FIRST_BYTE, sheet.model, seen.dialect)
+            sheet.first_byte.observe(seen.first_byte)
         if seen.broken:
-            meters.add(c.BROKEN, model, seen.dialect)
-        used = usage.read(seen.tail) if seen.status == 200 else None
-        written = used.completion or 0 if used is not None else 0
-        if used is not None:
-            meters.add(c.TOKENS, model, "prompt", count=used.prompt or 0)
-            meters.add(c.TOKENS, model, "completion", count=written)
-        if served := seen.workload or self._workload_of(model):
-            self.history.count(served, error=seen.status >= 500, tokens=written)
+            self.meters.add(c.BROKEN, sheet.model, seen.dialect)
+        written = 0
+        if seen.tail and seen.status == 200 and (used := usage.read(seen.tail)) is not None:
+            written = used.completion or 0
+            self.meters.add(c.TOKENS, sheet.model, "prompt", count=used.prompt or 0)
+            self.meters.add(c.TOKENS, sheet.model, "completion", count=written)
+        if sheet.served:
+            self.history.count(sheet.served, error=seen.status >= 500, tokens=written)
 
     def happened(self, event: Event) -> None:
         """Count one event."""
@@ -121,6 +147,7 @@ class Measuring:
             del self._gone[name], self._states[name]
             self.last_swaps.pop(name, None)
             self.meters.forget(name)
+            self._sheets.clear()
 
     def _keep(self, event: Event) -> None:
         self.last_swaps[event.workload or ""] = {
@@ -142,6 +169,18 @@ class Measuring:
             self.meters.add(c.SWAPS, name, _DIRECTIONS[job], outcome)
         elif job == JobKind.START:
             self.meters.add(c.COLD_STARTS, name, outcome if outcome == "refused" else "failed")
+
+    def _sheet(self, seen: RequestSeen) -> _Sheet:
+        model, meters = self._known(seen), self.meters
+        sheet = _Sheet(
+            model=model,
+            served=seen.workload or self._workload_of(model),
+            requests=meters.count(c.REQUESTS, model, seen.dialect, str(seen.status)),
+            seconds=meters.times(c.REQUEST_SECONDS, model, seen.dialect),
+        )
+        if seen.model in ("", model):
+            self._sheets[seen.model, seen.dialect, seen.status, seen.workload] = sheet
+        return sheet
 
     def _known(self, seen: RequestSeen) -> str:
         """The label of its model: never text that only a client has made up."""

@@ -1,14 +1,19 @@
-"""The meters of one daemon: counters and histograms that are added to, and gauges that are read when asked for."""
+"""The meters of one daemon: counters and histograms that are added to, and gauges that are read when asked for.
+
+Every request is counted, so counting is plain arithmetic; Prometheus's families are made of it when somebody asks.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from hotseat.metrics import catalogue as c
 from hotseat.metrics.catalogue import CATALOGUE, Kind, Metric
@@ -17,37 +22,69 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Reading = tuple[Metric, tuple[str, ...], float]
 """A gauge's value now: which, its labels in the catalogue's order, the value."""
-M = TypeVar("M", Counter, Histogram)
+
+
+class Count:
+    """One series of a counter. Whoever adds to it often may keep it, until its workload is forgotten."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+
+class Times:
+    """One series of a histogram; as `Count`."""
+
+    __slots__ = ("_bounds", "buckets", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        """Each without those before it; the last is for what is longer than every bound."""
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        if seconds < 0.0:  # a clock that was set back makes no negative times
+            seconds = 0.0
+        self.buckets[bisect_left(self._bounds, seconds)] += 1
+        self.total += seconds
 
 
 class Meters:
-    """`read` is called at each exposition, for all gauges."""
+    """`read` is called at each exposition, for all gauges. One event loop's: no locks."""
 
     def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
+        self._counts: dict[str, dict[tuple[str, ...], Count]] = {
+            metric.name: {} for metric in CATALOGUE if metric.kind is Kind.COUNTER
+        }
+        self._times: dict[str, dict[tuple[str, ...], Times]] = {
+            metric.name: {} for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM
+        }
         self._registry = CollectorRegistry(auto_describe=False)
-        self._counters = {m.name: self._made(Counter, m) for m in CATALOGUE if m.kind is Kind.COUNTER}
-        self._histograms = {m.name: self._made(Histogram, m) for m in CATALOGUE if m.kind is Kind.HISTOGRAM}
-        self._series: dict[tuple[str, tuple[str, ...]], Any] = {}
-        """Counters and histograms with their labels: looking one up costs more than adding to it."""
+        self._registry.register(_Counted(self._counts, self._times))
         self._registry.register(_Gauges(read))
         ProcessCollector(registry=self._registry)
 
     def exposition(self) -> bytes:
         """All values in Prometheus's text format (`CONTENT_TYPE`)."""
-        return generate_latest(_WithoutCreated(self._registry))
+        return generate_latest(self._registry)
+
+    def count(self, metric: Metric, *labels: str) -> Count:
+        """The series with these labels."""
+        series = self._counts[metric.name]
+        return series.get(labels) or series.setdefault(labels, Count())
+
+    def times(self, metric: Metric, *labels: str) -> Times:
+        """The series with these labels."""
+        series = self._times[metric.name]
+        return series.get(labels) or series.setdefault(labels, Times(metric.buckets))
 
     def add(self, metric: Metric, *labels: str, count: float = 1.0) -> None:
-        series = self._series.get((metric.name, labels))
-        if series is None:
-            series = self._series[metric.name, labels] = self._counters[metric.name].labels(*labels)
-        series.inc(count)
+        self.count(metric, *labels).value += count
 
     def observe(self, metric: Metric, *labels: str, seconds: float) -> None:
-        # A clock that was set back makes no negative times.
-        series = self._series.get((metric.name, labels))
-        if series is None:
-            series = self._series[metric.name, labels] = self._histograms[metric.name].labels(*labels)
-        series.observe(max(0.0, seconds))
+        self.times(metric, *labels).observe(seconds)
 
     def swap(
         self,
@@ -67,15 +104,38 @@ class Meters:
 
     def forget(self, workload: str) -> None:
         """Drop the values of a workload that is gone for good."""
-        self._series.clear()
         for metric in CATALOGUE:
-            meter = self._counters.get(metric.name) or self._histograms.get(metric.name)
-            if meter is not None and "workload" in metric.labels:
-                meter.remove_by_labels({"workload": workload})
+            series: dict[tuple[str, ...], Count] | dict[tuple[str, ...], Times] | None
+            series = self._counts.get(metric.name) or self._times.get(metric.name)
+            if series and "workload" in metric.labels:
+                at = metric.labels.index("workload")
+                for labels in [labels for labels in series if labels[at] == workload]:
+                    del series[labels]
 
-    def _made(self, kind: type[M], metric: Metric) -> M:
-        more = {"buckets": metric.buckets} if metric.buckets else {}
-        return kind(metric.name, metric.help, metric.labels, registry=self._registry, **more)  # type: ignore[arg-type]
+
+class _Counted(Collector):
+    def __init__(
+        self,
+        counts: Mapping[str, Mapping[tuple[str, ...], Count]],
+        times: Mapping[str, Mapping[tuple[str, ...], Times]],
+    ) -> None:
+        self._counts = counts
+        self._times = times
+
+    def collect(self) -> Iterator[Family]:
+        for metric in CATALOGUE:
+            if metric.kind is Kind.COUNTER:
+                counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+                for labels, count in self._counts[metric.name].items():
+                    counter.add_metric(labels, count.value)
+                yield counter
+            elif metric.kind is Kind.HISTOGRAM:
+                histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+                bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
+                for labels, times in self._times[metric.name].items():
+                    buckets = list(zip(bounds, accumulate(times.buckets), strict=True))
+                    histogram.add_metric(labels, buckets, times.total)
+                yield histogram
 
 
 class _Gauges(Collector):
@@ -91,15 +151,3 @@ class _Gauges(Collector):
         for metric, labels, value in self._read():
             families[metric.name].add_metric(labels, value)
         yield from families.values()
-
-
-class _WithoutCreated(Collector):
-    """Without the times at which series began: as many series again, and nobody asks for them."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterator[Family]:
-        for family in self._registry.collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-            yield family

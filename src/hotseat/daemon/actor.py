@@ -11,6 +11,7 @@ from typing import Any
 
 from hotseat.config import HostMemory, Workload
 from hotseat.daemon import messages as m
+from hotseat.daemon import seating
 from hotseat.daemon.book import Answer, JobKind, Record, Ticket
 from hotseat.daemon.core import Core
 from hotseat.daemon.hands import Hands
@@ -40,6 +41,8 @@ class Actor:
         """`store`: where what is learned is kept. None: it is forgotten at the end."""
         self._core = Core(workloads, caps=caps, host=host, learned=store.load() if store is not None else None)
         self._store = store
+        self.clock = asyncio.get_running_loop().time
+        """Seconds. Kept, because finding the loop asks the kernel for the process's id each time."""
         self._timer_at = math.inf
         self._hands = hands
         self._events = events
@@ -83,16 +86,16 @@ class Actor:
 
     def admit(self, ticket: Ticket) -> bool:
         """Whether `ticket` has its seat now; no answer is called. False: send `Arrived`. See `Core.admit`."""
-        return not self._inbox and self._core.admit(ticket, ticket.arrived)
+        return not self._inbox and seating.admit(self._core, ticket, ticket.arrived)
 
     def leave(self, ticket: Ticket) -> None:
         """What `Left` says, at once where no message is before it, and without a round where nobody needs one."""
         if self._inbox:
             self.send(m.Left(ticket=ticket))
             return
-        now = asyncio.get_running_loop().time()
-        self._core.leave(ticket, now)
-        if self._core.wake_at < self._timer_at or self._core.due(now):
+        core, now = self._core, self.clock()
+        seating.leave(core, ticket, now)
+        if core.wake_at < self._timer_at or core.due(now):
             self._something.set()
 
     async def ask(self, make: Callable[[Answer], m.Message]) -> Any:

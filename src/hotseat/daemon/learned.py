@@ -24,7 +24,8 @@ class Rate:
     """Seconds on the clock of whoever asks; never goes back."""
 
     def count(self, now: float) -> None:
-        self.value = self.of(now) + 1.0 / RATE_SECONDS
+        # `of`, without the call: this is done once a request
+        self.value = self.value * math.exp(min(0.0, self.at - now) / RATE_SECONDS) + 1.0 / RATE_SECONDS
         self.at = now
 
     def of(self, now: float) -> float:

@@ -23,7 +23,7 @@ def admit(core: Core, ticket: Ticket, now: float) -> bool:
     """Give it the seat at once, without an answer, if there is nothing to wait for. Only between two batches of
     messages: one that was sent before may take the seat away."""
     record = core.records.get(ticket.workload)
-    if record is None or not record.open or core.closing or record.waiting:
+    if record is None or not record.open or core.closing or record.waiting.tickets:
         return False
     record.in_flight[ticket] = None
     record.learned.rate.count(now)
@@ -36,10 +36,10 @@ def leave(core: Core, ticket: Ticket, now: float) -> None:
     record = core.records.get(ticket.workload)
     if record is None:
         return
-    if ticket in record.waiting:
-        record.waiting.discard(ticket)
-        core.dirty = True
     if ticket not in record.in_flight:
+        if ticket in record.waiting:
+            record.waiting.discard(ticket)
+            core.dirty = True
         return
     del record.in_flight[ticket]
     record.last_used = now

@@ -20,12 +20,9 @@ class ActorLease:
     actor: Actor
     record: Record
     ticket: Ticket
+    workload: str
     waited: float
     url: str
-
-    @property
-    def workload(self) -> str:
-        return self.record.name
 
     @property
     def swapped(self) -> bool:
@@ -53,14 +50,15 @@ class ActorSeats:
         return [self._view(model, record) for model, record in self._actor.models.items()]
 
     def try_seat(self, model: str, *, caller: Caller = ANYONE) -> ActorLease | None:
-        record = self._actor.models.get(model)
-        if record is None or not record.open:
+        actor = self._actor
+        record = actor.models.get(model)
+        if record is None:
             return None
-        now = asyncio.get_running_loop().time()
-        ticket = Ticket(record.name, now, _never_asked, caller.priority)
-        if not self._actor.admit(ticket):
+        name = record.name
+        ticket = Ticket(name, actor.clock(), _never_asked, caller.priority)
+        if not actor.admit(ticket):
             return None
-        return ActorLease(self._actor, record, ticket, 0.0, _url(record))
+        return ActorLease(actor, record, ticket, name, 0.0, record.spec.url or _url(record))
 
     def seat(self, model: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[ActorLease]:
         return self._seat(self._actor.models, "model", model, caller)
@@ -101,7 +99,7 @@ class ActorSeats:
                 self._actor.send(Arrived(ticket=ticket))
                 waited = await given
             record = self._actor.records[record.name]  # its container may be another one than when the request came
-            yield ActorLease(self._actor, record, ticket, waited, _url(record))
+            yield ActorLease(self._actor, record, ticket, record.name, waited, _url(record))
         finally:
             # Whatever became of it: granted, refused, given up while it waited, or granted in this very moment.
             self._actor.leave(ticket)

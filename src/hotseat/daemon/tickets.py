@@ -36,56 +36,56 @@ class Queue:
     """Those who wait for one workload. All get its seat at once, in their turn: one is overtaken by another of the same
     workload only if that came less than its head start (1 s a point of priority) later, and never by more than that."""
 
-    __slots__ = ("_tickets", "_urgent")
+    __slots__ = ("_urgent", "tickets")
 
     def __init__(self) -> None:
-        self._tickets: dict[Ticket, None] = {}
-        """In order of arrival."""
+        self.tickets: dict[Ticket, None] = {}
+        """In order of arrival. For reading, where a call is too dear."""
         self._urgent: Ticket | None = None
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self.tickets)
 
     def __iter__(self) -> Iterator[Ticket]:
         """In order of arrival."""
-        return iter(self._tickets)
+        return iter(self.tickets)
 
     def __contains__(self, ticket: Ticket) -> bool:
-        return ticket in self._tickets
+        return ticket in self.tickets
 
     @property
     def urgent(self) -> Ticket | None:
         """Whose turn is first."""
-        if self._urgent is None and self._tickets:
-            self._urgent = min(self._tickets, key=lambda ticket: ticket.turn)
+        if self._urgent is None and self.tickets:
+            self._urgent = min(self.tickets, key=lambda ticket: ticket.turn)
         return self._urgent
 
     def add(self, ticket: Ticket) -> bool:
         """Whether it is the most urgent now."""
         before = self.urgent
-        self._tickets[ticket] = None
+        self.tickets[ticket] = None
         if before is not None and before.turn <= ticket.turn:
             return False
         self._urgent = ticket
         return True
 
     def discard(self, ticket: Ticket) -> None:
-        if ticket in self._tickets:
-            del self._tickets[ticket]
+        if ticket in self.tickets:
+            del self.tickets[ticket]
             if ticket is self._urgent:
                 self._urgent = None
 
     def take_all(self) -> list[Ticket]:
         """In their turn; nobody waits any more."""
-        taken = sorted(self._tickets, key=lambda ticket: ticket.turn)
-        self._tickets.clear()
+        taken = sorted(self.tickets, key=lambda ticket: ticket.turn)
+        self.tickets.clear()
         self._urgent = None
         return taken
 
     def take_late(self, before: float) -> list[Ticket]:
         """Those that arrived at or before that time."""
         late = []
-        for ticket in self._tickets:
+        for ticket in self.tickets:
             if ticket.arrived > before:
                 break
             late.append(ticket)

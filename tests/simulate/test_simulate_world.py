@@ -168,7 +168,7 @@ def test_drain_lets_an_answer_end_and_gives_up_at_its_deadline() -> None:
         return simulate(trace((0, 0, 0, 40), (1, 1, 0, 1), models=2), two, HOTSEAT).results.wait[1]
 
     assert second_waits(9.0) == pytest.approx(4.7 - 1 + 1.8)  # the answer ends at 0.7 + 4
-    assert second_waits(1.0) > second_waits(9.0)  # asked again only 5 s after it would not end in time
+    assert second_waits(1.0) > second_waits(9.0)  # asked again only 2 s after it would not end in time
 
 
 def test_fifo_serves_nobody_before_the_one_who_came_first() -> None:
@@ -209,7 +209,7 @@ def test_who_may_not_be_started_waits_in_vain_and_is_counted() -> None:
 
 def test_figures_of_the_daemon_that_the_world_repeats() -> None:
     assert fleets.SHORTEST_STAY == book.SHORTEST_STAY
-    assert fleets.KEEP_AFTER_BUSY == observing.KEEP_AFTER_BUSY
+    assert (fleets.KEEP_AFTER_FAILURE, fleets.LONGEST_KEEP) == (observing.KEEP_AFTER_FAILURE, observing.LONGEST_KEEP)
     assert engines.RATE_OVER == learned.RATE_SECONDS
 
 

@@ -29,6 +29,7 @@ class Engine:
         "has_sat",
         "idle_at",
         "keep_until",
+        "kept",
         "last_asked",
         "last_used",
         "look_at",
@@ -78,6 +79,8 @@ class Engine:
         self.frozen_since = 0.0
         self.last_used = -math.inf
         self.keep_until = 0.0
+        self.kept = 0
+        """How often in a row it did not drain in time."""
         self.stay = stay(max(member.min_stay, SHORTEST_STAY), out=member.out_seconds, back=member.in_seconds)
         """As `Record.min_stay` of a daemon that has measured both."""
         self.rate, self.last_asked = 0.0, 0.0

@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 
 SHORTEST_STAY = 0.1
 """Seconds that the daemon keeps any seat for at least (daemon/book.py; a test holds the two together)."""
-KEEP_AFTER_BUSY = 5.0
+KEEP_AFTER_FAILURE, LONGEST_KEEP = 2.0, 30.0
 """Seconds after which the daemon asks one again that did not drain in time (daemon/observing.py; tested likewise)."""
+
+
+def keep_for(kept: int) -> float:
+    """Seconds until it is asked again after it could not be parked `kept` times in a row."""
+    return min(KEEP_AFTER_FAILURE * 2.0 ** min(kept - 1, 10), LONGEST_KEEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

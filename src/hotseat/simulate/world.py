@@ -16,7 +16,7 @@ from itertools import count
 
 from hotseat.scheduler import Action, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView
 from hotseat.simulate.engine import Engine
-from hotseat.simulate.fleet import KEEP_AFTER_BUSY, Fleet
+from hotseat.simulate.fleet import Fleet, keep_for
 from hotseat.simulate.policies import Policy
 from hotseat.simulate.results import Meter, Results, Tally
 from hotseat.words import State
@@ -303,7 +303,8 @@ class World:
     def _drained_in_vain(self, engine: Engine, now: float) -> None:
         if engine.draining and engine.drain_until == now and engine.idle_time() > now:
             engine.draining, engine.state, engine.parked_bytes = False, State.SEATED, 0
-            engine.keep_until = now + KEEP_AFTER_BUSY
+            engine.kept += 1
+            engine.keep_until = now + keep_for(engine.kept)
             self._note(engine)
             self._settle(engine)
 
@@ -324,6 +325,7 @@ class World:
 
     def _gone(self, engine: Engine, now: float) -> None:
         tally = self.tallies[engine.number]
+        engine.kept = 0
         if not engine.on_host:
             self._meter(engine, moving=-1)
         if engine.stopping:

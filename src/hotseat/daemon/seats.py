@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from hotseat.daemon.actor import Actor, answer_of
 from hotseat.daemon.book import Record, Ticket
@@ -15,8 +16,7 @@ from hotseat.errors import HotseatError, NotFound
 from hotseat.gateway.port import ANYONE, Caller, ModelView
 
 
-@dataclass(slots=True, eq=False)
-class ActorLease:
+class ActorLease(msgspec.Struct, eq=False):
     actor: Actor
     record: Record
     ticket: Ticket

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from hotseat.errors import HotseatError
 from hotseat.scheduler.turns import turn
@@ -13,8 +14,7 @@ Answer = Callable[[Any, HotseatError | None], None]
 """Called once with (value, None) or (None, error)."""
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """One request at the gateway, from its arrival until it ends."""
 
     workload: str

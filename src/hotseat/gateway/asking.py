@@ -10,11 +10,12 @@ from hotseat.gateway import headers
 from hotseat.gateway.coding import TooLarge
 from hotseat.gateway.desk import Desk
 from hotseat.gateway.dialects import naming
+from hotseat.gateway.dialects.naming import Named
 from hotseat.gateway.dialects.port import Dialect
 from hotseat.gateway.http.request import Headers, Request
 from hotseat.gateway.keys import Bearer
 from hotseat.gateway.port import HeldLease, Lease
-from hotseat.gateway.reading import PlainReading, Reading
+from hotseat.gateway.reading import Reading, too_large
 
 
 class Asking(Protocol):
@@ -90,7 +91,7 @@ class _Common:
 
     def lines(self) -> bytes:
         head, keys = self._request.head, self._desk.keys
-        if not keys:
+        if not keys.any:
             found = head.forward.get(self.stream)
             if found is None:
                 found = head.forward[self.stream] = self._joined(head.headers)
@@ -112,23 +113,20 @@ class _Common:
             counted.__exit__(None, None, None)
 
     def _count(self) -> None:
-        if self._desk.keys:
+        if self._desk.keys.any:
             counted = self._desk.keys.counted(self._bearer)
             counted.__enter__()
             self._counted = counted
 
 
 class ModelAsking(_Common):
-    def __init__(
-        self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str, plain: bool = False
-    ) -> None:
-        """`UsageError`. `plain`: see `reading.is_plain`."""
-        self._desk = desk
-        self._request = request
-        self._bearer = bearer
-        self.request_id = request_id
+    _reading: Reading
+
+    def __init__(self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str) -> None:
+        """`UsageError`."""
+        super().__init__(desk, request, bearer, request_id=request_id)
         self.dialect = dialect
-        self._reading: Reading | PlainReading = (PlainReading if plain else Reading)(request, dialect, desk.limits)
+        self._reading = Reading(request, dialect, desk.limits)
 
     @property
     def dialect_name(self) -> str:
@@ -139,12 +137,15 @@ class ModelAsking(_Common):
         return self._request.target
 
     def look(self) -> bool:
-        named = self._reading.look()
+        named = self._named()
         if named is None:
             return False
         self.model = self.dialect.resolve(named.model, self._is_known)
         self.stream = self.dialect.streams(named)
         return True
+
+    def _named(self) -> Named | None:
+        return self._reading.look()
 
     def check_size(self) -> None:
         self._reading.check_size()
@@ -153,7 +154,7 @@ class ModelAsking(_Common):
         self._reading.passing(piece)
 
     def enter(self) -> None:
-        if self._desk.keys:
+        if self._desk.keys.any:
             self._bearer.check(self.model)
             self._count()
 
@@ -171,6 +172,34 @@ class ModelAsking(_Common):
 
     def _is_known(self, model: str) -> bool:
         return any(view.id == model for view in self._desk.seats.models())
+
+
+class PlainAsking(ModelAsking):
+    """Of a request that `reading.is_plain`, so of almost every one: nothing but its whole body is read."""
+
+    def __init__(self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str) -> None:
+        """`TooLarge`."""
+        self._desk = desk
+        self._request = request
+        self._bearer = bearer
+        self.request_id = request_id
+        self.dialect = dialect
+        body = request.body
+        limit = body.limit = body.high = desk.limits.max_body
+        if request.length is not None and request.length > limit:
+            raise too_large(limit, "max_body")
+
+    def _named(self) -> Named | None:
+        body = self._request.body
+        if body.limit is not None and body.total > body.limit:
+            raise too_large(body.limit, "max_body")
+        return self.dialect.of_json(body.whole()) if body.complete else None
+
+    def check_size(self) -> None:
+        return None  # it was whole before it was known what is wanted
+
+    def passing(self, piece: bytes) -> None:
+        return None
 
 
 class WorkloadAsking(_Common):
@@ -208,7 +237,7 @@ class WorkloadAsking(_Common):
 
     def enter(self) -> None:
         models = [view for view in self._desk.seats.models() if view.workload == self.workload]
-        if self._desk.keys:  # in the same words whether there is such a workload or not
+        if self._desk.keys.any:  # in the same words whether there is such a workload or not
             self._bearer.check_any([view.id for view in models], workload=self.workload)
         if not models:
             known = sorted({view.workload for view in self._desk.seats.models()})

@@ -59,8 +59,7 @@ class Desk:
         return self.on_request is not nobody_counts or _log.isEnabledFor(logging.DEBUG)
 
     def seen(self, seen: RequestSeen) -> None:
-        if self.on_request is not nobody_counts:
-            self.on_request(seen)
+        self.on_request(seen)
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug(
                 "%s %s at %s: %d in %.3f s, waited %.3f s%s",

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from hotseat.errors import HotseatError, Unauthorized, UsageError
 from hotseat.gateway import headers
 from hotseat.gateway.answer import Answer
-from hotseat.gateway.asking import ModelAsking, WorkloadAsking
+from hotseat.gateway.asking import ModelAsking, PlainAsking, WorkloadAsking
 from hotseat.gateway.desk import Desk
 from hotseat.gateway.dialects import table
 from hotseat.gateway.dialects.port import Asked, Dialect
@@ -56,7 +56,7 @@ class FrontDesk:
         dialect = plan.dialect if isinstance(plan, _Plan) else table.owner(request.path, request.header) or table.OPENAI
         try:
             if isinstance(plan, _Plan):
-                asking = ModelAsking(self._desk, request, self._bearer(request), dialect, request_id=given, plain=True)
+                asking = PlainAsking(self._desk, request, self._bearer(request), dialect, request_id=given)
                 Exchange(self._desk, client, request, asking)
             else:
                 self._route(client, request, dialect, given)
@@ -120,12 +120,12 @@ class FrontDesk:
         plain = is_plain(request.head) and not request.upgrade
         if plain:
             request.head.plan = _Plan(dialect)
-        asking = ModelAsking(desk, request, bearer, dialect, request_id=given, plain=plain)
+        asking = (PlainAsking if plain else ModelAsking)(desk, request, bearer, dialect, request_id=given)
         (Tunnel if request.upgrade else Exchange)(desk, client, request, asking)
 
     def _bearer(self, request: Request) -> Bearer:
         keys = self._desk.keys
-        return keys.identify(request.header) if keys else EVERYONE
+        return keys.identify(request.header) if keys.any else EVERYONE
 
     def _inquiry(self, request: Request, method: str, body: bytes) -> Inquiry:
         by_name = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.by_name.items()}

@@ -82,13 +82,15 @@ class KeyRing:
     """The keys as they are now, and how many requests each has. One event loop's."""
 
     def __init__(self, keys: Mapping[str, Key] | None = None) -> None:
+        self.any = False
+        """There are keys. The same as its truth, where a call is too dear."""
         self._bearers: dict[bytes, Bearer] = {}
         self._names: dict[str, Bearer] = {}
         self._running: dict[str, int] = {}
         self.replace(keys or {})
 
     def __bool__(self) -> bool:
-        return bool(self._bearers)
+        return self.any
 
     def replace(self, keys: Mapping[str, Key]) -> None:
         """A new list, at once: what runs goes on and still counts for its key, by the key's name."""
@@ -96,6 +98,7 @@ class KeyRing:
             bytes.fromhex(key.hash.removeprefix("sha256:")): _bearer(name, key) for name, key in keys.items()
         }
         self._names = {bearer.caller.name: bearer for bearer in self._bearers.values()}
+        self.any = bool(keys)
 
     def identify(self, header: Header) -> Bearer:
         """Whose request has these headers. `Unauthorized` if there are keys and it has none of them."""

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from hotseat.errors import EngineFailed
 from hotseat.words import State
 
@@ -107,8 +109,7 @@ class Unreachable(EngineFailed):
     """No connection to the engine, so not a byte of the request was sent: safe to try again."""
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: making a frozen one takes longer, and each request makes one
-class RequestSeen:
+class RequestSeen(msgspec.Struct, kw_only=True, gc=False):  # each request makes one, in half the time of a dataclass
     """One inference request whose exchange has ended, for whoever counts. Times in seconds from its arrival."""
 
     model: str

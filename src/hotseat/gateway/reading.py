@@ -29,31 +29,6 @@ def is_plain(head: Head) -> bool:
     )
 
 
-class PlainReading:
-    """`Reading`, for those that `is_plain` finds."""
-
-    __slots__ = ("_dialect", "_limit", "_request")
-
-    def __init__(self, request: Request, dialect: Dialect, limits: Limits) -> None:
-        self._request = request
-        self._dialect = dialect
-        limit = self._limit = request.body.limit = request.body.high = limits.max_body
-        if request.length is not None and request.length > limit:
-            raise _too_large(limit, "max_body")
-
-    def look(self) -> Named | None:
-        body = self._request.body
-        if body.total > self._limit:
-            raise _too_large(self._limit, "max_body")
-        return self._dialect.of_json(body.whole()) if body.complete else None
-
-    def check_size(self) -> None:
-        return None  # it was whole before it was known what is wanted
-
-    def passing(self, piece: bytes) -> None:
-        return None
-
-
 class Reading:
     """`look` after every piece, until it names a model; from then on `passing` for every piece that goes on."""
 
@@ -134,10 +109,10 @@ class Reading:
     def _too_large(self) -> TooLarge:
         limit = self._request.body.limit
         assert limit is not None
-        return _too_large(limit, "max_upload" if self._streams_through else "max_body")
+        return too_large(limit, "max_upload" if self._streams_through else "max_body")
 
 
-def _too_large(limit: int, setting: str) -> TooLarge:
+def too_large(limit: int, setting: str) -> TooLarge:
     return TooLarge(f"the body is larger than {limit} bytes", hint=f"gateway.{setting} sets the limit")
 
 

@@ -17,31 +17,32 @@ _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 def head(request: Request, asking: Asking, origin: Origin, framing: bytes) -> bytes:
+    lines, opening = asking.lines(), request.head.opening
+    if opening is None or opening[0] is not lines or opening[1] is not origin:
+        begin = b"%b %b%b HTTP/1.1\r\nHost: %b\r\n%b" % (
+            request.method.encode(),
+            origin.prefix,
+            asking.target,
+            origin.authority,
+            lines,
+        )
+        opening = request.head.opening = (lines, origin, begin)
     upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.by_name[b"upgrade"] if request.upgrade else b""
-    return b"%b %b%b HTTP/1.1\r\nHost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
-        request.method.encode(),
-        origin.prefix,
-        asking.target,
-        origin.authority,
-        asking.lines(),
-        upgrade,
-        asking.request_id.encode(),
-        framing,
-    )
+    return b"%b%bx-request-id: %b\r\n%b\r\n" % (opening[2], upgrade, asking.request_id.encode(), framing)
 
 
 def send_whole(request: Request, engine: Engine, asking: Asking, origin: Origin, *, sink: Sink) -> None:
     """A request whose body is there. It stays, so that it can be sent again."""
-    whole = request.body.whole()
-    if not whole and request.method not in _EXPECT_BODY:
-        engine.send(head(request, asking, origin, b""), method=request.method, sink=sink, complete=True)
+    whole, method = request.body.whole(), request.head.method
+    if not whole and method not in _EXPECT_BODY:
+        engine.send(head(request, asking, origin, b""), method=method, sink=sink, complete=True)
         return
     asking.passing(whole)
     first = head(request, asking, origin, b"Content-Length: %d\r\n" % len(whole))
     if len(whole) < WINDOW:
-        engine.send(first + whole, method=request.method, sink=sink, complete=True)
+        engine.send(first + whole, method=method, sink=sink, complete=True)
     else:
-        engine.send(first, method=request.method, sink=sink, complete=True)
+        engine.send(first, method=method, sink=sink, complete=True)
         engine.more(whole, complete=True)
 
 

@@ -47,7 +47,9 @@ class History:
 
     def count(self, workload: str, *, error: bool = False, tokens: int = 0) -> None:
         """One request has ended."""
-        second = self._now.setdefault(workload, Second())
+        second = self._now.get(workload)
+        if second is None:
+            second = self._now[workload] = Second()
         second.requests += 1
         second.errors += error
         second.tokens += tokens

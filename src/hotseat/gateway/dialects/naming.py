@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,8 +18,7 @@ LONGEST = 512
 """Characters of a model's name. It is echoed in errors, and matched against the scopes of keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(msgspec.Struct, frozen=True, gc=False):
     """What the gateway reads of a request; everything else is between client and engine."""
 
     model: str

@@ -66,7 +66,8 @@ class Client(asyncio.Protocol):
         if not self._closing:
             self._begun = True
             self._motion.sent += len(data)
-            self.transport.write(data)
+            assert self._transport is not None
+            self._transport.write(data)
 
     def keeps_alive(self, request: Request) -> bool:
         return request.keep_alive and not self._last and request.body.complete and not request.upgrade
@@ -220,16 +221,18 @@ class Client(asyncio.Protocol):
         """Requests that came ahead, in order. Not by recursion: many that are answered at once may wait."""
         if self._going_on:
             return
-        self._going_on = True
-        try:
-            while self._ahead and self._present is None and not self._closing and self._linger_until is None:
-                self._begin(self._ahead.popleft())
-        finally:
-            self._going_on = False
+        if self._ahead:
+            self._going_on = True
+            try:
+                while self._ahead and self._present is None and not self._closing and self._linger_until is None:
+                    self._begin(self._ahead.popleft())
+            finally:
+                self._going_on = False
         if self._present is None and not self._closing and self._linger_until is None:
             if self._reader.reading is None and not self._reader.in_head:
                 self.idle_since = self._register.now
-            self._room()
+            if self._paused:
+                self._room()
 
     def _room(self) -> None:
         if self._paused and self._linger_until is None:

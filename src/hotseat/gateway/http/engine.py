@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
-from hotseat.gateway.http.heads import Heads, split
+from hotseat.gateway.http.heads import Again, Heads, split
 from hotseat.gateway.http.request import Headers
 from hotseat.gateway.http.response import has_no_body
 
@@ -84,6 +84,7 @@ class Engine(asyncio.Protocol):
     ) -> None:
         self.origin = origin
         self._heads = heads
+        self._again: Again[Head] = Again()
         self._give_back = give_back
         self._forget = forget
         self._transport: asyncio.Transport | None = None
@@ -300,21 +301,37 @@ class Engine(asyncio.Protocol):
 
     def _known(self, data: bytes, sink: Sink) -> bool:
         """Whether that is one whole answer with a head that was read before. Then it is done."""
-        found = split(data) if self._method != "HEAD" else None
-        if found is None:
+        if self._method == "HEAD":
             return False
-        key, begin, length = found
-        if length < 0:
-            return False
-        head = self._heads.find(key)
-        if head is None or len(data) != begin + length:
-            self._key = key
-            return False
+        same = self._again.find(data)
+        if same is not None and len(data) == same[1] + same[2]:
+            head, begin, length = same
+        else:
+            found = split(data)
+            if found is None:
+                return False
+            key, begin, length = found
+            if length < 0:
+                return False
+            kept = self._heads.find(key)
+            if kept is None or len(data) != begin + length:
+                self._key = key
+                return False
+            head = kept
+            self._again.keep(head, data, begin)
         sink.headed(head, length)
         if length:
             sink.arrived(data[begin:])
-        if self._sink is sink:  # else it was given up meanwhile
-            self._keep_alive = True
+        if self._sink is not sink:
+            return True  # it was given up meanwhile
+        if self._sent_all and self.alive:
+            # As `_end`, but the parser saw nothing of it, so there is nothing to clear.
+            self._sink = None
+            if self._held:
+                self.hold(False)
+            self._give_back(self)
+            sink.ended([])
+        else:
             self._end(sink)
         return True
 

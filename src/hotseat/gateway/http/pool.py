@@ -102,7 +102,9 @@ class Pool:
             await asyncio.sleep(0)
 
     def _put(self, engine: Engine) -> None:
-        idle = self._idle.setdefault(engine.origin, [])
+        idle = self._idle.get(engine.origin)
+        if idle is None:
+            idle = self._idle[engine.origin] = []
         if len(idle) >= MOST_IDLE:
             engine.close()
             return

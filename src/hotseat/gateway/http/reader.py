@@ -8,7 +8,7 @@ from typing import Any
 
 import httptools
 
-from hotseat.gateway.http.heads import Heads, split
+from hotseat.gateway.http.heads import Again, Heads, split
 from hotseat.gateway.http.request import BadRequest, Head, Headers, Request, read_head
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ class RequestReader:
         self._on_request = on_request
         self._max_header = max_header
         self._heads = heads
+        self._again: Again[Head] = Again()
         self._key = b""
         """Of the head that is being read, if it came in one piece."""
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -66,14 +67,21 @@ class RequestReader:
 
     def _known(self, data: bytes) -> bool:
         """Whether that is one request, whole, with a head that was read before. Then it is done."""
-        found = split(data)
-        if found is None:
-            return False
-        key, begin, length = found
-        head = self._heads.find(key)
-        if head is None or len(data) != begin + max(length, 0):
-            self._key = key
-            return False
+        same = self._again.find(data)
+        if same is not None and len(data) == same[1] + same[2]:
+            head, begin, length = same
+        else:
+            found = split(data)
+            if found is None:
+                return False
+            key, begin, length = found
+            kept = self._heads.find(key)
+            if kept is None or len(data) != begin + max(length, 0):
+                self._key = key
+                return False
+            head = kept
+            if length >= 0:
+                self._again.keep(head, data, begin)
         request = Request(head, length=None if length < 0 else length)
         if length > 0:
             request.body.put(data[begin:])

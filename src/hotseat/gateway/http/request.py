@@ -36,6 +36,7 @@ class Head:
         "headers",
         "keep_alive",
         "method",
+        "opening",
         "path",
         "plan",
         "query",
@@ -77,6 +78,9 @@ class Head:
         """Of whoever answers."""
         self.forward: dict[bool, bytes] = {}
         """The lines that go on to an engine, for streams and for others."""
+        self.opening: tuple[bytes, object, bytes] | None = None
+        """How the last request with this head began on its way to an engine: for which lines and which origin, and
+        the bytes."""
 
 
 class Request:

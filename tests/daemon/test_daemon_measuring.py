@@ -84,6 +84,32 @@ async def test_labels_are_never_what_only_a_client_has_made_up(make_house: MakeH
     assert values(text, "hotseat_tokens_total")["prompt", "a-alias"] == 7
 
 
+async def test_requests_with_the_same_labels_are_counted_apart_by_what_each_has(make_house: MakeHouse) -> None:
+    measuring, _ = made(await make_house())
+    measuring.request(seen("a", waited=None, first_byte=None, tail=b""))
+    text = measuring.meters.exposition().decode()
+    assert values(text, "hotseat_first_byte_seconds_count") == {}
+    assert values(text, "hotseat_seat_wait_seconds_count") == {}
+    measuring.request(seen("a"))
+    measuring.request(seen("a", first_byte=None))
+    text = measuring.meters.exposition().decode()
+    assert values(text, "hotseat_requests_total") == {("openai", "a", "200"): 3}
+    assert values(text, "hotseat_request_seconds_count") == {("openai", "a"): 3}
+    assert values(text, "hotseat_first_byte_seconds_count") == {("openai", "a"): 1}
+    assert values(text, "hotseat_seat_wait_seconds_count") == {("a",): 2}
+
+
+async def test_counting_goes_on_for_a_workload_that_was_forgotten_and_is_back(make_house: MakeHouse) -> None:
+    measuring, events = made(await make_house())
+    measuring.happened(events.publish("state", workload="gone", state="seated", note=""))
+    measuring.request(seen("", workload="gone", dialect="upstream"))
+    measuring.tick(0.0)
+    measuring.tick(FORGET_AFTER + 1)
+    assert values(measuring.meters.exposition().decode(), "hotseat_seat_wait_seconds_count") == {}
+    measuring.request(seen("", workload="gone", dialect="upstream"))
+    assert values(measuring.meters.exposition().decode(), "hotseat_seat_wait_seconds_count") == {("gone",): 1}
+
+
 async def test_rates_count_what_was_served_and_what_failed(make_house: MakeHouse) -> None:
     measuring, _ = made(await make_house())
     measuring.request(seen("a"))

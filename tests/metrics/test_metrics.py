@@ -52,6 +52,19 @@ def test_a_swap_is_counted_whole_and_by_phase() -> None:
     assert not any(name.endswith("_created") for name, _ in now)
 
 
+def test_a_time_is_in_every_bucket_that_reaches_it() -> None:
+    meters, labels = Meters(lambda: ()), (("workload", "a"),)
+    for seconds in (-1.0, 0.1, 0.11, 601.0):
+        meters.observe(c.SEAT_WAIT, "a", seconds=seconds)
+    now = values(meters)
+    buckets = [now["hotseat_seat_wait_seconds_bucket", (("le", le), *labels)] for le in ("0.001", "0.1", "0.25")]
+    assert buckets == [1, 2, 3], "a clock that was set back has made no negative time"
+    assert now["hotseat_seat_wait_seconds_bucket", (("le", "600.0"), *labels)] == 3
+    assert now["hotseat_seat_wait_seconds_bucket", (("le", "+Inf"), *labels)] == 4
+    assert now["hotseat_seat_wait_seconds_count", labels] == 4
+    assert now["hotseat_seat_wait_seconds_sum", labels] == pytest.approx(601.21)
+
+
 def test_gauges_are_read_when_asked_for_and_hostile_names_stay_one_label() -> None:
     name = 'a"}\n# TYPE evil counter\\'
     readings: list[Reading] = [(c.WAITING, (name,), 3), (c.BUILD, ("1",), 1)]

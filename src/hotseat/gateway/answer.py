@@ -41,7 +41,7 @@ class Answer:
         self._out: list[bytes] = []
 
     def head(self, head: Head, length: int | None, ours: bytes) -> None:
-        request = self._request.head
+        request, by_name = self._request.head, head.by_name
         how = response.framing(
             method=request.method,
             version=request.version,
@@ -60,7 +60,7 @@ class Answer:
             self._out.append(b"%b%bContent-Length: %d\r\n%b\r\n" % (lines, ours, length, framing))
         self._how = how
         self.status = head.status
-        self._coded = head.by_name.get(b"content-encoding", b"identity").lower() != b"identity"
+        self._coded = b"content-encoding" in by_name and by_name[b"content-encoding"].lower() != b"identity"
         if length is None and not how.bodyless:
             self._events = self.is_stream(head)
 
@@ -84,9 +84,9 @@ class Answer:
         self._put(piece)
 
     def flush(self) -> None:
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
+        if out := self._out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
             self._client.write(data)
 
     def end(self, trailers: Headers) -> None:

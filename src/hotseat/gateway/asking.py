@@ -108,8 +108,8 @@ class _Common:
         return b"".join(headers.to_engine(pairs, connection=connection, stream=self.stream))
 
     def leave(self) -> None:
-        counted, self._counted = self._counted, None
-        if counted is not None:
+        if (counted := self._counted) is not None:
+            self._counted = None
             counted.__exit__(None, None, None)
 
     def _count(self) -> None:

@@ -322,8 +322,8 @@ class Exchange:
             engine.abort()
 
     def _release(self) -> None:
-        lease, self._held = self._held, None
-        if lease is not None:
+        if (lease := self._held) is not None:
+            self._held = None
             lease.release()
 
     def _close_books(self, *, left: bool = False) -> None:
@@ -331,19 +331,20 @@ class Exchange:
         self._over = True
         self._lease = self._upload = None
         self._request.body.changed = None
-        self._asking.leave()
-        if not self._desk.counts:
+        asking, desk = self._asking, self._desk
+        asking.leave()
+        if not desk.counts:
             return
-        now, answer = time.monotonic(), self._answer
-        self._desk.seen(
+        answer, arrived = self._answer, self._arrived
+        desk.seen(
             RequestSeen(
-                model=self._asking.model,
+                model=asking.model,
                 workload=self._workload,
-                dialect=self._asking.dialect_name,
+                dialect=asking.dialect_name,
                 status=answer.status or (499 if left else 0),
-                seconds=now - self._arrived,
+                seconds=time.monotonic() - arrived,
                 waited=self._waited,
-                first_byte=None if answer.first_byte is None else answer.first_byte - self._arrived,
+                first_byte=None if answer.first_byte is None else answer.first_byte - arrived,
                 broken=answer.broken,
                 tail=answer.tail,
             )

@@ -38,6 +38,7 @@ class Body:
         """All of it at once, to nobody's notice yet."""
         self._pieces.append(whole)
         self.held = self.total = len(whole)
+        self.complete = True
 
     def feed(self, piece: bytes) -> None:
         self._pieces.append(piece)

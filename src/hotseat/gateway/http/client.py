@@ -70,7 +70,7 @@ class Client(asyncio.Protocol):
             self._transport.write(data)
 
     def keeps_alive(self, request: Request) -> bool:
-        return request.keep_alive and not self._last and request.body.complete and not request.upgrade
+        return request.head.keep_alive and not self._last and request.body.complete and not request.upgrade
 
     def answer(self, request: Request, *, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         """A small answer as a whole; ends the turn."""

@@ -85,7 +85,8 @@ class RequestReader:
         request = Request(head, length=None if length < 0 else length)
         if length > 0:
             request.body.put(data[begin:])
-        request.body.complete = True
+        else:
+            request.body.complete = True
         self._on_request(request)
         return True
 

@@ -45,7 +45,8 @@ class _Sheet:
     seconds: Times
     waited: Times | None = None
     first_byte: Times | None = None
-    """Both are made with the first that has one: there is no series that nobody ever adds to."""
+    tokens: list[Count] | None = None
+    """Read and written. All three are made with the first that has one: there is no series that nobody ever adds to."""
 
 
 class Measuring:
@@ -90,8 +91,11 @@ class Measuring:
         written = 0
         if seen.tail and seen.status == 200 and (used := usage.read(seen.tail)) is not None:
             written = used.completion or 0
-            self.meters.add(c.TOKENS, sheet.model, "prompt", count=used.prompt or 0)
-            self.meters.add(c.TOKENS, sheet.model, "completion", count=written)
+            if sheet.tokens is None:
+                kinds = "prompt", "completion"
+                sheet.tokens = [self.meters.count(c.TOKENS, sheet.model, kind) for kind in kinds]
+            sheet.tokens[0].value += used.prompt or 0
+            sheet.tokens[1].value += written
         if sheet.served:
             self.history.count(sheet.served, error=seen.status >= 500, tokens=written)
 

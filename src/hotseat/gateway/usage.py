@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 TAIL = 4096
 """Bytes of the end of a body that are looked at: room for `usage` with all its details and what follows it."""
@@ -20,8 +21,7 @@ _decode = json.JSONDecoder().raw_decode
 _IN, _OUT = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens that the engine says it has read and written. None: it does not say."""
 
     prompt: int | None = None
@@ -34,9 +34,9 @@ def read(tail: bytes) -> Usage | None:
     for found in reversed(list(_USAGE.finditer(tail))) if b'"usage"' in tail else ():
         usage = _object(tail[found.end() :])
         if usage is not None:
-            read = Usage(prompt=_count(usage, _IN), completion=_count(usage, _OUT))
-            if read != Usage():
-                return read
+            prompt, completion = _count(usage, _IN), _count(usage, _OUT)
+            if prompt is not None or completion is not None:
+                return Usage(prompt=prompt, completion=completion)
     if b'eval_count"' not in tail:
         return None
     counts = {name: int(value) for name, value in _OLLAMA.findall(tail)}

@@ -3,7 +3,7 @@
     python benchmarks/simulate/record.py TRACES > benchmarks/results/2026-11-24-simulate.md
 
 TRACES: a directory with AzureLLMInferenceTrace_conv.csv.gz and AzureLLMInferenceTrace_code.csv.gz (Azure Public
-Dataset, 2023). Takes about three minutes. All figures but the run time of the first are the same on every machine.
+Dataset, 2023). Takes two to four minutes. All figures but the run time of the first are the same on every machine.
 """
 
 from __future__ import annotations

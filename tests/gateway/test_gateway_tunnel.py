@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from gateway_stage import Stage
-from wire import answer, connected, engine_that
+from wire import answer, connected, engine_that, exchange
 
 
 @pytest.fixture
@@ -138,10 +138,22 @@ async def test_upstream_passes_everything_as_it_is(stage: Stage, engine: web.App
             assert (await response.text()).startswith(f"{method} ")
     async with connected(stage.port) as (reader, writer):
         writer.write(
-            b"GET /upstream/m HTTP/1.1\r\nHost: x\r\n\r\nGET /upstream/m/a/../b%2e?c HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /upstream/m HTTP/1.1\r\nHost: x\r\n\r\nGET /upstream/m/a/b%2e?../c HTTP/1.1\r\nHost: x\r\n\r\n"
         )
         assert (await answer(reader))[2] == b"GET / "
-        assert (await answer(reader))[2] == b"GET /a/../b%2e?c "
+        assert (await answer(reader))[2] == b"GET /a/b%2e?../c "
+
+
+@pytest.mark.parametrize(
+    "path", ["../n", "a/..", "./a", "%2e%2e/n", "a/%2E./n", "a%2f..%2fn", "..%5Cn", "%252e%252e/n"]
+)
+async def test_upstream_with_a_segment_that_leads_elsewhere(stage: Stage, path: str) -> None:
+    got = await exchange(
+        stage.port, f"GET /upstream/m/{path}?x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert got.startswith(b"HTTP/1.1 400")
+    assert b"segment . or .." in got
+    assert not stage.seats.given
 
 
 async def test_upstream_of_nobody_and_upstream_switched_off(stage: Stage) -> None:

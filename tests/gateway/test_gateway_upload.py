@@ -8,6 +8,9 @@ import pytest
 from gateway_stage import Stage
 from wire import answer, asked, connected, engine_that, exchange, post
 
+from hotseat.errors import UsageError
+from hotseat.gateway.asking import ModelAsking
+
 BOUNDARY = "b0undary"
 FORM = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
 
@@ -189,3 +192,40 @@ async def test_json_and_header_must_agree(stage: Stage) -> None:
     # The query is the engine's own business where a JSON body says which model.
     async with stage.client.post(stage.url + "/v1/completions?model=x", json={"model": "m"}) as response:
         assert response.status == 200
+
+
+async def test_a_form_that_disagrees_with_its_header_takes_no_seat_and_no_connection(stage: Stage) -> None:
+    pool = stage.gateway._desk.pool
+    form = part("model", b"n") + END
+    for _ in range(3):  # from the second time on the head is known, and the request comes whole
+        async with stage.post() as response:
+            assert response.status == 200  # its connection to the engine is pooled now
+        async with connected(stage.port) as (reader, writer):
+            writer.write(post(form, FORM, "x-hotseat-model: m"))
+            status, _, body = await answer(reader)
+        assert status == 400
+        assert b"two models" in body
+        assert not stage.seats.leases
+    assert [len(idle) for idle in pool._idle.values()] == [1]
+    assert len(pool._all) == 1
+
+
+@pytest.mark.parametrize("error", [UsageError("not so"), RuntimeError("a fault of ours")])
+async def test_what_fails_between_seat_and_engine_gives_the_seat_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    left = []
+
+    def fails(url: str) -> None:
+        raise error
+
+    def leave(asking: ModelAsking) -> None:
+        left.append(asking.model)
+
+    monkeypatch.setattr(stage.gateway._desk.pool, "take", fails)
+    monkeypatch.setattr(ModelAsking, "leave", leave)
+    for _ in range(2):
+        async with stage.post() as response:
+            assert response.status == (400 if isinstance(error, UsageError) else 500)
+    assert not stage.seats.leases
+    assert left == ["m", "m"]

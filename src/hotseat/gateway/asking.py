@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
+from urllib.parse import unquote
 
 from hotseat.errors import NotFound, UsageError
 from hotseat.gateway import headers
@@ -202,6 +203,14 @@ class PlainAsking(ModelAsking):
         return None
 
 
+def refuse_dots(path: str) -> None:
+    """`UsageError`. An engine, or what stands before it, would take such a path for another one."""
+    if "." in path or "%" in path:
+        segments = unquote(path).replace("\\", "/").split("/")
+        if "." in segments or ".." in segments:
+            raise UsageError("the path has a segment . or ..", hint="write it without")
+
+
 class WorkloadAsking(_Common):
     """/upstream/NAME/...: everything goes to NAME's engine as it is."""
 
@@ -220,6 +229,7 @@ class WorkloadAsking(_Common):
         _, _, rest = request.target.removeprefix(b"/upstream/").partition(b"/")
         if b"/" not in request.target.removeprefix(b"/upstream/").partition(b"?")[0]:
             rest = b""
+        refuse_dots(request.path)
         self.target = b"/" + rest
         if request.length is not None and request.length > body.limit:
             raise self._too_large()

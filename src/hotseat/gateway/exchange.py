@@ -76,16 +76,13 @@ class Exchange:
         try:
             if not self._asking.look():
                 return
-        except HotseatError as error:
-            self._fail(error)
-            return
-        self._request.body.changed = self._watch_size
-        try:
+            self._request.body.changed = self._watch_size
             self._asking.enter()
+            self._seat()
         except HotseatError as error:
             self._fail(error)
-            return
-        self._seat()
+        except Exception:
+            self._fail(self._fault())
 
     def _watch_size(self) -> None:
         """While the request waits for its seat and more of its body comes."""
@@ -132,10 +129,7 @@ class Exchange:
         except HotseatError as error:
             self._fail(error)
         except Exception:
-            _log.exception("request %s", self._asking.request_id)
-            self._fail(
-                HotseatError("hotseat failed on this request", hint=f"its log has more at {self._asking.request_id}")
-            )
+            self._fail(self._fault())
 
     async def _try(self, lease: Lease, *, fresh: bool, last: bool) -> bool:
         """Whether the engine could be reached. The answer, good or bad, is written then."""
@@ -303,6 +297,12 @@ class Exchange:
             self._close_books()
             answer.fail(error)
         self._done()
+
+    def _fault(self) -> HotseatError:
+        """Of ours: whoever asked must not wait for ever, and the seat must not stay taken."""
+        given = self._asking.request_id
+        _log.exception("request %s", given)
+        return HotseatError("hotseat failed on this request", hint=f"its log has more at {given}")
 
     def _done(self) -> None:
         if self._passed is not None and not self._passed.done():

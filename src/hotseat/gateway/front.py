@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from hotseat.errors import HotseatError, Unauthorized, UsageError
 from hotseat.gateway import headers
 from hotseat.gateway.answer import Answer
-from hotseat.gateway.asking import ModelAsking, PlainAsking, WorkloadAsking
+from hotseat.gateway.asking import ModelAsking, PlainAsking, WorkloadAsking, refuse_dots
 from hotseat.gateway.desk import Desk
 from hotseat.gateway.dialects import table
 from hotseat.gateway.dialects.port import Asked, Dialect
@@ -66,6 +66,9 @@ class FrontDesk:
         except Exception:
             _log.exception("request %s", given)
             refusal = HotseatError("hotseat failed on this request", hint=f"its log has more at {given}")
+        turn, client.turn = client.turn, None
+        if turn is not None:  # it may hold a seat
+            turn.gone()
         Answer(client, request, dialect, request_id=given).refuse(refusal)
 
     def refuse(self, error: BadRequest) -> bytes:
@@ -115,8 +118,7 @@ class FrontDesk:
             if not allowed:
                 raise NotServed(said, hint="docs/api.md lists what is; /upstream/NAME/... reaches the engine of NAME")
             raise NotAllowed(said, hint=f"it takes {' and '.join(allowed)}", allow=", ".join(allowed))
-        if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
-            raise UsageError("the path has a segment . or ..", hint="write it without")
+        refuse_dots(path)
         plain = is_plain(request.head) and not request.upgrade
         if plain:
             request.head.plan = _Plan(dialect)

@@ -57,6 +57,11 @@ class Reading:
         body = self._request.body
         self.check_size()
         if self._known is not None and self._streams_through:
+            if self._form is not None and body.complete:  # all can be seen before a seat is taken for it
+                for piece in body.since(self._fed):
+                    self._form.feed(piece)
+                self._fed = body.total
+                self._must_be_same(self._form.named)
             return self._known
         if self._form is not None:
             return self._of_form(self._form)

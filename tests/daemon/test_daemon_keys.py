@@ -44,7 +44,7 @@ async def test_without_keys_programs_of_this_host_are_admins_and_web_pages_are_n
     assert (status, done["error"]["code"]) == (404, "not_found")
     for strange in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
         status, done = await call(house, "POST", "/hotseat/v1/workloads/b/seat", **strange)
-        assert (status, done["error"]["code"]) == (401, "unauthorized")
+        assert (status, done["error"]["code"]) == (403, "forbidden")
     assert house.states()["b"] == "parked"
 
 

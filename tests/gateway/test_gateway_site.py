@@ -86,7 +86,7 @@ async def test_events_stream_and_end(make_stage: Make, pages: Pages) -> None:
 async def test_events_are_closed_when_the_client_leaves(make_stage: Make, pages: Pages) -> None:
     stage = await make_stage(site=pages)
     async with connected(stage.port) as (reader, writer):
-        writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"data: 1\n\n")
     async with asyncio.timeout(10):
         await pages.closed.wait()
@@ -103,7 +103,8 @@ async def test_a_page_takes_no_large_body(make_stage: Make, pages: Pages) -> Non
     ("lines", "said"),
     [
         ("Host: localhost", b"admin"),
-        ("Host: rebound.example", b"guest"),
+        ("Host: rebound.example", b'"code":"forbidden"}}'),
+        ("Host: localhost\r\nX-Forwarded-For: 192.0.2.7", b'"code":"forbidden"}}'),
         ("Host: localhost\r\nOrigin: http://evil.example", b"guest"),
     ],
 )

@@ -91,7 +91,8 @@ async def test_a_client_that_drops_its_websocket_ends_it_at_the_engine(stage: St
     async with engine_that(talk) as stage.seats.urls["m"]:
         async with connected(stage.port) as (reader, writer):
             writer.write(
-                b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: x\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nearly"
+                b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: localhost\r\n"
+                b"Upgrade: x\r\nConnection: Upgrade\r\n\r\nearly"
             )
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
@@ -116,7 +117,7 @@ async def test_a_tunnel_is_as_slow_as_its_reader(stage: Stage) -> None:
             written += 2**16
 
     async with engine_that(talk) as stage.seats.urls["m"], connected(stage.port) as (reader, writer):
-        writer.write(b"GET /v1/x?model=m HTTP/1.1\r\nHost: x\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+        writer.write(b"GET /v1/x?model=m HTTP/1.1\r\nHost: localhost\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         before = -1
         while written != before:
@@ -138,7 +139,8 @@ async def test_upstream_passes_everything_as_it_is(stage: Stage, engine: web.App
             assert (await response.text()).startswith(f"{method} ")
     async with connected(stage.port) as (reader, writer):
         writer.write(
-            b"GET /upstream/m HTTP/1.1\r\nHost: x\r\n\r\nGET /upstream/m/a/b%2e?../c HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"GET /upstream/m HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            b"GET /upstream/m/a/b%2e?../c HTTP/1.1\r\nHost: localhost\r\n\r\n"
         )
         assert (await answer(reader))[2] == b"GET / "
         assert (await answer(reader))[2] == b"GET /a/b%2e?../c "

@@ -15,7 +15,7 @@ ASK = b'{"model": "m"}'
 async def test_requests_sent_ahead_are_answered_in_order(stage: Stage) -> None:
     stage.engine.hold_after = 0
     async with connected(stage.port) as (reader, writer):
-        between = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        between = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         writer.write(post(ASK, "X-Request-Id: one") + between + post(ASK, "X-Request-Id: three"))
         await stage.engine.reached_hold.wait()
         stage.engine.go.set()
@@ -28,7 +28,7 @@ async def test_requests_sent_ahead_are_answered_in_order(stage: Stage) -> None:
 async def test_too_many_ahead_close_the_connection_after_the_present_answer(stage: Stage) -> None:
     stage.engine.hold_after = 0
     async with connected(stage.port) as (reader, writer):
-        writer.write(post(ASK) + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        writer.write(post(ASK) + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
         await stage.engine.reached_hold.wait()
         stage.engine.go.set()
         assert (await answer(reader))[0] == 200
@@ -55,7 +55,7 @@ async def test_a_client_that_asks_whether_to_send_is_told_to(stage: Stage) -> No
 
 async def test_a_client_that_asks_in_vain_sends_nothing(make_stage: Make) -> None:
     stage = await make_stage(max_body=1000)
-    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n"
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n"
     got = await exchange(stage.port, head)
     assert got.startswith(b"HTTP/1.1 413")
     assert b"100 Continue" not in got
@@ -63,7 +63,7 @@ async def test_a_client_that_asks_in_vain_sends_nothing(make_stage: Make) -> Non
 
 async def test_chunks_from_the_client_arrive_as_one_body(stage: Stage) -> None:
     async with connected(stage.port) as (reader, writer):
-        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         for byte in ASK:
             writer.write(b"1\r\n%c\r\n" % byte)
         writer.write(b"0\r\n\r\n")
@@ -85,13 +85,15 @@ async def test_an_upgrade_to_http_2_is_not_taken_up(stage: Stage) -> None:
 async def test_a_connection_is_used_again_after_what_has_no_body(stage: Stage) -> None:
     async with connected(stage.port) as (reader, writer):
         for path in ("/health", "/v1/models", "/v1/models/none", "/nothing"):
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert "connection" not in (await answer(reader))[1]
 
 
 async def test_head_has_the_length_and_no_body(stage: Stage) -> None:
     async with connected(stage.port) as (reader, writer):
-        writer.write(b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(
+            b"HEAD /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
         head = await reader.readuntil(b"\r\n\r\n")
         status, headers, body = await answer(reader)
     assert status == 200
@@ -109,10 +111,10 @@ async def test_http_1_0_keeps_the_connection_only_if_asked(stage: Stage) -> None
 
 async def test_a_head_over_the_limit(make_stage: Make) -> None:
     stage = await make_stage(max_header=2000)
-    got = await exchange(stage.port, b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 3000 + b"\r\n\r\n")
+    got = await exchange(stage.port, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 3000 + b"\r\n\r\n")
     assert got.startswith(b"HTTP/1.1 431")
     assert b"gateway.max_header" in got
-    endless = b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000
+    endless = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 9000
     assert (await exchange(stage.port, endless)).startswith(b"HTTP/1.1 431")
 
 
@@ -122,7 +124,7 @@ async def test_one_connection_too_many(make_stage: Make) -> None:
     async with connected(stage.port) as (_, one), connected(stage.port) as (two_in, two):
         one.write(post(ASK))
         await stage.engine.reached_hold.wait()
-        two.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        two.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await answer(two_in)
         # The second idles, so it makes room for the third; both that are left are busy then.
         async with connected(stage.port) as (_, three):
@@ -136,7 +138,7 @@ async def test_one_connection_too_many(make_stage: Make) -> None:
             assert b"Retry-After: 1" in got
 
 
-@pytest.mark.parametrize("data", [b"GET /", b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Le"])
+@pytest.mark.parametrize("data", [b"GET /", b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Le"])
 async def test_a_head_that_comes_too_slowly(make_stage: Make, data: bytes) -> None:
     stage = await make_stage(slow_client=0.1)
     async with connected(stage.port) as (reader, writer):
@@ -189,7 +191,7 @@ async def test_a_slow_model_is_no_slow_client(make_stage: Make) -> None:
 async def test_the_stop_lets_answers_end_and_takes_no_more(stage: Stage) -> None:
     stage.engine.hold_after = 0
     async with connected(stage.port) as (idle_in, idle), connected(stage.port) as (reader, writer):
-        idle.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await answer(idle_in)
         writer.write(post(ASK))
         await stage.engine.reached_hold.wait()

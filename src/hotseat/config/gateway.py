@@ -23,6 +23,8 @@ class Gateway(Model):
     """Port to listen on; 0 takes a free one."""
     public: bool = False
     """Without `keys`: anyone who reaches `host` may use every model, also from other machines."""
+    allowed_hosts: list[NonEmpty] = Field(default_factory=list)
+    """On loopback without `keys` only requests whose Host is this host's are answered; names that are answered too."""
     keepalive: Duration = 10.0
     """A stream that waits, or whose workload is parked in mid-answer, gets an SSE comment this often."""
     max_silence: Duration = 600.0
@@ -36,7 +38,7 @@ class Gateway(Model):
     max_connections: Annotated[int, Field(ge=1)] = 4096
     """Open client connections at once; one more is answered 503 and closed."""
     slow_client: Duration = 60.0
-    """A client that has begun a request, or is being answered, and moves no byte for this long is cut off."""
+    """A client that sends a request, or is being answered, and moves less than 1 KiB in this time is cut off."""
     ui: bool = True
     """The page at /ui, which shows who sits and who waits."""
     metrics: bool = True

@@ -42,6 +42,7 @@ class Desk:
         self.settings = settings
         self.patience = Patience(keepalive=settings.keepalive, max_silence=settings.max_silence)
         self.upstream = settings.upstream
+        self.allowed_hosts = frozenset(name.lower() for name in settings.allowed_hosts)
         # All watching is by looking now and then, so times are exact to this.
         tick = min(1.0, settings.keepalive, settings.max_silence / 4, settings.slow_client / 4)
         self.limits = Limits(

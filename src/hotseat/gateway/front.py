@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from urllib.parse import parse_qsl, unquote
 
-from hotseat.errors import HotseatError, Unauthorized, UsageError
+from hotseat.errors import Forbidden, HotseatError, Unauthorized, UsageError
 from hotseat.gateway import headers
 from hotseat.gateway.answer import Answer
 from hotseat.gateway.asking import ModelAsking, PlainAsking, WorkloadAsking, refuse_dots
@@ -16,7 +16,7 @@ from hotseat.gateway.exchange import Exchange
 from hotseat.gateway.http.client import Client
 from hotseat.gateway.http.request import BadRequest, Request
 from hotseat.gateway.keys import EVERYONE, Bearer
-from hotseat.gateway.local import host_is_local
+from hotseat.gateway.local import host_is_local, may_use
 from hotseat.gateway.page import PageTurn
 from hotseat.gateway.reading import is_plain
 from hotseat.gateway.site import Inquiry, Reply
@@ -38,10 +38,12 @@ class NotAllowed(UsageError):
 class _Plan:
     """Where all requests with one head go, if that is to an engine and the body says to which."""
 
-    __slots__ = ("dialect",)
+    __slots__ = ("allowed", "dialect")
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, *, allowed: frozenset[str] | None) -> None:
         self.dialect = dialect
+        self.allowed = allowed
+        """The list by which this head was let in without a key; None: it was not asked."""
 
 
 class FrontDesk:
@@ -55,7 +57,7 @@ class FrontDesk:
         plan = request.head.plan
         dialect = plan.dialect if isinstance(plan, _Plan) else table.owner(request.path, request.header) or table.OPENAI
         try:
-            if isinstance(plan, _Plan):
+            if isinstance(plan, _Plan) and (plan.allowed is self._desk.allowed_hosts or self._guarded):
                 asking = PlainAsking(self._desk, request, self._bearer(request), dialect, request_id=given)
                 Exchange(self._desk, client, request, asking)
             else:
@@ -81,6 +83,8 @@ class FrontDesk:
             ours = [("Content-Type", "application/json"), (headers.REQUEST_ID, given)]
             client.answer(request, status=200, headers=ours, body=b'{"status":"ok"}')
             return
+        if not self._guarded:
+            self._must_be_local(request)
         if desk.site is not None and (handler := desk.site.find(asked_as, path)) is not None:
 
             async def from_site(body: bytes) -> Reply:
@@ -121,7 +125,7 @@ class FrontDesk:
         refuse_dots(path)
         plain = is_plain(request.head) and not request.upgrade
         if plain:
-            request.head.plan = _Plan(dialect)
+            request.head.plan = _Plan(dialect, allowed=None if self._guarded else desk.allowed_hosts)
         asking = (PlainAsking if plain else ModelAsking)(desk, request, bearer, dialect, request_id=given)
         (Tunnel if request.upgrade else Exchange)(desk, client, request, asking)
 
@@ -129,8 +133,23 @@ class FrontDesk:
         keys = self._desk.keys
         return keys.identify(request.header) if keys.any else EVERYONE
 
+    @property
+    def _guarded(self) -> bool:
+        """By keys; or it is open to other hosts, as somebody has said in so many words."""
+        return self._desk.keys.any or not self._desk.loopback
+
+    def _must_be_local(self, request: Request) -> None:
+        """`Forbidden`. Else any web page could use every model: see `local`."""
+        acts = request.method not in ("GET", "HEAD") or bool(request.upgrade)
+        if not may_use(_decoded(request), acts=acts, allowed=self._desk.allowed_hosts):
+            raise Forbidden(
+                "without keys only programs of this host are answered, and this came for another name, from a web page "
+                "elsewhere, or by a proxy",
+                hint="ask for localhost; or set keys; or list the name in gateway.allowed_hosts",
+            )
+
     def _inquiry(self, request: Request, method: str, body: bytes) -> Inquiry:
-        by_name = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.by_name.items()}
+        by_name = _decoded(request)
         if self._desk.keys:
             try:
                 admin = self._bearer(request).admin
@@ -150,3 +169,7 @@ class FrontDesk:
 
 def _any(dialect: Dialect, method: str, path: str) -> bool:
     return dialect.page(method, path) is not None or dialect.serves(method, path)
+
+
+def _decoded(request: Request) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.by_name.items()}

@@ -229,3 +229,54 @@ async def test_what_fails_between_seat_and_engine_gives_the_seat_back(
             assert response.status == (400 if isinstance(error, UsageError) else 500)
     assert not stage.seats.leases
     assert left == ["m", "m"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "times"),
+    [
+        ("/v1/completions", "POST", 2),
+        ("/upstream/m/jobs", "GET", 2),
+        ("/upstream/m/jobs", "PUT", 2),
+        ("/upstream/m/jobs", "DELETE", 2),
+        ("/upstream/m/jobs", "POST", 1),
+        ("/upstream/m/jobs", "PATCH", 1),
+    ],
+)
+async def test_what_is_sent_twice_if_a_pooled_connection_closes_without_an_answer(
+    stage: Stage, path: str, method: str, times: int
+) -> None:
+    seen = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await asked(reader))[1])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        seen.append((await asked(reader))[1])  # and no answer
+
+    async with engine_that(talk) as stage.seats.urls["m"]:
+        for body in ({"model": "m", "n": 1}, {"model": "m", "n": 2}):
+            async with stage.client.request(method, stage.url + path, json=body) as response:
+                assert (response.status, await response.text()) == (200, "ok")
+    assert [json.loads(body)["n"] for body in seen] == [1] + [2] * times
+
+
+async def test_a_body_that_streams_takes_a_connection_of_its_own(stage: Stage) -> None:
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while await reader.readuntil(b"\r\n\r\n"):
+            await reader.readuntil(END)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    form = part("model", b"m") + part("file", b"sound", filename="a.wav") + END
+    whole = post(form, FORM, path="/v1/audio/transcriptions")
+    async with engine_that(talk) as stage.seats.urls["m"], connected(stage.port) as (reader, writer):
+        for _ in range(2):
+            writer.write(whole[:-20])
+            async with asyncio.timeout(20):
+                while not stage.seats.leases:  # noqa: ASYNC110 - what is waited for has no event
+                    await asyncio.sleep(0.005)
+            writer.write(whole[-20:])
+            assert (await answer(reader))[2] == b"ok"
+    assert connections == 2

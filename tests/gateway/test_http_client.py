@@ -228,3 +228,25 @@ async def test_settings_change_while_it_serves(stage: Stage) -> None:
     stage.gateway.configure(settings.model_copy(update={"max_body": 1000}))
     async with stage.post(text="x" * 100) as response:
         assert response.status == 200
+
+
+async def test_what_is_no_request_is_refused_with_an_id_to_ask_for(stage: Stage) -> None:
+    got = await exchange(stage.port, b"NONSENSE\r\n\r\n")
+    assert b"\r\nx-request-id: " in got
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/v1/messages", b'"type":"error"'),
+        ("/v1/completions", b'"error":{'),
+        ("/api/chat", b'{"error":"'),
+    ],
+)
+async def test_a_body_that_is_wrong_is_refused_as_its_dialect_says_it(stage: Stage, path: str, shape: bytes) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nx-request-id: mine-7\r\nTransfer-Encoding: chunked\r\n\r\n"
+    got = await exchange(stage.port, head.encode() + b"zz\r\n")
+    assert got.startswith(b"HTTP/1.1 400")
+    assert b"\r\nx-request-id: mine-7\r\n" in got
+    assert (b"\r\nrequest-id: mine-7\r\n" in got) is (path == "/v1/messages")
+    assert shape in got

@@ -18,6 +18,8 @@ from hotseat.gateway.keys import Bearer
 from hotseat.gateway.port import HeldLease, Lease
 from hotseat.gateway.reading import Reading, too_large
 
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+
 
 class Asking(Protocol):
     @property
@@ -44,6 +46,12 @@ class Asking(Protocol):
     @property
     def target(self) -> bytes:
         """Path and query for the engine."""
+        ...
+
+    @property
+    def repeatable(self) -> bool:
+        """It may be sent again where a pooled connection closed before the first byte of an answer, although the
+        engine may have read it."""
         ...
 
     def look(self) -> bool:
@@ -82,6 +90,7 @@ class Asking(Protocol):
 class _Common:
     model = ""
     stream = False
+    repeatable = True
     _counted: AbstractContextManager[None] | None = None
 
     def __init__(self, desk: Desk, request: Request, bearer: Bearer, *, request_id: str) -> None:
@@ -223,6 +232,7 @@ class WorkloadAsking(_Common):
         super().__init__(desk, request, bearer, request_id=request_id)
         self.dialect = dialect
         self.workload = workload
+        self.repeatable = request.method in _IDEMPOTENT  # what a POST does there is not known
         body = request.body
         body.limit = desk.limits.max_upload
         body.high = desk.limits.max_body

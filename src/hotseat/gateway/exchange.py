@@ -99,7 +99,7 @@ class Exchange:
             self._state = asking.state()
         else:
             self._held = lease
-            engine = self._desk.pool.take(lease.url)
+            engine = self._pooled(lease.url)
             if engine is not None:
                 self._send(engine, lease)
                 return
@@ -134,7 +134,7 @@ class Exchange:
     async def _try(self, lease: Lease, *, fresh: bool, last: bool) -> bool:
         """Whether the engine could be reached. The answer, good or bad, is written then."""
         try:
-            if not fresh and (engine := self._desk.pool.take(lease.url)) is not None:
+            if not fresh and (engine := self._pooled(lease.url)) is not None:
                 try:
                     await self._pass(engine, lease)
                     return True
@@ -147,6 +147,12 @@ class Exchange:
                 raise
             return False
         return True
+
+    def _pooled(self, url: str) -> Engine | None:
+        """One that may turn out to be closed, so only for what can then be sent once more."""
+        body = self._request.body
+        again = self._asking.repeatable and body.complete and not body.consumed and not body.trailers
+        return self._desk.pool.take(url) if again else None
 
     async def _pass(self, engine: Engine, lease: Lease) -> None:
         self._passed = asyncio.get_running_loop().create_future()

@@ -73,8 +73,15 @@ class FrontDesk:
             turn.gone()
         Answer(client, request, dialect, request_id=given).refuse(refusal)
 
-    def refuse(self, error: BadRequest) -> bytes:
-        return table.OPENAI.error_body(error, status=error.status, request_id="")
+    def refuse(self, error: BadRequest, request: Request | None) -> tuple[list[tuple[str, str]], bytes]:
+        dialect, given = table.OPENAI, None
+        if request is not None:
+            dialect = table.owner(request.path, request.header) or dialect
+            given = request.by_name.get(b"x-request-id")
+        identity = headers.request_id(given)
+        names = dict.fromkeys([headers.REQUEST_ID, dialect.id_header])
+        said = [("Content-Type", "application/json"), *[(name, identity) for name in names]]
+        return said, dialect.error_body(error, status=error.status, request_id=identity)
 
     def _route(self, client: Client, request: Request, dialect: Dialect, given: str) -> None:
         desk, path = self._desk, request.path

@@ -258,12 +258,13 @@ class Client(asyncio.Protocol):
                 turn.gone()
             if self._closing:
                 return
+        said, body = self._front.refuse(error, present)
         data, _ = response.whole(
             method="",
             version="1.1",
             status=error.status,
-            headers=[("Content-Type", "application/json"), *(headers or [])],
-            body=self._front.refuse(error),
+            headers=[*said, *(headers or [])],
+            body=body,
             keep_alive=False,
         )
         self.write(data)

@@ -43,6 +43,6 @@ class Front(Protocol):
         """The head has come. Sets `client.turn`, or answers at once."""
         ...
 
-    def refuse(self, error: BadRequest) -> bytes:
-        """The JSON body of a refusal of what is no request."""
+    def refuse(self, error: BadRequest, request: Request | None) -> tuple[list[tuple[str, str]], bytes]:
+        """Headers and body of a refusal of what is no request, or of one whose body is wrong."""
         ...

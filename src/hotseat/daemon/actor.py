@@ -17,7 +17,7 @@ from hotseat.daemon.core import Core
 from hotseat.daemon.hands import Hands
 from hotseat.daemon.learned import Learned
 from hotseat.daemon.learned_store import LearnedStore
-from hotseat.errors import Failed, HotseatError
+from hotseat.errors import Failed, HotseatError, Unavailable
 from hotseat.events import EventBus
 from hotseat.swap.port import Observation
 from hotseat.words import DeviceUse, SwapReport
@@ -213,14 +213,15 @@ class Actor:
         except asyncio.CancelledError:
             failure = Failed(f"the {kind} of {name} was cancelled", hint="hotseat is shutting down")
         except Exception as error:
-            _log.exception("%s of %s", kind, name)
-            failure = Failed(f"the {kind} of {name} failed: {error!r}", hint="this is a bug; hotseat's log has more")
+            failure = _bug(f"the {kind} of {name}", error)
         try:
             seen = await self._hands.observe(name)
         except HotseatError as error:
             _log.warning("cannot look at %s: %s", name, error.message)
         except asyncio.CancelledError:
             pass  # shutting down: the next start looks
+        except Exception as error:
+            _bug(f"looking at {name} after its {kind}", error)  # what the job came to is known all the same
         self.send(m.JobEnded(workload=name, report=report, error=failure, observation=seen))
 
     def _drained(self, name: str) -> Callable[[], Coroutine[Any, Any, Any]]:
@@ -229,13 +230,14 @@ class Actor:
     async def _probe(self, name: str, number: int) -> None:
         failure: HotseatError | None = None
         record = self.records.get(name)
-        if record is None or record.observation is None:
-            return  # forgotten, or its container changed, in this very moment
-        seen = record.observation
         try:
-            await self._hands.probe(name, seen.container)
+            if record is None or record.observation is None:
+                raise Unavailable(f"{name} was not looked at yet", hint="try again in a second", rule="not looked at")
+            await self._hands.probe(name, record.observation.container)
         except HotseatError as error:
             failure = error
+        except Exception as error:
+            failure = _bug(f"the probe of {name}", error)
         self.send(m.Probed(workload=name, number=number, error=failure))
 
     async def look(self, name: str) -> None:
@@ -250,7 +252,15 @@ class Actor:
             seen = await self._hands.observe(name)
         except HotseatError as error:
             failure = error
+        except Exception as error:
+            failure = _bug(f"looking at {name}", error)
         self.send(m.Observed(workload=name, epoch=epoch, observation=seen, error=failure))
+
+
+def _bug(what: str, error: Exception) -> Failed:
+    """Whatever it was, whoever waits is told: a workload without an end of its job would be locked for ever."""
+    _log.error("%s", what, exc_info=error)
+    return Failed(f"{what} failed: {error!r}", hint="this is a bug; hotseat's log has more")
 
 
 def answer_of(future: asyncio.Future[Any]) -> Answer:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 AT_NEXT_START = frozenset({"command", "env", "workdir", "image", "run"})
 """Settings that make a process or container; a change of any other counts at once."""
 
+WHERE_IT_ANSWERS = ("url", "port", "health")
+"""Settings after whose change its engine is asked again before anybody is sent to it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
@@ -143,6 +146,8 @@ def _differences(old: Workload, new: Workload) -> list[str]:
 def _change(record: Record, spec: Workload) -> None:
     record.leaving = False
     if (spec.platform, spec.container) == (record.spec.platform, record.spec.container):
+        if any(getattr(record.spec, name) != getattr(spec, name) for name in WHERE_IT_ANSWERS):
+            record.ready, record.probing = False, 0  # also a probe under way asks at the old place
         record.spec, record.successor = spec, None
     else:
         record.successor = spec

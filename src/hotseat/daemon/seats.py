@@ -12,7 +12,7 @@ from hotseat.daemon.actor import Actor, answer_of
 from hotseat.daemon.book import Record, Ticket
 from hotseat.daemon.hands import base_url
 from hotseat.daemon.messages import Arrived, EngineDown
-from hotseat.errors import HotseatError, NotFound
+from hotseat.errors import HotseatError, NotFound, Unavailable
 from hotseat.gateway.port import ANYONE, Caller, ModelView
 
 
@@ -54,11 +54,15 @@ class ActorSeats:
         record = actor.models.get(model)
         if record is None:
             return None
+        try:
+            url = record.spec.url or _url(record)  # before the seat is taken: nobody would give it back
+        except HotseatError:
+            return None
         name = record.name
         ticket = Ticket(name, actor.clock(), _never_asked, caller.priority)
         if not actor.admit(ticket):
             return None
-        return ActorLease(actor, record, ticket, name, 0.0, record.spec.url or _url(record))
+        return ActorLease(actor, record, ticket, name, 0.0, url)
 
     def seat(self, model: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[ActorLease]:
         return self._seat(self._actor.models, "model", model, caller)
@@ -106,8 +110,9 @@ class ActorSeats:
 
 
 def _url(record: Record) -> str:
-    # Seated, so it was observed and has a container.
-    assert record.observation is not None, record.name
+    """`Unavailable` if its container has no address that this host reaches, or the look after its start failed."""
+    if record.observation is None:
+        raise Unavailable(f"{record.name} was not looked at yet", hint="try again in a second", rule="not looked at")
     return base_url(record.name, record.spec, record.observation.container)
 
 

@@ -85,7 +85,7 @@ class Watch:
                 if self._actor.records.get(record.name) is not record:
                     return
                 container = await self._hands.glance(record.name)
-        except HotseatError:
+        except Exception:
             await self._look(record.name)  # which says so in the note
             return
         if _is_news(record, container):

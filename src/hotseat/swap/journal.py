@@ -11,14 +11,16 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hotseat.errors import Failed, UsageError
 from hotseat.swap.records import Record, dump_holdings, dump_report, load_holdings, load_report
 from hotseat.words import State, SwapReport
+
+_A, _B = TypeVar("_A"), TypeVar("_B")
 
 SCHEMA_VERSION = 2
 SCHEMA = """
@@ -109,11 +111,13 @@ class Journal:
             ) from error
 
     def read(self, key: str) -> Record | None:
-        row = self._db.execute(f"SELECT {COLUMNS} FROM workloads WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _record(row)
+        """`Failed`, as from all that read, if it cannot be read."""
+        rows = self.rows(f"SELECT {COLUMNS} FROM workloads WHERE key = ?", key)
+        return self._made(_record, rows[0]) if rows else None
 
     def all(self) -> Sequence[Record]:
-        return [_record(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM workloads ORDER BY name, key")]
+        rows = self.rows(f"SELECT {COLUMNS} FROM workloads ORDER BY name, key")
+        return [self._made(_record, row) for row in rows]
 
     def write(self, record: Record) -> None:
         values = (
@@ -145,12 +149,27 @@ class Journal:
 
     def reports(self, *, key: str) -> Sequence[SwapReport]:
         """Of this container, oldest first, at most `KEPT_REPORTS`."""
-        rows = self._db.execute("SELECT report FROM history WHERE key = ? ORDER BY id", (key,))
-        return [load_report(text) for (text,) in rows]
+        rows = self.rows("SELECT report FROM history WHERE key = ? ORDER BY id", key)
+        return [self._made(load_report, text) for (text,) in rows]
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """For the modules that keep a table of their own in this file."""
-        return self._db.execute(query).fetchall()
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Also for the modules that keep a table of their own in this file. `Failed`."""
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _made(self, make: Callable[[_A], _B], value: _A) -> _B:
+        try:
+            return make(value)
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> Failed:
+        return Failed(
+            f"the journal in {self.directory} cannot be read: {error!r}",
+            hint="check its disk, and that only hotseat writes journal.db",
+        )
 
     def close(self) -> None:
         self._db.close()

@@ -12,7 +12,7 @@ from daemon_house import House, MakeHouse, until
 from hotseat import config
 from hotseat.config import Workload
 from hotseat.daemon.hooks import HookCalls
-from hotseat.errors import EngineFailed, RolledBack
+from hotseat.errors import EngineFailed, PlatformFailed, RolledBack
 from hotseat.testing.engine import FakeEngine
 from hotseat.words import Direction
 
@@ -107,6 +107,15 @@ async def test_before_a_stop_too_and_a_cold_start_needs_no_wake(make_house: Make
     a.asleep = False  # its process ended and starts anew
     assert await house.answer("a") == 200
     assert "/wake_up" not in a.hooks
+
+
+async def test_a_stop_that_fails_after_the_hook_wakes_it_again(make_house: MakeHouse) -> None:
+    house = await make_house(names="a", min_stay="0", per={"a": HOOKS + ", idle_timeout: 10ms, idle: stop"})
+    house.platform.fault("stop", PlatformFailed("docker did not stop it"))
+    await house.up()
+    await until(lambda: "/wake_up" in house.engines["a"].hooks)
+    await until(lambda: house.states() == {"a": "stopped"})
+    assert house.engines["a"].hooks == ["/sleep?level=1", "/wake_up", "/sleep?level=1"], "asked again two seconds later"
 
 
 # -- the calls themselves

@@ -12,6 +12,8 @@ import pytest
 from integration_daemon import PROMPTS, Daemon, expectations, loaded, nothing_is_left_of_it, settled, status_of
 from integration_house import MIB, PLATFORMS, House
 
+from hotseat.daemon import stopping
+
 UNIT = Path(__file__).parents[2] / "packaging" / "systemd" / "hotseat.service"
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -77,6 +79,21 @@ def test_every_line_of_the_unit_is_explained() -> None:
         assert f"`{name}`" in text
 
 
+def test_what_the_document_installs_is_what_the_unit_runs() -> None:
+    text = OPERATIONS.read_text()
+    (place,) = re.findall(r"^python3 -m venv (\S+)$", text, re.M)
+    assert f"{place}/bin/pip install hotseat-*.whl" in text
+    assert {settings()[key].split()[0] for key in ("ExecStart", "ExecReload")} == {f"{place}/bin/hotseat"}
+
+
+def test_a_stop_has_the_time_of_all_its_deadlines() -> None:
+    swaps = stopping.SWAP_GRACE + stopping.LAST_GRACE + stopping.ANSWERS_GRACE
+    longest = stopping.ANSWERS_GRACE + 2 * swaps + 2 * stopping.ANSWERS_GRACE
+    (minutes,) = re.findall(r"^(\d+)min$", settings()["TimeoutStopSec"])
+    assert f"all deadlines of a stop, {longest:g} s" in OPERATIONS.read_text()
+    assert longest + 60 < int(minutes) * 60
+
+
 def test_systemd_takes_it(tmp_path: Path) -> None:
     wanted = settings()
     assert wanted["Type"] == "notify"
@@ -88,7 +105,7 @@ def test_systemd_takes_it(tmp_path: Path) -> None:
     program.write_text("#!/bin/true\n")
     program.chmod(0o755)
     unit = tmp_path / "hotseat.service"
-    unit.write_text(UNIT.read_text().replace("/usr/bin/hotseat", str(program)))
+    unit.write_text(UNIT.read_text().replace(settings()["ExecStart"].split()[0], str(program)))
     command = [analyze, "verify", "--man=no", str(unit)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     said = [line for line in done.stderr.splitlines() if "hotseat" in line]

@@ -76,9 +76,9 @@ class Actor:
     def closing(self) -> bool:
         return self._core.closing
 
-    def expected_wait(self, record: Record) -> float | None:
-        """Seconds until a request that comes now would have its seat, from measured swaps."""
-        return self._core.expected_wait(record, asyncio.get_running_loop().time())
+    def expected_waits(self) -> Callable[[Record], float | None]:
+        """Of a workload, the seconds until a request that comes now would have its seat, from measured swaps."""
+        return self._core.expected_waits(self.clock())
 
     def send(self, message: m.Message) -> None:
         self._inbox.append(message)

@@ -105,6 +105,8 @@ class Record:
     """A hint: it will be wanted until then."""
     preload: bool = False
     """It may sit where nobody else does, until it has once."""
+    preload_due: bool = False
+    """The daemon has started, and its first look says whether it is to be preloaded."""
     losses: int = 0
     """Quarantines in a row, without a swap in between that went well."""
     lost_since: float | None = None

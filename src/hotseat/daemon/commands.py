@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,7 @@ def swap(core: Core, going_in: Record, going_out: Record, answer: Answer, now: f
 
         def seated(value: list[SwapReport] | None, error: HotseatError | None) -> None:
             if error is not None:
+                error = copy.copy(error)  # others who wait are told the same one
                 error.message += f"; {going_out.name} gets its seat back"
                 seat(core, going_out, Wish(since=now, answer=_nobody), now)
             answer(value, error)
@@ -114,16 +116,23 @@ def prewarm(core: Core, record: Record, message: Prewarm, now: float) -> None:
 
 
 def preload(core: Core, now: float) -> None:
-    """At the start: what is stopped is started, one after another; what is parked is seated where there is room."""
-    cold = []
-    for record in core.records.values():
-        wanted = record.spec.preload or (record.spec.platform == "process" and record.spec.start)
-        if wanted and record.state is State.STOPPED and record.can_start:
-            cold.append(record)
-        elif record.spec.preload and record.state is State.PARKED:
-            record.preload = True
-    for place, record in enumerate(reversed(cold)):
-        record.wishes.append(Wish(since=now + place * 1e-6, answer=_nobody, commanded=False))
+    """At the start: processes that do not run are started, one after another; who has `preload` sits while there is
+    room. Of whom nothing was seen yet, the first look decides."""
+    for place, record in enumerate(reversed(core.records.values())):
+        if record.looked:
+            warm(record, now + place * 1e-6)
+        else:
+            record.preload_due = True
+
+
+def warm(record: Record, since: float) -> None:
+    """What `preload` says of one that was looked at."""
+    record.preload_due = False
+    cold = record.state is State.STOPPED and record.can_start
+    if record.spec.preload and (cold or record.state is State.PARKED):
+        record.preload = True
+    elif cold and record.spec.platform == "process":
+        record.wishes.append(Wish(since=since, answer=_nobody, commanded=False))
 
 
 def _nobody(value: object, error: HotseatError | None) -> None:

@@ -11,7 +11,7 @@ What it does with requests is in `seating`, with commands in `commands`, with wh
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hotseat.config import HostMemory, Workload
 from hotseat.daemon import changing, commands, healing, observing, parting, picture, seating, verdicts, waits
@@ -81,6 +81,8 @@ class Core:
                 record = self.records[name]
                 before = picture.shape(record)
                 observing.observed(self, record, message, now)
+                if record.preload_due and record.looked and message.error is None:
+                    commands.warm(record, now)
                 self.dirty |= picture.shape(record) != before
                 return
             case m.Devices(uses=uses):
@@ -223,11 +225,14 @@ class Core:
             self.tell(wish.answer, None, error)
         record.wishes.clear()
 
+    def expected_waits(self, now: float) -> Callable[[Record], float | None]:
+        return waits.Waits(self.records.values(), now).of
+
     def expected_wait(self, record: Record, now: float) -> float | None:
-        return waits.expected_wait(record, self.records.values(), now)
+        return self.expected_waits(now)(record)
 
     def retry_after(self, record: Record, now: float) -> float:
-        return waits.retry_after(record, self.records.values(), now)
+        return self.expected_wait(record, now) or waits.UNKNOWN
 
     # -- its own
 

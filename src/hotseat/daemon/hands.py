@@ -184,7 +184,11 @@ class RealHands:
         if container.status is Status.RUNNING and spec.hooks.before_park:
             await self._hooks.before_park(name, spec, base_url(name, spec, container))
         if container.status not in (Status.EXITED, Status.CREATED):
-            await platform.stop(container, grace=spec.stop_grace)
+            try:
+                await platform.stop(container, grace=spec.stop_grace)
+            except BaseException:
+                await self._wake_if_seated(Workload(name=name, container=container, platform=platform), spec)
+                raise
         self._hooks.forget(name)
         progress("stop", "done")
 
@@ -211,7 +215,7 @@ class RealHands:
             return None
 
     async def _wake_if_seated(self, workload: Workload, spec: Spec) -> None:
-        """After a swap out that failed: it runs on as if nothing had happened."""
+        """After a swap out or a stop that failed: it runs on as if nothing had happened."""
         name = workload.name
         if not self._hooks.pending(name):
             return

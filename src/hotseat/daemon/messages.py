@@ -152,7 +152,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preload:
-    """Start the processes of the file that do not run; the first of the file last, so that it keeps the seat."""
+    """See `commands.preload`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
     job = record.job
     assert job is not None, record.name
     record.job = None
-    record.looked = True
+    record.looked, record.preload_due = True, False
     record.epoch += 1
     if message.error is None:
         if message.report is None or message.report.phases:  # without phases there was nothing to do

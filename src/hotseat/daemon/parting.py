@@ -13,6 +13,7 @@ from hotseat.daemon import picture
 from hotseat.daemon.book import Answer, JobKind, Record
 from hotseat.daemon.messages import How
 from hotseat.errors import HotseatError, NoRoom
+from hotseat.scheduler import why
 from hotseat.scheduler.ledger import Ledger
 from hotseat.words import State
 
@@ -31,8 +32,15 @@ def part(core: Core, how: How, answer: Answer, now: float) -> None:
     elif how == "seat":
         ledger = Ledger(picture.snapshot(core, now))
         for record in parked:
-            need = ledger.wants(record.view(now))
-            if ledger.fits_now(need):
+            view = record.view(now)
+            need = ledger.wants(view)
+            if (never := why.too_large(view, need, ledger)) is not None:
+                outcome[record.name] = NoRoom(
+                    f"{record.name} stays parked: {never.reason}",
+                    hint="the next start of hotseat finds it parked; `hotseat doctor` says what devices there are",
+                    rule="device memory",
+                )
+            elif ledger.fits_now(need):
                 ledger.seat(need)
                 chosen.append(record)
             else:

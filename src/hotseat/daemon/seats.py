@@ -14,6 +14,7 @@ from hotseat.daemon.hands import base_url
 from hotseat.daemon.messages import Arrived, EngineDown
 from hotseat.errors import HotseatError, NotFound, Unavailable
 from hotseat.gateway.port import ANYONE, Caller, ModelView
+from hotseat.words import State
 
 
 class ActorLease(msgspec.Struct, eq=False):
@@ -47,7 +48,12 @@ class ActorSeats:
         self._actor = actor
 
     def models(self) -> Sequence[ModelView]:
-        return [self._view(model, record) for model, record in self._actor.models.items()]
+        wait = self._actor.expected_waits()
+        return [self._view(model, record, wait(record)) for model, record in self._actor.models.items()]
+
+    def state(self, model: str) -> State | None:
+        record = self._actor.models.get(model)
+        return None if record is None else record.state
 
     def try_seat(self, model: str, *, caller: Caller = ANYONE) -> ActorLease | None:
         actor = self._actor
@@ -72,7 +78,7 @@ class ActorSeats:
     ) -> contextlib.AbstractAsyncContextManager[ActorLease]:
         return self._seat(self._actor.records, "workload", name, caller)
 
-    def _view(self, model: str, record: Record) -> ModelView:
+    def _view(self, model: str, record: Record, expected_wait: float | None) -> ModelView:
         seen = record.observation
         return ModelView(
             id=model,
@@ -80,7 +86,7 @@ class ActorSeats:
             state=record.state,
             waiting=len(record.waiting),
             running=len(record.in_flight),
-            expected_wait=self._actor.expected_wait(record),
+            expected_wait=expected_wait,
             note=record.note,
             gpu_bytes=sum(seen.gpu_bytes.values()) if seen is not None else 0,
             needs_bytes=sum((record.need or {}).values()),

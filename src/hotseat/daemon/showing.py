@@ -30,14 +30,17 @@ class Showing:
     def snapshot(self, *, now: float) -> dict[str, Any]:
         """`now`: seconds on the event loop's clock. Times in it are seconds since the epoch, durations seconds."""
         epoch = time.time()
-        records = self.actor.records
+        records, wait = self.actor.records, self.actor.expected_waits()
         return {
             "at": epoch,
             "version": hotseat.__version__,
             "closing": self.actor.closing,
             "emulated": any(use.device.emulated for use in self.actor.uses),
             "devices": devices(self.actor.uses, records, self.actor.caps),
-            "workloads": [self._workload(record, now=now, epoch=epoch) for record in records.values()],
+            "workloads": [
+                {**self._workload(record, now=now, epoch=epoch), "expected_wait": wait(record)}
+                for record in records.values()
+            ],
         }
 
     def _workload(self, record: Record, *, now: float, epoch: float) -> dict[str, Any]:
@@ -56,7 +59,6 @@ class Showing:
             },
             "seated_since": epoch - (now - record.seated_since) if record.state is State.SEATED else None,
             "oldest_wait": max((now - ticket.arrived for ticket in record.waiting), default=0.0),
-            "expected_wait": self.actor.expected_wait(record),
             "requests_per_second": requests,
             "tokens_per_second": tokens,
             "last_swap": self.measuring.last_swaps.get(record.name),

@@ -178,10 +178,11 @@ class ModelAsking(_Common):
         return self._desk.seats.seat(self.model, caller=self._bearer.caller)
 
     def state(self) -> str:
-        return next((view.state.value for view in self._desk.seats.models() if view.id == self.model), "")
+        state = self._desk.seats.state(self.model)
+        return "" if state is None else state.value
 
     def _is_known(self, model: str) -> bool:
-        return any(view.id == model for view in self._desk.seats.models())
+        return self._desk.seats.state(model) is not None
 
 
 class PlainAsking(ModelAsking):
@@ -224,6 +225,8 @@ class WorkloadAsking(_Common):
     """/upstream/NAME/...: everything goes to NAME's engine as it is."""
 
     dialect_name = "upstream"
+    first = ""
+    """Any of its models; "" until it is known that it has one."""
 
     def __init__(
         self, desk: Desk, request: Request, bearer: Bearer, dialect: Dialect, *, request_id: str, workload: str
@@ -262,6 +265,7 @@ class WorkloadAsking(_Common):
         if not models:
             known = sorted({view.workload for view in self._desk.seats.models()})
             raise NotFound(f"no workload {self.workload!r}", hint="there are: " + ", ".join(known))
+        self.first = models[0].id
         self._count()
 
     def try_seat(self) -> HeldLease | None:
@@ -271,8 +275,8 @@ class WorkloadAsking(_Common):
         return self._desk.seats.seat_workload(self.workload, caller=self._bearer.caller)
 
     def state(self) -> str:
-        views = self._desk.seats.models()
-        return next((view.state.value for view in views if view.workload == self.workload), "")
+        state = self._desk.seats.state(self.first)
+        return "" if state is None else state.value
 
     def _too_large(self) -> UsageError:
         limit = self._request.body.limit

@@ -86,6 +86,10 @@ class HeldLease(Lease, Protocol):
 class Seats(Protocol):
     def models(self) -> Sequence[ModelView]: ...
 
+    def state(self, model: str) -> State | None:
+        """Of its workload, now; None: no such model. Cheap: asked for each request and again while it waits."""
+        ...
+
     def try_seat(self, model: str, *, caller: Caller = ANYONE) -> HeldLease | None:
         """A lease if it can be had without waiting, a message or a task: the workload is seated, its engine answers,
         and nobody waits for it. None: ask `seat`, which also says why not. Never raises. This is the way of almost

@@ -52,6 +52,9 @@ class FakeSeats:
     def models(self) -> Sequence[ModelView]:
         return [ModelView(id=model, workload=model, state=State.SEATED) for model in self.urls]
 
+    def state(self, model: str) -> State | None:
+        return State.SEATED if model in self.urls else None
+
     def try_seat(self, model: str, *, caller: Caller = ANYONE) -> SeatLease | None:
         if not self.at_once or model not in self.urls or not self.open.is_set() or self.waiting or self.error:
             return None

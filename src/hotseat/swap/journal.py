@@ -20,7 +20,8 @@ from hotseat.errors import Failed, UsageError
 from hotseat.swap.records import Record, dump_holdings, dump_report, load_holdings, load_report
 from hotseat.words import State, SwapReport
 
-_A, _B = TypeVar("_A"), TypeVar("_B")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 SCHEMA_VERSION = 2
 SCHEMA = """

@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
+import ssl
 
 import aiohttp
 import pytest
 from gateway_stage import Stage
 from wire import answer, asked, connected, engine_that, exchange, post
+
+from hotseat.gateway.http.pool import Pool
+from hotseat.gateway.port import Unreachable
 
 ASK = b'{"model": "m"}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -288,3 +293,16 @@ async def test_the_client_library_sees_a_broken_body(stage: Stage) -> None:
         with pytest.raises(aiohttp.ClientError):
             async with stage.post() as response:
                 await response.read()
+
+
+async def test_certificates_are_read_once_for_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[ssl.SSLContext] = []
+    context = ssl.create_default_context()
+    monkeypatch.setattr(ssl, "create_default_context", lambda: read.append(context) or context)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        pool = Pool()
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                await pool.connect(f"https://127.0.0.1:{nobody.getsockname()[1]}")
+    assert len(read) == 1

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-
-import msgspec
+from collections.abc import Mapping, Sequence
+from types import TracebackType
 
 from hotseat.daemon.actor import Actor, answer_of
 from hotseat.daemon.book import Record, Ticket
@@ -17,13 +16,16 @@ from hotseat.gateway.port import ANYONE, Caller, ModelView
 from hotseat.words import State
 
 
-class ActorLease(msgspec.Struct, eq=False):
-    actor: Actor
-    record: Record
-    ticket: Ticket
-    workload: str
-    waited: float
-    url: str
+class ActorLease:
+    __slots__ = ("actor", "record", "ticket", "url", "waited", "workload")
+
+    def __init__(self, actor: Actor, record: Record, ticket: Ticket, workload: str, waited: float, url: str) -> None:
+        self.actor = actor
+        self.record = record
+        self.ticket = ticket
+        self.workload = workload
+        self.waited = waited
+        self.url = url
 
     @property
     def swapped(self) -> bool:
@@ -71,12 +73,12 @@ class ActorSeats:
         return ActorLease(actor, record, ticket, name, 0.0, url)
 
     def seat(self, model: str, *, caller: Caller = ANYONE) -> contextlib.AbstractAsyncContextManager[ActorLease]:
-        return self._seat(self._actor.models, "model", model, caller)
+        return _Visit(self._actor, self._actor.models, "model", model, caller)
 
     def seat_workload(
         self, name: str, *, caller: Caller = ANYONE
     ) -> contextlib.AbstractAsyncContextManager[ActorLease]:
-        return self._seat(self._actor.records, "workload", name, caller)
+        return _Visit(self._actor, self._actor.records, "workload", name, caller)
 
     def _view(self, model: str, record: Record, expected_wait: float | None) -> ModelView:
         seen = record.observation
@@ -92,27 +94,44 @@ class ActorSeats:
             needs_bytes=sum((record.need or {}).values()),
         )
 
-    @contextlib.asynccontextmanager
-    async def _seat(
-        self, records: Mapping[str, Record], kind: str, name: str, caller: Caller
-    ) -> AsyncIterator[ActorLease]:
-        record = records.get(name)
+
+class _Visit(contextlib.AbstractAsyncContextManager[ActorLease]):
+    """One lease, waited for if need be."""
+
+    def __init__(self, actor: Actor, records: Mapping[str, Record], kind: str, name: str, caller: Caller) -> None:
+        self._actor = actor
+        self._records = records
+        self._kind = kind
+        self._name = name
+        self._caller = caller
+        self._ticket: Ticket | None = None
+
+    async def __aenter__(self) -> ActorLease:
+        actor, record = self._actor, self._records.get(self._name)
         if record is None:
-            known = list(records)
-            raise NotFound(f"no {kind} {name!r}", hint="there are: " + ", ".join(known), models=known)
+            known = list(self._records)
+            hint = "there are: " + ", ".join(known)
+            raise NotFound(f"no {self._kind} {self._name!r}", hint=hint, models=known)
         loop = asyncio.get_running_loop()
         given: asyncio.Future[float] = loop.create_future()
-        ticket = Ticket(record.name, loop.time(), answer_of(given), caller.priority)
+        ticket = self._ticket = Ticket(record.name, loop.time(), answer_of(given), self._caller.priority)
         waited = 0.0
         try:
-            if not self._actor.admit(ticket):
-                self._actor.send(Arrived(ticket=ticket))
+            if not actor.admit(ticket):
+                actor.send(Arrived(ticket=ticket))
                 waited = await given
-            record = self._actor.records[record.name]  # its container may be another one than when the request came
-            yield ActorLease(self._actor, record, ticket, record.name, waited, _url(record))
-        finally:
-            # Whatever became of it: granted, refused, given up while it waited, or granted in this very moment.
-            self._actor.leave(ticket)
+            record = actor.records[record.name]  # its container may be another one than when the request came
+            return ActorLease(actor, record, ticket, record.name, waited, _url(record))
+        except BaseException:
+            # Refused, given up while it waited, or granted in this very moment.
+            actor.leave(ticket)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ticket is not None:
+            self._actor.leave(self._ticket)
 
 
 def _url(record: Record) -> str:

@@ -40,6 +40,7 @@ class Pool:
         self._all: set[Engine] = set()
         self._heads: Heads[Head] = Heads()
         self._now = 0.0
+        self._tls: ssl.SSLContext | None = None
 
     def origin(self, url: str) -> Origin:
         found = self._origins.get(url)
@@ -69,7 +70,7 @@ class Pool:
                     lambda: Engine(origin=url, heads=self._heads, give_back=self._put, forget=self._forget),
                     origin.host,
                     origin.port,
-                    ssl=ssl.create_default_context() if origin.tls else None,
+                    ssl=self._trust() if origin.tls else None,
                 )
         except TimeoutError as error:
             raise _unreachable(url, f"no connection within {self._timeout:g} s") from error
@@ -100,6 +101,12 @@ class Pool:
         self._idle.clear()
         for _ in range(10):  # each is forgotten in the loop's next turn
             await asyncio.sleep(0)
+
+    def _trust(self) -> ssl.SSLContext:
+        """The host's certificates, read once: that takes tens of milliseconds."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
 
     def _put(self, engine: Engine) -> None:
         idle = self._idle.get(engine.origin)

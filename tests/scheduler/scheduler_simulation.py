@@ -1,7 +1,8 @@
 """Devices, host memory, workloads and a virtual clock around `decide`. Checks at every instant that capacity holds.
 
-A request runs only while its workload is seated; one that is parked in mid-answer goes on later. Who is to be stopped
-ends its answers first and is started again by the next request.
+A request runs only while its workload is seated; one that is parked in mid-answer goes on later. With `drain` it has
+so long to end before it is frozen, and nobody is let in meanwhile, as the daemon does it. Who is to be stopped ends its
+answers first and is started again by the next request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hotseat.scheduler import Action, Decision, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView, decide
-from hotseat.scheduler.turns import turn
+from hotseat.scheduler.turns import stay, turn
 from hotseat.words import State
 
 
@@ -37,14 +38,21 @@ class Sim:
     seated_since: float = 0.0
     last_used: float = 0.0
     stopping: bool = False
+    swap_out: float | None = None
+    swap_in: float | None = None
+    """Seconds of its swaps; None: as the simulation has it for all."""
+    drain: float | None = None
+    """Seconds that its answers have to end before it is parked; None: they are frozen at once."""
+    drain_until: float | None = None
+    """It drains, and for so long at most."""
     rate: float = 0.0
     waiting: list[Request] = field(default_factory=list)
     running: list[Request] = field(default_factory=list)
 
     @property
     def runs(self) -> bool:
-        """Its engine makes progress: it sits, or ends its answers before it is stopped."""
-        return self.state is State.SEATED or self.stopping
+        """Its engine makes progress: it sits, or ends its answers before it is parked or stopped."""
+        return self.state is State.SEATED or self.stopping or self.drain_until is not None
 
     @property
     def urgent(self) -> Request | None:
@@ -92,7 +100,7 @@ class Simulation:
             rate=sim.rate,
             seated_since=sim.seated_since,
             last_used=sim.last_used,
-            min_stay=self.min_stay,
+            min_stay=stay(self.min_stay, out=self.out_of(sim) + (sim.drain or 0.0), back=self.in_of(sim)),
             linger=self.linger,
             pinned=sim.pinned,
             can_start=sim.can_start,
@@ -100,9 +108,15 @@ class Simulation:
             warm_until=sim.warm_until,
             host_bytes=sum(sim.need.values()) if on_host and not (sim.stopping and holding) else 0,
             stopping=sim.stopping,
-            out_seconds=self.swap_out,
-            in_seconds=self.swap_in,
+            out_seconds=self.out_of(sim) + (sim.drain or 0.0),
+            in_seconds=self.in_of(sim),
         )
+
+    def out_of(self, sim: Sim) -> float:
+        return self.swap_out if sim.swap_out is None else sim.swap_out
+
+    def in_of(self, sim: Sim) -> float:
+        return self.swap_in if sim.swap_in is None else sim.swap_in
 
     def _was_parked(self, name: str) -> bool:
         return name in self._stopped_parked
@@ -142,6 +156,9 @@ class Simulation:
                     if name not in self._ending:
                         self._ending.add(name)
                         push(at + self.stop, "stopped", name)
+                if sim.drain_until is not None and (not sim.running or at >= sim.drain_until):
+                    sim.drain_until = None
+                    push(at + self.out_of(sim), "parked", name)
             self.check_capacity()
             if decision.wake_at is not None:
                 assert decision.wake_at > at
@@ -181,7 +198,10 @@ class Simulation:
                 assert sim.state is State.SEATED
                 assert not sim.pinned
                 sim.state = State.SWAPPING_OUT
-                return self.swap_out
+                if sim.drain is not None:
+                    sim.drain_until = self.now + sim.drain
+                    return sim.drain
+                return self.out_of(sim)
             case Kind.STOP:
                 assert sim.can_start, "what cannot be brought back is never destroyed"
                 assert not sim.pinned
@@ -196,14 +216,15 @@ class Simulation:
             case Kind.SWAP_IN:
                 assert sim.state is State.PARKED
                 sim.state = State.SWAPPING_IN
-                return self.swap_in
+                return self.in_of(sim)
             case Kind.START:
                 assert sim.state is State.STOPPED
                 sim.state = State.SWAPPING_IN
                 return self.start
 
     def _end_of(self, action: Action) -> tuple[str, str]:
-        if action.kind is Kind.STOP:
+        drains = action.kind is Kind.SWAP_OUT and self.workloads[action.workload].drain is not None
+        if action.kind is Kind.STOP or drains:
             return ("tick", "")
         return ("parked" if action.kind is Kind.SWAP_OUT else "seated", action.workload)
 

@@ -1,8 +1,8 @@
 """The policy: whose turn it is, together where they fit, the fewest and least wanted make room.
 
 Bound on waiting. Let S be the longest stay (`min_stay`, `turns.stay`), H the head start of the greatest difference in
-priority, O the longest swap out, I the longest swap in, n the workloads that share the devices. No demand waits longer
-than
+priority, O the longest way out (what `drain` allows, and the swap out), I the longest swap in, n the workloads that
+share the devices and are not pinned. No demand waits longer than
 
     H + n * (S + H + O + I)
 

@@ -1,0 +1,140 @@
+"""What the layers above need of the snapshot store, as records and one protocol.
+
+Implementation: `hotseat.store.client` (a connection to the store's process).
+
+A swap out of processes that the store holds: `take`, then the driver's lock and checkpoint beside `move_out`.
+A swap in: `move_in` beside the driver's restore, unlock, then `give`. `take` is undone by `give`, `move_out` by
+`move_in` and `give`. A process that `held` does not list takes the driver's path: hand the store only those listed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hotseat.words import ProcessRef
+
+
+class HeldState(enum.StrEnum):
+    """Where a process's blocks are."""
+
+    RUNNING = "running"
+    """Mapped in the process, its gate is open."""
+    YIELDED = "yielded"
+    """In the store's hands, on the device; the process waits behind its gate."""
+    OUT = "out"
+    """In the store's arena; the device memory is free."""
+    LOST = "lost"
+    """In part or whole no more to be had (`Held.note` says why): the process must be ended, never seated again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One process that is connected to the store."""
+
+    state: HeldState
+    blocks: int
+    bytes: int
+    """Of all blocks. While it runs: as it last said (at its first context, or when it resumed)."""
+    device_bytes: Mapping[str, int] = field(default_factory=dict)
+    """By device UUID as NVML writes it ("GPU-..."): what a move in must find free. Known once it has yielded."""
+    lent_bytes: int = 0
+    """Of memory that the store created. Above 0 and running: a driver checkpoint without `take` would lose the process
+    (FACTS.md); `localise` ends that."""
+    parked_bytes: int = 0
+    """Arena bytes that hold its memory: its own, and its share of what it shares."""
+    connected: bool = True
+    """False: the connection is lost and not yet made again. What is parked is kept as long as the process lives."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What one move did. All bytes but `total` and `seconds` add up to `total`."""
+
+    total: int = 0
+    copied: int = 0
+    """Over the bus: changed (out), or not zero (in)."""
+    unchanged: int = 0
+    """Out: the arena had them since the last time."""
+    zero: int = 0
+    shared: int = 0
+    """Out: equal to bytes of this or another process that the arena has already."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The store as it is now. Bytes."""
+
+    running: bool
+    version: str = ""
+    arena: int = 0
+    """Size of the arena."""
+    ready: int = 0
+    """Of it populated and pinned; the rest follows in the background."""
+    used: int = 0
+    """Of it: holds what is parked."""
+    cached: int = 0
+    """Of it: copies of what is on a device now, given up when room is needed."""
+    worker: int = 0
+    """Pid of the process that does the work."""
+    starts: int = 0
+    """How often that process was started; above 1 it died and what is parked was taken over."""
+    processes: Mapping[ProcessRef, Held] = field(default_factory=dict)
+    note: str = ""
+    """Why it does not run, or does worse than it could."""
+
+
+class Store(Protocol):
+    """Every call has a deadline in seconds and works on all of its processes at once, or raises and says where they
+    are: `.details["processes"]` is a list of [pid, start_time, state].
+
+    `Unavailable`: no store runs, or it does not answer; nothing is known of the call, ask `held`. `NotFound`: a process
+    is not held. `Refused`: it is in another state than the call needs; nothing was done. `ProcessGone`: it ended, its
+    memory is free. `DriverFailed`, `DriverTimeout`: each process is where it was, or as far as the details say.
+    """
+
+    async def held(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        """Those of `processes` that the store knows. None at all if no store runs."""
+        ...
+
+    async def take(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        """running -> yielded: gates closed, devices quiet, all blocks in the store's hands. What is yielded stays so.
+
+        If one of them fails, those that have yielded are given back before this raises. `NoRoom`: the arena could not
+        hold them even if it gave up all it caches; says how many bytes are missing, and all run on.
+        """
+        ...
+
+    async def move_out(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        """yielded -> out: copies what changed into the arena, then frees the device memory. May run beside the
+        driver's checkpoint. `NoRoom`: the arena lacks room; nothing is freed, each is still yielded. What is out
+        already stays so."""
+        ...
+
+    async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        """out -> yielded: allocates on the devices and fills. May run beside the driver's restore. `NoRoom`: a device
+        lacks the memory; what was allocated is freed again, each is still out. What is in already stays so."""
+        ...
+
+    async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        """yielded -> running: hands the blocks over and opens the gates. After unlock: it waits for the processes'
+        answer. One that runs already is left as it is."""
+        ...
+
+    async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        """Of running processes: makes every lent block the process's own, by copies on the device."""
+        ...
+
+    async def forget(self, process: ProcessRef, *, deadline: float) -> None:
+        """Frees everything of a process, also if it lives. What is parked of it is gone for good."""
+        ...
+
+    async def status(self, *, deadline: float) -> Status:
+        """Never raises for a store that does not run: `running` is false and `note` says why."""
+        ...
+
+    async def aclose(self) -> None: ...

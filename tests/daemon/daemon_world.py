@@ -90,6 +90,8 @@ class World:
         """Device memory that strangers hold."""
         self.kept: list[str] = []
         """Of whom it was written down what was learned."""
+        self.sought: list[str] = []
+        """Whose containers discovery was asked about."""
         self.jobs: dict[str, JobKind] = {}
         self.probes: dict[str, int] = {}
         self.equipped: Mapping[str, Workload] = {}
@@ -116,6 +118,8 @@ class World:
                     self.probes[name] = number
                 case m.Look(workload=name) if name in self.core.records:
                     self.late.append(self.look(name))
+                case m.Seek(workload=name):
+                    self.sought.append(name)
                 case m.Equip(specs=specs):
                     self.equipped = specs
 

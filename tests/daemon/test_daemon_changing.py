@@ -2,10 +2,12 @@
 
 from daemon_world import Heard, World
 
+from hotseat import config
 from hotseat.config import HostMemory
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import JobKind
-from hotseat.errors import NotFound
+from hotseat.daemon.observing import SEEK_WITHIN
+from hotseat.errors import NotFound, Unavailable
 from hotseat.words import State
 
 ALL = """
@@ -140,3 +142,64 @@ def test_a_look_at_the_forgotten_does_not_count_for_its_namesake() -> None:
     world.configure(ALL)
     world.send(stale)
     assert not world.core.records["b"].looked
+
+
+def found(world: World, identity: str, container: str = "b") -> None:
+    """Discovery says that b is the container with this id now."""
+    specs = dict(config.parse(ALL).workloads)
+    specs["b"] = specs["b"].model_copy(update={"container": container}).of(identity)
+    world.send(m.Configure(specs=specs, caps={}))
+
+
+def gone(world: World) -> None:
+    world.send(m.Observed(workload="b", epoch=world.core.records["b"].epoch, observation=None))
+
+
+def test_a_renamed_container_is_the_same_workload() -> None:
+    world = World()
+    found(world, "id-b")
+    before = world.core.records["b"]
+    found(world, "id-b", container="new-name")
+    assert world.core.records["b"] is before
+    assert (before.successor, before.spec.container) == (None, "new-name")
+
+
+def test_who_asks_for_a_container_that_is_gone_waits_until_discovery_has_looked() -> None:
+    world = World()
+    found(world, "id-b")
+    gone(world)
+    assert world.sought == ["b"]
+    ticket = world.ask("b")
+    world.tick(1.0)
+    assert world.told(ticket) is None
+    found(world, "another")
+    assert world.core.records["b"].spec.identity == "another"
+    assert world.told(ticket) is None
+    world.send(world.look("b"))
+    world.tick(6.0)
+    assert world.jobs == {"a": JobKind.SWAP_OUT}
+
+
+def test_it_waits_no_longer_than_that() -> None:
+    world = World()
+    found(world, "id-b")
+    gone(world)
+    ticket = world.ask("b")
+    world.tick(SEEK_WITHIN - 0.1)
+    gone(world)
+    assert world.told(ticket) is None
+    world.tick(0.1)
+    assert isinstance(world.told(ticket), Unavailable)
+    gone(world)
+    assert world.sought == ["b"], "a look that says the same again is no news"
+    assert isinstance(world.told(world.ask("b")), Unavailable)
+
+
+def test_what_was_learned_stays_with_what_was_made_anew_and_with_nothing_else() -> None:
+    world = World()
+    found(world, "1")
+    learned = world.core.records["b"].learned
+    found(world, "2")
+    assert world.core.records["b"].learned is learned
+    found(world, "3", container="other")
+    assert world.core.records["b"].learned is not learned

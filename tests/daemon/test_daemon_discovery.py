@@ -90,7 +90,7 @@ async def test_who_goes_or_is_renamed_or_is_made_anew(ground: Field) -> None:
     await discovery.look("docker")
     ground.platform.behind.rename("a", "z")
     await discovery.look("docker")
-    assert {name: found.container for name, found in ground.told.workloads.items()} == {"z": "z"}
+    assert {name: found.container for name, found in ground.told.workloads.items()} == {"a": "z"}, "it stays itself"
     await ground.platform.remove(await ground.platform.inspect(first.id))
     await discovery.look("docker")
     assert ground.told.workloads == {}
@@ -167,7 +167,31 @@ async def test_it_goes_on_by_itself_also_after_the_platform_was_away(ground: Fie
     await ground.platform.create(spec("b", model="n"))
     await until(lambda: "b" in ground.told.workloads)
     ground.platform.behind.rename("b", "c")
-    await until(lambda: set(ground.told.workloads) == {"a", "c"})
+    await until(lambda: {found.container for found in ground.told.workloads.values()} == {"a", "c"})
+
+
+async def test_a_rename_is_heard_of(ground: Field) -> None:
+    await ground.platform.create(spec("a", model="m"))
+    discovery = ground.discovery(period=0.01)
+    discovery.seek("docker")
+    task = asyncio.create_task(discovery.run())
+    await until(lambda: bool(ground.platform._listeners))
+    discovery._period = 3600.0  # from now on only what is heard of
+    ground.platform.behind.rename("a", "b")
+    await until(lambda: {found.container for found in ground.told.workloads.values()} == {"b"})
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_new_container_takes_a_name_that_a_renamed_one_had(ground: Field) -> None:
+    first = await ground.platform.create(spec("a", model="m"))
+    discovery = ground.discovery()
+    await discovery.look("docker")
+    ground.platform.behind.rename("a", "a-old")
+    second = await ground.platform.create(spec("a", model="n"))
+    await discovery.look("docker")
+    identities = {name: found.identity for name, found in ground.told.workloads.items()}
+    assert identities == {"a": second.id, "a-old": first.id}
 
 
 async def open_engine(house: House, name: str) -> FakeEngine:
@@ -219,3 +243,51 @@ async def test_the_file_wins_over_the_labels_of_its_container(make_house: MakeHo
     assert house.row("a")["models"] == ["a", "a-alias"]
     assert await house.answer("by-label") == 404
     assert await house.answer("a") == 200
+
+
+@pytest.fixture
+async def discovered(make_house: MakeHouse) -> AsyncIterator[House]:
+    """a of the file, and c by its label, which sits; they do not fit together."""
+    house = await make_house(names="a", min_stay="0")
+    await house.up()
+    engine = await open_engine(house, "c")
+    await house.platform.create(labelled_c(engine))
+    await until(lambda: "c" in house.states())
+    assert await house.answer("m-c") == 200
+    yield house
+    await engine.stop()
+
+
+def labelled_c(engine: FakeEngine) -> ContainerSpec:
+    return spec("c", (), model="m-c", url=engine.url, gpu_memory="8")
+
+
+def blind(house: House) -> None:
+    """Discovery learns nothing from now on."""
+    house.platform.fault("labelled", PlatformFailed("away"), times=1_000_000)
+
+
+@pytest.mark.parametrize("state", ["seated", "parked", "stopped"])
+async def test_a_request_right_after_a_rename_is_answered(discovered: House, state: str) -> None:
+    house = discovered
+    if state == "parked":
+        assert await house.answer("a") == 200
+    elif state == "stopped":
+        house.platform.behind.stop("c")
+    await until(lambda: house.states()["c"] == state)
+    blind(house)
+    house.swapper.memory["d"] = house.swapper.memory["c"]
+    house.platform.behind.rename("c", "d")
+    house.engines["d"] = house.engines["c"]
+    assert await house.answer("m-c") == 200
+    assert await house.answer("a") == 200, "it is parked under its new name too"
+    assert await house.answer("m-c") == 200
+
+
+async def test_a_request_for_what_was_made_anew_waits_for_discovery(discovered: House) -> None:
+    house = discovered
+    house.platform.fault("labelled", delay=0.3, times=3)
+    await house.platform.remove(await house.platform.inspect("c"))
+    new = await house.platform.create(labelled_c(house.engines["c"]))
+    assert await house.answer("m-c") == 200
+    assert house.row("c")["container"] == new.key

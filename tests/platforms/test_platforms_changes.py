@@ -116,3 +116,12 @@ def test_nothing_is_left_of_what_was_removed() -> None:
     event = PlatformEvent(kind=REMOVED, key="docker:x", name="x", at=1.0)
     assert changes.tells_nothing_new(None, event)
     assert not changes.tells_nothing_new(None, replace(event, kind=CREATED))
+
+
+def test_a_new_name_is_told_with_it() -> None:
+    old = seen(Status.PAUSED)
+    new = replace(old, name="new")
+    (event,) = changes.between(changes.look([old]), changes.look([new]), at=9.0)
+    assert (event.kind, event.name) == (EventKind.RENAMED, "new")
+    assert changes.tells_nothing_new(new, event)
+    assert not changes.tells_nothing_new(old, event)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
 
 from hotseat.platforms.engine_platform import EnginePlatform
+from hotseat.platforms.port import EventKind
 from hotseat.platforms.spec import ContainerSpec
 from hotseat.testing.engines import TINY_IMAGE
 
@@ -38,8 +41,11 @@ async def test_who_has_a_label_whatever_its_value_also_if_it_does_not_run(
         assert {container.id for container in found} == {container.id for container in made[:2]}
         # Podman 4.3 forgets what is exposed, but not by the image, on the host's network.
         assert {container.ports for container in found} == {(8000,) if platform.name == "docker" else ()}
-        renamed = await platform.rename(made[0], unique("renamed"))
-        assert (renamed.id, renamed.name != made[0].name) == (made[0].id, True)
+        async with contextlib.aclosing(platform.events()) as events, asyncio.timeout(20):  # type: ignore[type-var]
+            renamed = await platform.rename(made[0], unique("renamed"))
+            assert (renamed.id, renamed.name != made[0].name) == (made[0].id, True)
+            told = await anext(event async for event in events if event.kind is EventKind.RENAMED)
+            assert (told.key, told.name) == (renamed.key, renamed.name)
     finally:
         for container in made:
             await platform.remove(container)

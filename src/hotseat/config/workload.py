@@ -6,7 +6,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath, misplaced
 from hotseat.config.hooks import Hooks
@@ -101,6 +101,23 @@ class Workload(Defaults):
     """Never parked to make room for others."""
     hooks: Hooks = Field(default_factory=Hooks)
     """HTTP calls to the engine around a swap."""
+
+    _identity: str | None = PrivateAttr(default=None)
+
+    @property
+    def identity(self) -> str | None:
+        """The id of a container that was found by its label: by this it is looked up, whatever its name is by now."""
+        return self._identity
+
+    def of(self, identity: str) -> Workload:
+        """The same, of the container with this id."""
+        found = self.model_copy()
+        found._identity = identity
+        return found
+
+    def ref(self, name: str) -> str:
+        """What its platform is asked for; `name` is the workload's own."""
+        return self._identity or self.container or name
 
     @property
     def made_here(self) -> bool:

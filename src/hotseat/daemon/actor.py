@@ -43,6 +43,8 @@ class Actor:
         self._store = store
         self.clock = asyncio.get_running_loop().time
         """Seconds. Kept, because finding the loop asks the kernel for the process's id each time."""
+        self.seek: Callable[[str], None] = lambda platform: None
+        """Called when a container that was found by its label is gone from its platform."""
         self._timer_at = math.inf
         self._hands = hands
         self._events = events
@@ -172,6 +174,8 @@ class Actor:
                 self._spawn(self._errands, self._probe(name, number))
             case m.Look(workload=name):
                 self._spawn(self._errands, self.look(name))
+            case m.Seek(workload=name) if name in self.records:
+                self.seek(self.records[name].spec.platform)
 
     def _keep(self, learned: Mapping[str, Learned]) -> None:
         if self._store is None:

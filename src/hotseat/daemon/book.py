@@ -112,6 +112,8 @@ class Record:
     lost_since: float | None = None
     """Quarantined since then."""
     blocked_since: float | None = None
+    sought_until: float | None = None
+    """Its container, which was found by its label, is gone: until then discovery has time to say what became of it."""
     trouble: str = ""
     """The last failure of making room for it."""
 

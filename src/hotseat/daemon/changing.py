@@ -145,7 +145,7 @@ def _differences(old: Workload, new: Workload) -> list[str]:
 
 def _change(record: Record, spec: Workload) -> None:
     record.leaving = False
-    if (spec.platform, spec.container) == (record.spec.platform, record.spec.container):
+    if _same_container(record.spec, spec):
         if any(getattr(record.spec, name) != getattr(spec, name) for name in WHERE_IT_ANSWERS):
             record.ready, record.probing = False, 0  # also a probe under way asks at the old place
         record.spec, record.successor = spec, None
@@ -154,14 +154,28 @@ def _change(record: Record, spec: Workload) -> None:
         record.held = False
 
 
+def _same_container(old: Workload, new: Workload) -> bool:
+    if old.platform != new.platform:
+        return False
+    if old.identity is not None and new.identity is not None:
+        return old.identity == new.identity
+    return old.container == new.container
+
+
 def _become(core: Core, record: Record) -> None:
-    """The same name for another container: nothing that was seen or learned of the old one holds."""
+    """The same name for another container: nothing that was seen of the old one holds, and nothing that was learned,
+    unless it was made anew as what it was."""
     assert record.successor is not None
-    fresh = core.new_record(record.name, record.successor, epoch=record.epoch + 1, unknown=True)
+    anew = _named(record.spec) == _named(record.successor)
+    fresh = core.new_record(record.name, record.successor, epoch=record.epoch + 1, unknown=not anew)
     fresh.waiting, fresh.wishes = record.waiting, record.wishes
     core.records[record.name] = fresh
     core.do(Say(kind="state", workload=record.name, data={"state": State.STOPPED.value, "note": fresh.note}))
     core.do(Look(workload=record.name))
+
+
+def _named(spec: Workload) -> tuple[object, ...]:
+    return spec.platform, spec.container, spec.models
 
 
 def _say(core: Core, changes: Changes) -> None:

@@ -154,6 +154,11 @@ class Core:
                 for answer in record.drained:
                     self.tell(answer, None)
                 record.drained.clear()
+            if record.sought_until is not None:
+                if now < record.sought_until:
+                    self.wake(record.sought_until)
+                else:
+                    record.sought_until = None
             if (error := verdicts.hopeless(record, closing=self.closing)) is not None:
                 self.turn_away(record, error, now)
             healing.heal(self, record, now)

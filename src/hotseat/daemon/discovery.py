@@ -1,6 +1,6 @@
 """Containers with the label `hotseat.model` are found, adopted and forgotten by themselves.
 
-A platform's events say when to look; a look every few seconds finds what they miss (a new name, a gap). A platform that
+A platform's events say when to look; a look every few seconds finds what they miss (a gap). A platform that
 does not answer keeps what was found on it: silence is no removal. A label with a mistake costs its own container only.
 """
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 PLATFORMS = ("docker", "podman")
 FIRST_LOOK = 5.0
 """Seconds that the start of the daemon waits for platforms to say what they have; who is later is found later."""
-_TELLING = (EventKind.CREATED, EventKind.STARTED, EventKind.REMOVED)
+_TELLING = (EventKind.CREATED, EventKind.STARTED, EventKind.REMOVED, EventKind.RENAMED)
 
 
 @runtime_checkable
@@ -73,6 +73,11 @@ class Discovery:
         for event in self._again.values():
             event.set()
 
+    def seek(self, name: str) -> None:
+        """A container that was found on this platform is not there any more: look soon."""
+        if (event := self._again.get(name)) is not None:
+            event.set()
+
     async def look(self, name: str) -> None:
         """Take what `name` has now. Does not fail: what the platform cannot say stays as it was."""
         if not getattr(self._config().discovery, name):
@@ -90,9 +95,12 @@ class Discovery:
         await self._tell(name, *self._read(name, containers))
 
     def _read(self, name: str, containers: Sequence[Container]) -> tuple[dict[str, Workload], dict[str, str]]:
-        """The workloads, and why others are none. Two that would have one name: the older keeps it."""
+        """The workloads, and why others are none. Two that would have one name: the older keeps it.
+
+        A container that is a workload already stays that one under any new name, unless another is called so by now."""
         found: dict[str, Workload] = {}
         unfit: dict[str, str] = {}
+        fit: list[tuple[str, Workload]] = []
         defaults = self._config().defaults
         for container in sorted(containers, key=lambda one: (one.started_at or float("inf"), one.name)):
             if not labels.wanted(container.labels) or self._sources.claims(container):
@@ -102,11 +110,18 @@ class Discovery:
             )
             if read.workload is None:
                 unfit[container.name] = "; ".join(read.mistakes)
-            elif read.name in found:
-                other = found[read.name].container
-                unfit[container.name] = f"{labels.PREFIX}name: container {other} is workload {read.name} already"
             else:
-                found[read.name] = read.workload
+                fit.append((read.name, read.workload.of(container.id)))
+        called = {name for name, _ in fit}
+        known = {spec.identity: name for name, spec in self._told.get(name, ({}, {}))[0].items()}
+        for own, workload in fit:
+            before = known.get(workload.identity, own)
+            kept = own if before in called else before
+            if kept in found:
+                message = f"{labels.PREFIX}name: container {found[kept].container} is workload {kept} already"
+                unfit[workload.container or own] = message
+            else:
+                found[kept] = workload
         return found, unfit
 
     async def _tell(self, name: str, found: Mapping[str, Workload], unfit: Mapping[str, str]) -> None:

@@ -210,7 +210,7 @@ class RealHands:
 
     async def glance(self, name: str) -> Container | None:
         try:
-            return await self._platform(name).inspect(self._specs[name].container or name)
+            return await self._platform(name).inspect(self._specs[name].ref(name))
         except NotFound:
             return None
 
@@ -228,7 +228,7 @@ class RealHands:
 
     async def _workload(self, name: str) -> Workload:
         platform = self._platform(name)
-        container = await platform.inspect(self._specs[name].container or name)
+        container = await platform.inspect(self._specs[name].ref(name))
         return Workload(name=name, container=container, platform=platform)
 
     def _platform(self, name: str) -> Platform:

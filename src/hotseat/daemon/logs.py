@@ -21,7 +21,7 @@ class Logs:
         if record is None:
             raise NotFound(f"no workload {name}", hint="there are: " + ", ".join(self._actor.records))
         platform = self._platforms[record.spec.platform]
-        container = await platform.inspect(record.spec.container or name)
+        container = await platform.inspect(record.spec.ref(name))
         if not follow:
             yield (await platform.logs(container, tail=tail)).encode()
             return

@@ -49,7 +49,7 @@ async def made(name: str, spec: Workload, platform: Platform) -> Container:
     `Unavailable`: it cannot be made here, and what to do about it."""
     wanted = container_spec(name, spec)
     try:
-        container = await platform.inspect(wanted.name)
+        container = await platform.inspect(spec.ref(name))
     except NotFound as error:
         if not spec.made_here or not isinstance(platform, Creates):
             raise NotFound(f"no {spec.platform} container {wanted.name}", hint="create it first") from error

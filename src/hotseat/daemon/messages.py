@@ -216,6 +216,13 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seek:
+    """Its container, which was found by its label, is not there any more: find out what became of it."""
+
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Equip:
     """By these settings effects act from now on, those under way too where they have not read them yet."""
 
@@ -244,4 +251,4 @@ class Tell:
     error: HotseatError | None = None
 
 
-Effect = Launch | Probe | Look | Equip | Keep | Say | Tell
+Effect = Launch | Probe | Look | Seek | Equip | Keep | Say | Tell

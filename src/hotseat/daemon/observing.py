@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hotseat.daemon import healing
 from hotseat.daemon.book import Job, JobKind, Record
-from hotseat.daemon.messages import JobEnded, Look, Observed, Say
-from hotseat.errors import Busy, HotseatError, NoRoom
+from hotseat.daemon.messages import JobEnded, Look, Observed, Say, Seek
+from hotseat.errors import Busy, HotseatError, NoRoom, NotFound
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
 
@@ -27,6 +27,8 @@ RECOVER_EVERY = 5.0
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 GIVE_UP_AFTER = 3
 """Failed ways in, in a row, after which those who wait are told."""
+SEEK_WITHIN = 5.0
+"""Seconds that requests for a container that is gone wait for what discovery finds in its place."""
 KEEP_UNPARKABLE = 300.0
 """Seconds for which one that host memory was too small for is not tried again, but stopped if it can be started."""
 KEEP_AFTER_FAILURE, LONGEST_KEEP = 2.0, 30.0
@@ -39,12 +41,15 @@ def observed(core: Core, record: Record, message: Observed, now: float) -> None:
         record.pids = frozenset(process.pid for process in message.observation.processes)
     if record.job is not None or message.epoch != record.epoch:
         return
-    record.looked = True
+    news, record.looked = record.exists or not record.looked, True
     if message.error is not None:
         core.set_state(record, record.state, f"cannot be looked at: {message.error.message}")
     elif message.observation is None:
         record.observation = None
         record.pids = frozenset()
+        if news and record.spec.identity is not None:
+            record.sought_until = now + SEEK_WITHIN
+            core.do(Seek(workload=record.name))
         _enter(core, record, State.STOPPED, "there is no such container", now)
     else:
         _take(core, record, message.observation, now)
@@ -128,8 +133,10 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
             return  # it died while it was parked, and nobody had seen it yet: who waits gets a cold start
         record.failures += 1
         record.not_before = now + min(FIRST_BACKOFF * 2 ** (record.failures - 1), LONGEST_BACKOFF)
-        # Room that was there a moment ago may come back by itself; anything else will be the same next time.
-        if record.failures >= GIVE_UP_AFTER or not isinstance(error, NoRoom | Busy):
+        # Room that was there a moment ago may come back by itself, and a container that was found by its label may have
+        # been made anew; anything else will be the same next time.
+        passing = isinstance(error, NoRoom | Busy) or (isinstance(error, NotFound) and record.spec.identity is not None)
+        if record.failures >= GIVE_UP_AFTER or not passing:
             record.failures = 0
             record.preload, record.warm_until = False, 0.0
             core.turn_away(record, error, now)
@@ -140,6 +147,7 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
 def _take(core: Core, record: Record, seen: Observation, now: float) -> None:
     before = record.observation
     record.observation = seen
+    record.sought_until = None
     restarted = before is None or _incarnation(before) != _incarnation(seen)
     if restarted:
         record.ready = False

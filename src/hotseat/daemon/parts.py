@@ -98,6 +98,7 @@ async def assemble(
         )
         sources = Sources(actor, events=events, file=config.workloads, caps=config.caps())
         discovery = Discovery(sources, platforms=runtime.platforms, config=lambda: reloader.config)
+        actor.seek = discovery.seek
         reloader = Reloader(
             config,
             file=file,

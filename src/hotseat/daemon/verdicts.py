@@ -16,7 +16,7 @@ def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
         return Unavailable("hotseat is shutting down", hint="try again when it is back", rule="shutting down")
     if record.leaving:
         return NotFound(f"{name} was removed from the configuration", rule="removed")
-    if record.job is not None or record.successor is not None or not record.looked:
+    if record.job is not None or record.successor is not None or not record.looked or record.sought_until is not None:
         return None
     match record.state:
         case State.QUARANTINED if not healing.restarts(record):

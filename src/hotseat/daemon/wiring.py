@@ -46,7 +46,7 @@ class Runtime:
         spec = self.config.workloads.get(ref) if self.config is not None else None
         if spec is not None:
             platform = self.platforms[spec.platform]
-            return Workload(name=ref, container=await platform.inspect(spec.container or ref), platform=platform)
+            return Workload(name=ref, container=await platform.inspect(spec.ref(ref)), platform=platform)
         prefix, colon, rest = ref.partition(":")
         known = bool(colon) and prefix in self.platforms
         if not ref or (known and not rest):

@@ -44,6 +44,8 @@ def _kinds(old: Container | None, new: Container) -> list[EventKind]:
     was = Status.CREATED if old is None else old.status
     again = old is not None and old.started_at < new.started_at
     alive = new.status in _ALIVE
+    if old is not None and old.name != new.name:
+        kinds.append(EventKind.RENAMED)
     if was in _ALIVE and (again or not alive):
         kinds.append(EventKind.EXITED)
         was = Status.EXITED
@@ -66,6 +68,8 @@ def tells_nothing_new(seen: Container | None, event: PlatformEvent) -> bool:
             return seen is not None
         case EventKind.REMOVED:
             return seen is None
+        case EventKind.RENAMED:
+            return seen is not None and seen.name == event.name
         case EventKind.STARTED | EventKind.UNPAUSED:
             return seen is not None and seen.status is Status.RUNNING
         case EventKind.PAUSED:

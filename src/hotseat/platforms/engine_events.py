@@ -102,4 +102,6 @@ def _apply(seen: dict[str, Container], event: PlatformEvent) -> None:
             started_at=0.0,
         )
     started_at = event.at if event.kind is EventKind.STARTED else known.started_at
-    seen[event.key] = replace(known, name=event.name, status=_AFTER[event.kind], started_at=started_at)
+    seen[event.key] = replace(
+        known, name=event.name, status=_AFTER.get(event.kind, known.status), started_at=started_at
+    )

@@ -32,6 +32,7 @@ _EVENTS = {
     "unpause": EventKind.UNPAUSED,
     "destroy": EventKind.REMOVED,
     "remove": EventKind.REMOVED,
+    "rename": EventKind.RENAMED,
 }
 """Docker says die and destroy, Podman died (before 4) or die, and remove."""
 
@@ -104,7 +105,7 @@ def network_owner(data: Mapping[str, Any]) -> str | None:
 
 
 def event(platform: str, data: Mapping[str, Any]) -> PlatformEvent | None:
-    """One line of GET /events; None for what is no change of a container's life (exec, rename, kill, ...)."""
+    """One line of GET /events; None for what is no change of a container's life (exec, kill, ...)."""
     kind = _EVENTS.get(str(data.get("Action") or data.get("status") or ""))
     if kind is None or data.get("Type", "container") != "container":
         return None

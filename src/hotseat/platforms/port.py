@@ -61,6 +61,7 @@ class EventKind(enum.StrEnum):
     UNPAUSED = "unpaused"
     REMOVED = "removed"
     CREATED = "created"
+    RENAMED = "renamed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class PlatformEvent:
     kind: EventKind
     key: str
     name: str
+    """Of a rename the new one."""
     at: float
 
 

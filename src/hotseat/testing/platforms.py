@@ -321,9 +321,9 @@ class Behind:
             self._platform._end(held, code=137)
 
     def rename(self, name: str, new: str) -> None:
-        """No event tells of it, as on the real ones."""
         held = self._platform._find(name)
         held.container = replace(held.container, name=new)
+        self._platform._tell(EventKind.RENAMED, held.container)
 
     def crash(self, name: str, *, code: int) -> None:
         self._platform._end(self._platform._find(name), code=code)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotseat.daemon.hostroom import HostBudget
-from hotseat.daemon.learned import RATE_SECONDS, Learned, Rate
+from hotseat.daemon.learned import Learned
 from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.tickets import Queue, Ticket
-from hotseat.scheduler import HostRoom
+from hotseat.scheduler import RATE_SECONDS, HostRoom, Rate
 from hotseat.swap.journal import Journal
 
 

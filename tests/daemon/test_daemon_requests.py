@@ -144,7 +144,7 @@ async def test_max_wait(make_house: MakeHouse) -> None:
 async def test_a_swap_out_that_rolls_back_costs_nobody_a_request(
     make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hotseat.daemon.observing.KEEP_AFTER_FAILURE", 0.2)
+    monkeypatch.setattr("hotseat.scheduler.turns.KEEP_AFTER_FAILURE", 0.2)
     monkeypatch.setattr("hotseat.daemon.core.BLOCKED_GRACE", 0.05)
     house = await make_house(parked="b")
     await house.up()
@@ -162,7 +162,7 @@ async def test_one_that_never_leaves_its_seat_costs_the_others_their_max_wait(
         def pop(self, key: tuple[str, Direction], default: object = None) -> HotseatError | None:  # type: ignore[override]
             return self.get(key)
 
-    monkeypatch.setattr("hotseat.daemon.observing.KEEP_AFTER_FAILURE", 0.05)
+    monkeypatch.setattr("hotseat.scheduler.turns.KEEP_AFTER_FAILURE", 0.05)
     monkeypatch.setattr("hotseat.daemon.core.BLOCKED_GRACE", 0.05)
     house = await make_house(parked="b", per={"b": "max_wait: 500ms"})
     await house.up()

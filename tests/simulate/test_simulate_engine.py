@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import SERVICE, member, trace
 
-from hotseat.simulate.engine import RATE_OVER, Engine
+from hotseat.scheduler import RATE_SECONDS
+from hotseat.simulate.engine import Engine
 from hotseat.simulate.results import Meter, Results
 from hotseat.words import State
 
@@ -109,11 +110,11 @@ def test_more_than_it_answers_at_once_wait_in_the_engine_in_their_order() -> Non
 
 def test_the_rate_of_requests_fades_and_counts_each() -> None:
     one = engine((0, 0, 1))
-    assert one.rate_at(1e9) == 0.0
+    assert one.rate.of(1e9) == 0.0
     for second in range(4000):
         one.asked(float(second))
-    assert one.rate_at(3999.0) == pytest.approx(1.0, rel=0.01)
-    assert one.rate_at(3999.0 + RATE_OVER) == pytest.approx(one.rate_at(3999.0) / 2.718281828, rel=1e-6)
+    assert one.rate.of(3999.0) == pytest.approx(1.0, rel=0.01)
+    assert one.rate.of(3999.0 + RATE_SECONDS) == pytest.approx(one.rate.of(3999.0) / 2.718281828, rel=1e-6)
 
 
 # -- as the scheduler sees it

@@ -88,23 +88,38 @@ def test_a_drain_lets_answers_end_and_freezes_none() -> None:
     assert drained.results.wait[1] == pytest.approx(4.7 + 1.8 - 1)
 
 
-def test_who_does_not_drain_in_time_is_asked_again_after_2_4_8_seconds() -> None:
+def test_a_drain_ends_at_its_deadline() -> None:
+    outcome = run((0, 0, 100), (1, 1, 1), of=[{"drain": 3.0}, {}])
+    # m0 is asked at 2.5 and frozen at 5.5, 4.8 s into its answer; m1 sits from 7.3 to 7.4, and lingers for 0.5 s
+    assert list(outcome.results.freezes) == [1, 0]
+    assert outcome.results.wait[1] == pytest.approx(5.5 + 1.8 - 1)
+    assert outcome.results.end[0] == pytest.approx(7.9 + 1.8 + 10 - 4.8)
+    assert (outcome.tallies[0].swaps_out, outcome.tallies[1].swaps_out) == (1, 1)
+
+
+@pytest.mark.parametrize(("drain", "limit"), [(1.0, 1.0), (None, 60.0)])
+def test_who_does_not_end_in_time_for_a_stop_is_asked_again_after_2_4_8_seconds(
+    drain: float | None, limit: float
+) -> None:
     kept: dict[float, float] = {}
 
     def choose(now: float, snapshot: Snapshot, _future: object) -> Decision:
         kept.update({view.keep_until: now for view in snapshot.workloads if view.keep_until not in kept})
         return decide(now, snapshot)
 
-    two = fleet(member("m0", {0: 10}, drain=1.0), member("m1", {0: 10}))
-    requests = trace((0, 0, 0, 1000), (1, 1, 0, 1), (500, 0, 0, 1), models=2)
+    # the host has no room for either of them, so they are stopped and started
+    two = fleet(member("m0", {0: 10}, drain=drain), member("m1", {0: 10}), host=1)
+    requests = trace((0, 0, 0, 1000), (1, 1, 0, 1), models=2)
     outcome = simulate(requests, two, replace(HOTSEAT, choose=choose))
-    # asked at 2.5, in vain at 3.5, again at 5.5, and so on; the last time at 99.5. The answer ends at 100.7.
-    told = [(at, until - at) for until, at in kept.items() if until]
-    seconds = 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0
-    assert [kept_for for _, kept_for in told] == pytest.approx(seconds)
-    assert [at for at, _ in told] == pytest.approx([3.5, 6.5, 11.5, 20.5, 37.5, 68.5, 99.5])
+    # m0 sits at 7 and is asked at 8.8; its answer ends at 107
+    seconds, asked, expected = iter([2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]), 8.8, []
+    while asked + limit < 107.0:
+        expected.append((asked + limit, asked + limit + next(seconds)))
+        asked = expected[-1][1]
+    assert [at for until, at in kept.items() if until] == pytest.approx([at for at, _ in expected])
+    assert [until for until in kept if until] == pytest.approx([until for _, until in expected])
     assert not any(outcome.results.freezes)
-    assert outcome.results.wait[1] == pytest.approx(129.5 + 1.8 - 1)
+    assert outcome.results.wait[1] == pytest.approx(max(asked, 107.0) + 0.3 + 7.0 - 1)
 
 
 def test_two_that_fit_sit_together() -> None:

@@ -19,10 +19,7 @@ from hotseat.scheduler.turns import turn
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
 
-__all__ = ["ON_HOST", "SHORTEST_STAY", "Answer", "Job", "JobKind", "Queue", "Record", "Ticket", "Wish", "row"]
-
-SHORTEST_STAY = 0.1
-"""Seconds. A seat that is left before one token was made serves nobody: two workloads would swap for ever."""
+__all__ = ["ON_HOST", "Answer", "Job", "JobKind", "Queue", "Record", "Ticket", "Wish", "row"]
 
 ON_HOST = (State.PARKED, State.SWAPPING_OUT, State.SWAPPING_IN)
 """Where a workload holds host memory for what it has, had or will have on a device."""
@@ -180,7 +177,7 @@ class Record:
             out, back = seconds[JobKind.STOP], seconds.get(JobKind.START, 0.0)
         else:
             out, back = seconds.get(JobKind.SWAP_OUT, 0.0), seconds.get(JobKind.SWAP_IN, 0.0)
-        return stay(max(self.spec.min_stay, SHORTEST_STAY), out=out, back=back)
+        return stay(self.spec.min_stay, out=out, back=back)
 
     @property
     def need(self) -> Mapping[int, int] | None:

@@ -13,14 +13,13 @@ from hotseat.daemon.making import explained, made
 from hotseat.errors import Busy, EngineFailed, HotseatError, NotFound, PlatformFailed, Unavailable
 from hotseat.gateway.health import Health
 from hotseat.platforms.port import Container, Platform, Status
+from hotseat.scheduler import STOP_DRAIN
 from hotseat.swap.port import Observation, Progress, Swapper, Workload
 from hotseat.words import Direction, PhaseTime, State, SwapReport
 
 _LOOPBACK = "127.0.0.1"
 LOOK_EVERY = 0.25
 """Seconds between looks at a container that starts."""
-STOP_DRAIN = 60.0
-"""Seconds that answers have to end before a stop, where `drain` is off."""
 
 
 class Hands(Protocol):

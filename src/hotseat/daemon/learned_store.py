@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from hotseat.daemon.learned import Learned, Rate
+from hotseat.daemon.learned import Learned
+from hotseat.scheduler import Rate
 from hotseat.swap.journal import Journal
 
 

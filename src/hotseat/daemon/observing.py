@@ -8,6 +8,7 @@ from hotseat.daemon import healing
 from hotseat.daemon.book import Job, JobKind, Record
 from hotseat.daemon.messages import JobEnded, Look, Observed, Say, Seek
 from hotseat.errors import Busy, HotseatError, NoRoom, NotFound
+from hotseat.scheduler import keep_for
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
 
@@ -31,8 +32,6 @@ SEEK_WITHIN = 5.0
 """Seconds that requests for a container that is gone wait for what discovery finds in its place."""
 KEEP_UNPARKABLE = 300.0
 """Seconds for which one that host memory was too small for is not tried again, but stopped if it can be started."""
-KEEP_AFTER_FAILURE, LONGEST_KEEP = 2.0, 30.0
-"""Seconds until a workload that could not be parked is asked again."""
 
 
 def observed(core: Core, record: Record, message: Observed, now: float) -> None:
@@ -119,7 +118,7 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
     core.do(Say(kind="note", workload=record.name, data={"error": error.as_dict(), "job": job.kind.value}))
     if job.kind in (JobKind.SWAP_OUT, JobKind.STOP):
         record.kept += 1
-        record.keep_until = now + min(KEEP_AFTER_FAILURE * 2 ** min(record.kept - 1, 10), LONGEST_KEEP)
+        record.keep_until = now + keep_for(record.kept)
         record.held = record.held and record.state is State.PARKED
         if job.kind is JobKind.STOP:
             record.not_before = max(record.not_before, record.keep_until)

@@ -5,18 +5,23 @@ nothing: the same snapshot gives the same decision, and what is under way shows 
 """
 
 from hotseat.scheduler.decide import decide
+from hotseat.scheduler.rate import RATE_SECONDS, Rate
 from hotseat.scheduler.records import Action, Blocked, Decision, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView
-from hotseat.scheduler.turns import stay
+from hotseat.scheduler.turns import STOP_DRAIN, keep_for, stay
 
 __all__ = [
+    "RATE_SECONDS",
+    "STOP_DRAIN",
     "Action",
     "Blocked",
     "Decision",
     "DeviceRoom",
     "HostRoom",
     "Kind",
+    "Rate",
     "Snapshot",
     "WorkloadView",
     "decide",
+    "keep_for",
     "stay",
 ]

@@ -1,4 +1,4 @@
-"""Whose turn it is, and how long a seat is kept: the two rules that the bound on waiting rests on. Pure.
+"""Whose turn it is, how long a seat is kept, and when to ask again: the rules that the bound on waiting rests on. Pure.
 
 One point of priority is worth one second of waiting. So priority is a head start and never a veto: a demand is
 overtaken only by demands that came less than (difference of priorities) seconds after it.
@@ -13,6 +13,12 @@ from hotseat.words import State
 
 HEAD_START = 1.0
 """Seconds of waiting that one point of priority is worth."""
+SHORTEST_STAY = 0.1
+"""Seconds. A seat that is left before one token was made serves nobody: two workloads would swap for ever."""
+STOP_DRAIN = 60.0
+"""Seconds that answers have to end before a stop, where `drain` is off."""
+KEEP_AFTER_FAILURE, LONGEST_KEEP = 2.0, 30.0
+"""Seconds until a workload that could not be sent away is asked again: after the first time, and at most."""
 
 
 def turn(since: float, priority: int) -> float:
@@ -25,7 +31,12 @@ def stay(configured: float, *, out: float, back: float) -> float:
 
     So of the time of workloads that are wanted all the time at least half is work, however slow the swaps are. That
     the rent should equal the price is the answer to the ski-rental problem (Karlin et al., 1988)."""
-    return max(configured, out + back)
+    return max(configured, SHORTEST_STAY, out + back)
+
+
+def keep_for(failures: int) -> float:
+    """Seconds until a workload is asked again to leave its seat, after so many `failures` in a row (1 or more)."""
+    return min(KEEP_AFTER_FAILURE * 2.0 ** min(failures - 1, 10), LONGEST_KEEP)
 
 
 def leaves_at(view: WorkloadView, *, now: float, priority: int, commanded: bool) -> float:

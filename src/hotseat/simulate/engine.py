@@ -9,13 +9,10 @@ from __future__ import annotations
 import math
 from heapq import heappop, heappush, heapreplace
 
-from hotseat.scheduler import WorkloadView, stay
-from hotseat.simulate.fleet import SHORTEST_STAY, Member
+from hotseat.scheduler import Rate, WorkloadView, stay
+from hotseat.simulate.fleet import Member
 from hotseat.simulate.results import Results
 from hotseat.words import State
-
-RATE_OVER = 300.0
-"""Seconds over which the rate of requests is averaged (daemon/learned.py; a test holds the two together)."""
 
 
 class Engine:
@@ -30,7 +27,6 @@ class Engine:
         "idle_at",
         "keep_until",
         "kept",
-        "last_asked",
         "last_used",
         "look_at",
         "member",
@@ -72,7 +68,7 @@ class Engine:
         self.dirty = True
         self.stopping = self.draining = False
         self.drain_until = self.look_at = math.nan
-        """When the event comes that ends its drain in vain, or that asks whether it has become idle."""
+        """When the event comes that ends its drain, or that asks whether it has become idle."""
         self.parked_bytes = 0
         self.has_sat = False
         self.seated_since = 0.0
@@ -80,23 +76,19 @@ class Engine:
         self.last_used = -math.inf
         self.keep_until = 0.0
         self.kept = 0
-        """How often in a row it did not drain in time."""
-        self.stay = stay(max(member.min_stay, SHORTEST_STAY), out=member.out_seconds, back=member.in_seconds)
+        """How often in a row its answers did not end in time for a stop."""
+        self.stay = stay(member.min_stay, out=member.out_seconds, back=member.in_seconds)
         """As `Record.min_stay` of a daemon that has measured both."""
-        self.rate, self.last_asked = 0.0, 0.0
+        self.rate = Rate()
         self.seen = 0
         """How many of its requests have arrived."""
 
     # -- requests
 
     def asked(self, now: float) -> None:
-        self.rate = self.rate_at(now) + 1.0 / RATE_OVER
-        self.last_asked = now
+        self.rate.count(now)
         self.seen += 1
         self.dirty = True
-
-    def rate_at(self, now: float) -> float:
-        return self.rate * math.exp((self.last_asked - now) / RATE_OVER) if self.rate else 0.0
 
     def admit(self, request: int, now: float) -> None:
         """It runs, and takes this one: when it will answer is known now, unless it is frozen before."""
@@ -168,7 +160,7 @@ class Engine:
             busy=bool(self.waiting or running),
             waiting=len(self.waiting),
             running=running,
-            rate=self.rate_at(now),
+            rate=self.rate.of(now),
             seated_since=self.seated_since,
             last_used=self.last_used,
             min_stay=self.stay,

@@ -5,16 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SHORTEST_STAY = 0.1
-"""Seconds that the daemon keeps any seat for at least (daemon/book.py; a test holds the two together)."""
-KEEP_AFTER_FAILURE, LONGEST_KEEP = 2.0, 30.0
-"""Seconds after which the daemon asks one again that did not drain in time (daemon/observing.py; tested likewise)."""
-
-
-def keep_for(kept: int) -> float:
-    """Seconds until it is asked again after it could not be parked `kept` times in a row."""
-    return min(KEEP_AFTER_FAILURE * 2.0 ** min(kept - 1, 10), LONGEST_KEEP)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
@@ -60,7 +50,8 @@ class Member:
     min_stay: float = 5.0
     linger: float = 0.5
     drain: float | None = None
-    """Seconds that a swap out waits for answers to end. None: it freezes them, they go on later."""
+    """Seconds that a swap out waits for answers to end; what is left is frozen and goes on later. None: it waits for
+    none. A stop, which cuts no answer, is given up after so long, or after `STOP_DRAIN`."""
     idle_timeout: float | None = None
     idle_stops: bool = False
     pinned: bool = False

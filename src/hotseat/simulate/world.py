@@ -14,9 +14,18 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 
-from hotseat.scheduler import Action, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView
+from hotseat.scheduler import (
+    STOP_DRAIN,
+    Action,
+    DeviceRoom,
+    HostRoom,
+    Kind,
+    Snapshot,
+    WorkloadView,
+    keep_for,
+)
 from hotseat.simulate.engine import Engine
-from hotseat.simulate.fleet import Fleet, keep_for
+from hotseat.simulate.fleet import Fleet
 from hotseat.simulate.policies import Policy
 from hotseat.simulate.results import Meter, Results, Tally
 from hotseat.words import State
@@ -294,19 +303,25 @@ class World:
             self._finish_at(engine, engine.member.costs.stop)
         elif engine.busy and (stop or self.policy.drains or engine.member.drain is not None):
             engine.draining = True
-            if not stop and not self.policy.drains and engine.member.drain is not None:
-                engine.drain_until = self.now + engine.member.drain
-                self._at(engine.drain_until, self._drained_in_vain, engine)
+            if not self.policy.drains:
+                drain = engine.member.drain
+                engine.drain_until = self.now + (STOP_DRAIN if drain is None else drain)
+                self._at(engine.drain_until, self._drain_ends, engine)
         else:
             self._leave(engine)
 
-    def _drained_in_vain(self, engine: Engine, now: float) -> None:
-        if engine.draining and engine.drain_until == now and engine.idle_time() > now:
-            engine.draining, engine.state, engine.parked_bytes = False, State.SEATED, 0
-            engine.kept += 1
-            engine.keep_until = now + keep_for(engine.kept)
-            self._note(engine)
-            self._settle(engine)
+    def _drain_ends(self, engine: Engine, now: float) -> None:
+        """What is left of a swap out's answers is frozen. A stop would cut them: it is given up, to be asked again."""
+        if not engine.draining or engine.drain_until != now or engine.idle_time() <= now:
+            return
+        if not engine.stopping:
+            self._leave(engine)
+            return
+        engine.draining, engine.stopping, engine.state = False, False, State.SEATED
+        engine.kept += 1
+        engine.keep_until = now + keep_for(engine.kept)
+        self._note(engine)
+        self._settle(engine)
 
     def _leave(self, engine: Engine) -> None:
         """Its seat is taken now; what it has not answered yet is frozen."""

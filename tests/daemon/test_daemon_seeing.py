@@ -21,8 +21,8 @@ async def test_the_picture_tells_who_sits_who_is_parked_and_why(house: House) ->
         a, b = picture["workloads"]
         assert (a["state"], b["state"]) == ("seated", "parked")
         assert b["why"] == "the next request for it brings it back"
-        assert a["cannot"] == {"park": "", "seat": "a is seated already"}
-        assert b["cannot"] == {"park": "b is parked already", "seat": ""}
+        assert a["cannot"] == {"park": "", "seat": "a is seated already", "prewarm": ""}
+        assert b["cannot"] == {"park": "b is parked already", "seat": "", "prewarm": ""}
         assert picture["emulated"] is False
         assert picture["closing"] is False
 

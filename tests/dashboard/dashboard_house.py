@@ -44,11 +44,13 @@ def workload(name: str, state: str = "seated", *, gib: int = 8, **more: Any) -> 
         "expected_wait": 0.0,
         "requests_per_second": 0.0,
         "tokens_per_second": 0.0,
+        "warm_seconds": 0.0,
         "why": "",
         "hint": "",
         "cannot": {
             "park": "" if seated else f"{name} {_NO_WAY[state]}",
             "seat": "" if state == "parked" else f"{name} {_NO_WAY[state]}",
+            "prewarm": f"{name} {_NO_WAY[state]}" if state == "quarantined" else "",
         },
         **more,
     }
@@ -104,6 +106,15 @@ class ScriptedHouse:
 
     async def seat(self, name: str) -> list[dict[str, Any]]:
         return [await self._swap("seat", name)]
+
+    async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
+        self.asked.append((f"prewarm {seconds:g}", name))
+        row = self._row(name)
+        if self.refuse is not None:
+            raise self.refuse
+        self.workloads = [old | {"warm_seconds": seconds} if old is row else old for old in self.workloads]
+        self.events.publish("prewarm", workload=name, seconds=seconds)
+        return {"workload": name, "state": row["state"], "seconds": seconds}
 
     async def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         self.asked.append(("logs", name))

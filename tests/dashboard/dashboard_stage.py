@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import yaml
@@ -26,8 +25,35 @@ MIB = 1 << 20
 
 @dataclass(kw_only=True)
 class Stage:
-    serving: Serving
+    settings: config.Config
+    environ: dict[str, str]
     session: aiohttp.ClientSession
+    serving: Serving = field(init=False)
+
+    async def up(self) -> None:
+        """A daemon with all its parts; at a stop it leaves its workloads as they are."""
+        self._order = Order()
+        ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._serve(ready.set_result))
+        await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+        if self._task.done():
+            self._task.result()
+        self.serving = ready.result()
+
+    async def down(self) -> None:
+        self._order.stop.set()
+        await asyncio.wait_for(self._task, 60)
+
+    async def _serve(self, ready: Callable[[Serving], None]) -> None:
+        async with build(self.settings, environ=self.environ) as runtime:
+            await serve(self.settings, runtime, order=self._order, ready=ready)
+
+    async def clear(self) -> None:
+        """Ends the engines."""
+        async with build(self.settings, environ=self.environ) as runtime:
+            platform = runtime.platforms["process"]
+            for container in await platform.list():
+                await platform.remove(container)
 
     def states(self) -> dict[str, str]:
         return {row["name"]: row["state"] for row in self.serving.workloads()}
@@ -64,30 +90,23 @@ async def stage(directory: Path, weights: dict[str, int]) -> AsyncIterator[Stage
         settings = {
             "control": str(directory / "c.sock"),
             "state": str(directory / "state"),
-            "gateway": {"port": 0},
+            "gateway": {"port": _free_port()},
             "defaults": {"min_stay": 0, "linger": 0},
             "workloads": workloads,
         }
         read = config.parse(yaml.safe_dump(settings), base=directory)
         timeout = aiohttp.ClientTimeout(total=60)
-        async with (
-            build(read, environ={**os.environ, **node.environment()}) as runtime,
-            aiohttp.ClientSession(timeout=timeout) as session,
-        ):
-            order = Order()
-            ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
-            task = asyncio.create_task(serve(read, runtime, order=order, ready=ready.set_result))
+        environ = {**os.environ, **node.environment()}
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            staged = Stage(settings=read, environ=environ, session=session)
             try:
-                await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
-                if task.done():
-                    task.result()
-                yield Stage(serving=ready.result(), session=session)
+                await staged.up()
+                yield staged
             finally:
-                order.stop.set()
-                await asyncio.wait_for(task, 60)
-                platform: Any = runtime.platforms["process"]
-                for container in await platform.list():
-                    await platform.remove(container)
+                try:
+                    await staged.down()
+                finally:
+                    await staged.clear()
 
 
 def _free_port() -> int:

@@ -77,6 +77,28 @@ async def test_park_and_seat_by_keyboard_alone(house: ScriptedHouse, server: Sit
     assert house.asked == [("park", "ada"), ("seat", "bob")]
 
 
+async def test_prewarm_by_keyboard_and_taken_back(
+    house: ScriptedHouse, server: SiteServer, browse: MakeBrowsing
+) -> None:
+    browsing = await browse(server.url, width=360, color_scheme="dark")
+    page = browsing.page
+    bob = page.get_by_role("listitem", name="bob")
+    prewarm = bob.get_by_role("button", name="Prewarm bob")
+    await expect(prewarm).to_have_attribute("aria-pressed", "false")
+    await prewarm.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status").filter(has_text="bob will be wanted for 10 min 0 s")).to_be_visible()
+    await expect(bob).to_contain_text("prewarmed: wanted for another 10 min")
+    await browsing.fits()
+    await browsing.accessible()
+    await expect(prewarm).to_have_attribute("aria-pressed", "true")
+    await expect(prewarm).to_be_focused()
+    await page.keyboard.press("Space")
+    await expect(page.get_by_role("status").filter(has_text="bob is not expected any more")).to_be_visible()
+    await expect(prewarm).to_have_attribute("aria-pressed", "false")
+    assert house.asked == [("prewarm 600", "bob"), ("prewarm 0", "bob")]
+
+
 async def test_a_click_while_it_is_under_way_does_nothing_more(
     house: ScriptedHouse, server: SiteServer, browse: MakeBrowsing
 ) -> None:
@@ -178,6 +200,11 @@ async def test_quarantine_is_told_with_its_reason_and_remedy(
     await expect(bob).to_contain_text("docker restart bob")
     seat = bob.get_by_role("button", name="Seat bob")
     await expect(seat).to_have_attribute("aria-disabled", "true")
+    prewarm = bob.get_by_role("button", name="Prewarm bob")
+    await expect(prewarm).to_have_attribute("aria-disabled", "true")
+    await expect(prewarm).to_have_attribute("title", "bob is quarantined: a swap failed after its commit")
+    await prewarm.click(force=True)
+    assert house.asked == []
     await expect(browsing.page.get_by_role("region", name="Worth knowing")).to_contain_text("(swap in)")
     await browsing.accessible()
 

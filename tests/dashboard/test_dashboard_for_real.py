@@ -89,3 +89,35 @@ async def test_before_and_after_a_swap(tmp_path: Path, browse: MakeBrowsing) -> 
         assert all("ERR_" in said for said in opened.watched.complaints)
         await opened.page.close()
         opened.watched.complaints.clear()
+
+
+async def test_the_page_comes_back_after_a_restart_of_the_daemon(tmp_path: Path, browse: MakeBrowsing) -> None:
+    two = dict(list(ENGINES.items())[:2])
+    async with stage(tmp_path, two) as house:
+        await house.say("mistral-small")
+        await house.say("llama-3.1-8b")
+        browsing = await browse(house.serving.gateway)
+        page = browsing.page
+        llama, mistral = (page.get_by_role("listitem", name=name).first for name in two)
+        live = page.get_by_text("live", exact=True)
+        await expect(llama).to_contain_text("seated")
+        await house.down()
+        banner = page.get_by_role("alert")
+        await expect(banner).to_contain_text("Seated engines run on, parked ones stay parked.")
+        await expect(page.get_by_role("button", name="Seat mistral-small")).to_have_attribute("aria-disabled", "true")
+        await house.up()
+        await expect(live).to_be_visible()
+        await expect(banner).to_have_count(0)
+        assert house.states() == {"llama-3.1-8b": "seated", "mistral-small": "parked"}
+        await expect(llama).to_contain_text("seated")
+        await expect(mistral).to_contain_text("parked")
+
+        # It is the new daemon that tells and obeys: a hint takes the idle one's seat.
+        await page.get_by_role("button", name="Prewarm mistral-small").click()
+        await expect(mistral).to_contain_text("prewarmed: wanted for another")
+        await expect(mistral).to_contain_text("seated")
+        await expect(llama).to_contain_text("parked")
+        await expect(page.get_by_role("region", name="Last swaps")).to_contain_text("mistral-small seated")
+    assert all("ERR_" in said for said in browsing.watched.complaints)
+    await page.close()
+    browsing.watched.complaints.clear()

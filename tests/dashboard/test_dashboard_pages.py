@@ -67,7 +67,7 @@ async def test_what_only_admins_may_see(house: ScriptedHouse, path: str) -> None
     assert (await ask(pages, path)).status == 200
 
 
-@pytest.mark.parametrize("command", ["park", "seat"])
+@pytest.mark.parametrize("command", ["park", "seat", "prewarm"])
 async def test_what_only_admins_may_do(house: ScriptedHouse, command: str) -> None:
     for public in (False, True):
         pages = Pages(house, keys=there_are_none, public=public)
@@ -101,6 +101,19 @@ async def test_commands_reach_the_house_by_any_name(house: ScriptedHouse) -> Non
     reply = await ask(pages, "/ui/api/workloads/team/ada logs/park", method="POST", headers=JSON, body=b"{}")
     assert [report["workload"] for report in json.loads(body(reply))["reports"]] == ["team/ada logs"]
     assert house.asked == [("park", "team/ada logs")]
+
+
+async def test_a_prewarm_is_a_hint_of_so_many_seconds(house: ScriptedHouse) -> None:
+    pages = Pages(house, keys=there_are_none)
+    path = "/ui/api/workloads/bob/prewarm"
+    reply = await ask(pages, path, method="POST", headers=JSON, body=b'{"seconds": 90}')
+    assert json.loads(body(reply)) == {"workload": "bob", "state": "parked", "seconds": 90}
+    for wrong in (b'{"seconds": -1}', b'{"seconds": 1e9}', b'{"seconds": "x"}', b'{"second": 1}'):
+        with pytest.raises(UsageError):
+            await ask(pages, path, method="POST", headers=JSON, body=wrong)
+    with pytest.raises(UsageError, match="application/json"):
+        await ask(pages, path, method="POST", body=b'{"seconds": 90}')
+    assert house.asked == [("prewarm 90", "bob")]
 
 
 async def test_a_command_needs_a_content_type_that_no_form_can_send(house: ScriptedHouse) -> None:

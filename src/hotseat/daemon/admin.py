@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hotseat.daemon import messages as m
 from hotseat.daemon.book import row
 from hotseat.daemon.pages import DaemonHouse
-from hotseat.errors import NotFound
 
 
 class AdminDesk:
@@ -27,8 +25,4 @@ class AdminDesk:
         return await self._house.seat(name)
 
     async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
-        actor = self._house.actor
-        if name not in actor.records:
-            raise NotFound(f"no workload {name}", hint="there are: " + ", ".join(actor.records))
-        told = await actor.ask(lambda answer: m.Prewarm(workload=name, seconds=seconds, answer=answer))
-        return dict(told)
+        return await self._house.prewarm(name, seconds=seconds)

@@ -18,6 +18,7 @@ from hotseat.errors import NotFound
 from hotseat.events import EventBus
 from hotseat.metrics.meters import CONTENT_TYPE
 from hotseat.platforms.port import Platform
+from hotseat.words import SwapReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +41,25 @@ class DaemonHouse:
         return CONTENT_TYPE, self.measuring.meters.exposition()
 
     async def park(self, name: str) -> list[dict[str, Any]]:
-        return await self._ask(name, lambda answer: m.Park(workload=name, answer=answer))
+        return _told(await self._ask(name, lambda answer: m.Park(workload=name, answer=answer)))
 
     async def seat(self, name: str) -> list[dict[str, Any]]:
-        return await self._ask(name, lambda answer: m.Seat(workload=name, answer=answer))
+        return _told(await self._ask(name, lambda answer: m.Seat(workload=name, answer=answer)))
+
+    async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
+        return dict(await self._ask(name, lambda answer: m.Prewarm(workload=name, seconds=seconds, answer=answer)))
 
     def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         return self.logs_of.read(name, tail=tail, follow=follow)
 
-    async def _ask(self, name: str, make: Callable[[Answer], m.Message]) -> list[dict[str, Any]]:
+    async def _ask(self, name: str, make: Callable[[Answer], m.Message]) -> Any:
         if name not in self.actor.records:
             raise NotFound(f"no workload {name}", hint="there are: " + ", ".join(self.actor.records))
-        return [wire.report_to(report) for report in await self.actor.ask(make)]
+        return await self.actor.ask(make)
+
+
+def _told(reports: Sequence[SwapReport]) -> list[dict[str, Any]]:
+    return [wire.report_to(report) for report in reports]
 
 
 def house_of(actor: Actor, *, events: EventBus, platforms: Mapping[str, Platform]) -> DaemonHouse:

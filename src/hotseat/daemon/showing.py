@@ -64,7 +64,12 @@ class Showing:
             "last_swap": self.measuring.last_swaps.get(record.name),
             "why": why,
             "hint": hint,
-            "cannot": {"park": cannot_park(record), "seat": cannot_seat(record, closing=self.actor.closing)},
+            "warm_seconds": max(0.0, record.warm_until - now),
+            "cannot": {
+                "park": cannot_park(record),
+                "seat": cannot_seat(record, closing=self.actor.closing),
+                "prewarm": cannot_prewarm(record, closing=self.actor.closing),
+            },
         }
 
 
@@ -131,5 +136,11 @@ def cannot_seat(record: Record, *, closing: bool) -> str:
         return f"{record.name}: a {record.job.kind.value} is under way"
     if record.state is State.SEATED and record.job is None:
         return f"{record.name} is seated already"
+    error = verdicts.hopeless(record, closing=closing)
+    return error.message if error is not None else ""
+
+
+def cannot_prewarm(record: Record, *, closing: bool) -> str:
+    """The reason, or nothing. A hint waits for a swap that is under way, and keeps a seat that is taken."""
     error = verdicts.hopeless(record, closing=closing)
     return error.message if error is not None else ""

@@ -32,6 +32,10 @@ class House(Protocol):
 
     async def seat(self, name: str) -> list[dict[str, Any]]: ...
 
+    async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
+        """It will be wanted for so long; 0 takes that back. {"workload", "state", "seconds"}, at once."""
+        ...
+
     def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         """What it has written, its last `tail` lines first. With `follow` what comes after, until it ends."""
         ...

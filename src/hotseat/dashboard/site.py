@@ -10,6 +10,7 @@ from hotseat.dashboard.feed import feed
 from hotseat.dashboard.files import Files
 from hotseat.dashboard.port import House
 from hotseat.errors import NotFound
+from hotseat.gateway.admin import prewarm_seconds
 from hotseat.gateway.site import Handler, Inquiry, Reply
 
 API = "/ui/api/"
@@ -97,6 +98,9 @@ class Pages:
             case "POST", "seat":
                 answers.body_of(inquiry)
                 return answers.json({"reports": await self._house.seat(name)})
+            case "POST", "prewarm":
+                answers.body_of(inquiry)
+                return answers.json(await self._house.prewarm(name, seconds=prewarm_seconds(inquiry.body)))
         raise NotFound(f"no page {inquiry.method} {inquiry.path[:200]}")
 
 

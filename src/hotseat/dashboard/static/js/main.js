@@ -60,7 +60,10 @@ function Notices({ notices, onClose }) {
     <button type="button" class="plain" aria-label="Dismiss" onClick=${() => onClose(notice.id)}>✕</button></div>`)}</div>`;
 }
 
-function done(what, name, reports) {
+const PREWARM = 600; // Seconds, as the command's.
+
+function done(what, name, { reports, seconds }) {
+  if (what === "prewarm") return seconds > 0 ? `${name} will be wanted for ${duration(seconds)}` : `${name} is not expected any more`;
   const own = reports.at(-1);
   if (!own || own.phases.length === 0) return `${name} is ${what === "park" ? "parked" : "seated"} already`;
   const others = reports.slice(0, -1).map((report) => `${report.workload} parked in ${duration(report.seconds)}`);
@@ -121,11 +124,11 @@ function Page() {
   };
   const notice = (text, { bad = false, hint = "" } = {}) =>
     change((before) => ({ ...before, notices: [...before.notices.slice(-2), { id: Math.random(), text, bad, hint }] }));
-  const act = async (what, name) => {
+  const act = async (what, name, body = {}) => {
     ask((before) => new Set(before).add(name));
     try {
-      const answer = await call(`api/workloads/${encodeURIComponent(name)}/${what}`, { key, body: {} });
-      notice(done(what, name, (await answer.json()).reports));
+      const answer = await call(`api/workloads/${encodeURIComponent(name)}/${what}`, { key, body });
+      notice(done(what, name, await answer.json()));
     } catch (error) {
       notice(`${name}: ${error.message}`, { bad: true, hint: error.hint });
     } finally {
@@ -148,7 +151,7 @@ function Page() {
       ${now === null
         ? html`<p class="starting">${STATUS[status]} …</p>`
         : html`<${Devices} devices=${now.devices} />
-          <${Workloads} now=${now} asked=${asked} blocked=${blocked} onAct=${act} onLogs=${show} />
+          <${Workloads} now=${now} asked=${asked} blocked=${blocked} onAct=${act} onPrewarm=${(name, on) => act("prewarm", name, { seconds: on ? PREWARM : 0 })} onLogs=${show} />
           <${Timeline} now=${now} events=${state.events} />
           <${Plots} points=${state.points} workloads=${now.workloads} theme=${drawn} />
           <div class="two"><${Swaps} events=${state.events} /><${Troubles} events=${state.events} /></div>`}

@@ -2,8 +2,10 @@
  *
  * A body with "stream":true is answered with TOKENS server-sent events, RATE of them a second over all streams that
  * are open, each with the time (CLOCK_MONOTONIC, ns) at which it was written. Any other body gets a fixed small answer.
+ * SIGUSR1: from now on it asks for what is ready again and again; SIGUSR2: it sleeps until something is, as at first.
  * It ends by itself after SECONDS. */
 #include "wire.h"
+#include <sched.h>
 #include <sys/timerfd.h>
 
 enum { MOST = 4096, ROOM = 65536 };
@@ -17,6 +19,7 @@ struct connection {
 
 static struct connection *all[MOST]; /* by descriptor */
 static int streams[MOST], stream_count, turn, tokens;
+static volatile sig_atomic_t polls;
 
 static const char ANSWER[] =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 179\r\n\r\n"
@@ -83,9 +86,13 @@ static void serve(struct connection *c) {
     }
 }
 
+static void choose(int number) { polls = number == SIGUSR1; }
+
 int main(int argc, char **argv) {
     if (argc != 5) return 2;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, choose);
+    signal(SIGUSR2, choose);
     alarm((unsigned)atoi(argv[2]));
     long rate = atol(argv[3]);
     tokens = atoi(argv[4]);
@@ -102,7 +109,8 @@ int main(int argc, char **argv) {
     epoll_ctl(poller, EPOLL_CTL_ADD, timer, &event);
     int64_t began = 0, written = 0;
     for (;;) {
-        int count = epoll_wait(poller, ready, 256, -1);
+        int count = epoll_wait(poller, ready, 256, polls ? 0 : -1);
+        if (!count) sched_yield();
         for (int i = 0; i < count; i++) {
             int fd = ready[i].data.fd;
             if (fd == listener) {

@@ -1,9 +1,11 @@
-/* A client for the benchmark: load PORT SECONDS CONNECTIONS requests|tokens BODY
+/* A client for the benchmark: load PORT SECONDS CONNECTIONS requests|tokens poll|sleep BODY
  *
  * requests: every connection asks again as soon as it has its answer; latency is from request to whole answer.
  * tokens: every connection asks for a stream, again when it ends; latency is from the time in each event to its arrival.
+ * poll: it asks for what is ready again and again; sleep: it sleeps until something is.
  * One line of JSON: count, seconds, p50, p99 and max of the latency in microseconds, errors. */
 #include "wire.h"
+#include <sched.h>
 
 enum { ROOM = 65536, BUCKETS = 400000 }; /* 0.5 us each, 200 ms in all */
 
@@ -33,16 +35,17 @@ static double percentile(double part) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return 2;
+    if (argc != 7) return 2;
     signal(SIGPIPE, SIG_IGN);
     double seconds = atof(argv[2]);
     alarm((unsigned)seconds + 20);
     int connections = atoi(argv[3]), tokens = strcmp(argv[4], "tokens") == 0;
+    int wait_ms = strcmp(argv[5], "poll") == 0 ? 0 : 100;
     char request[8192];
     int size = snprintf(request, sizeof request,
                         "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n"
                         "Authorization: Bearer none\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                        strlen(argv[5]), argv[5]);
+                        strlen(argv[6]), argv[6]);
     struct connection *all = calloc((size_t)connections, sizeof *all);
     int poller = epoll_create1(EPOLL_CLOEXEC);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -60,7 +63,8 @@ int main(int argc, char **argv) {
     int64_t began = now_ns(), end = began + (int64_t)(seconds * 1e9);
     struct epoll_event ready[256];
     while (now_ns() < end) {
-        int found = epoll_wait(poller, ready, 256, 100);
+        int found = epoll_wait(poller, ready, 256, wait_ms);
+        if (!found) sched_yield();
         for (int i = 0; i < found; i++) {
             struct connection *c = ready[i].data.ptr;
             ssize_t got = read(c->fd, c->buffer + c->length, ROOM - c->length);

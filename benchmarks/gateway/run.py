@@ -4,8 +4,9 @@
     python benchmarks/gateway/run.py [--rounds 5] [--seconds 4] [--out benchmarks/results/NAME]
 
 Three parts: requests as fast as 64 connections can (requests a second on one core, and a CPU second of the proxy's
-process), one connection (what a proxy adds to the way of a request), 200 streams with 10,000 tokens a second together
-(time from the engine's write to the client's read). `hotseat` is the whole daemon, with doubles for containers and
+process; once with engine and client that poll, once with such that sleep), one connection (what a proxy adds to the way
+of a request), 200 streams with 10,000 tokens a second together (time from the engine's write to the client's read; in
+both, engine and client sleep when nothing is ready). `hotseat` is the whole daemon, with doubles for containers and
 GPU; engine and client are C programs on another core. Writes NAME.json and NAME.md. It ends by itself: nothing runs
 longer than --deadline seconds.
 """
@@ -51,6 +52,19 @@ http {{
 ASK = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0.7, "max_tokens": 100}
 _PRELIMINARY = (
     "**Preliminary: other programs ran on this machine meanwhile.** The p99 figures are theirs as much as the proxies'."
+)
+_PEERS = """
+Engine and client share a core. Where they poll, they never sleep, and a proxy pays for its own work only. Where they
+sleep, they do so whenever nothing is ready: never beside a proxy that is faster than they are, often beside a slower
+one, whose next write then pays for waking an idle core too (in a virtual machine, several microseconds). The first row
+compares the proxies, the second adds what such peers cost a slower one. In the other parts they sleep.
+"""
+_PARTS = (
+    # part, connections, kind, peers, more of the body
+    ("requests", 64, "requests", "poll", {}),
+    ("requests, sleeping", 64, "requests", "sleep", {}),
+    ("one", 1, "requests", "sleep", {}),
+    ("tokens", 200, "tokens", "sleep", {"stream": True}),
 )
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -102,7 +116,7 @@ def measure(
         stack.callback(end, process)
         return process
 
-    start(other_core, directory / "engine", str(engine), str(args.deadline), "10000", "1000")
+    peer = start(other_core, directory / "engine", str(engine), str(args.deadline), "10000", "1000")
     url = f"http://127.0.0.1:{engine}"
     (directory / "nginx.conf").write_text(NGINX.format(d=directory, engine=engine, port=ports[0]))
     nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -116,27 +130,24 @@ def measure(
     for port in (engine, *ports):
         wait_for(port)
 
-    def load(port: int, connections: int, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-        text = json.dumps(body, separators=(",", ":"))
-        command = [directory / "load", str(port), str(args.seconds), str(connections), kind, text]
+    def load(port: int, connections: int, kind: str, peers: str, more: dict[str, Any]) -> dict[str, Any]:
+        text = json.dumps(ASK | more, separators=(",", ":"))
+        peer.send_signal(signal.SIGUSR1 if peers == "poll" else signal.SIGUSR2)
+        command = [directory / "load", str(port), str(args.seconds), str(connections), kind, peers, text]
         done = subprocess.run(["taskset", "-c", str(other_core), *map(str, command)], check=True, capture_output=True)
         return dict(json.loads(done.stdout))
 
-    runs: dict[str, dict[str, list[dict[str, Any]]]] = {"requests": {}, "one": {}, "tokens": {}}
+    runs: dict[str, dict[str, list[dict[str, Any]]]] = {part: {} for part, *_ in _PARTS}
     began = os.getloadavg()[0]
     for proxy in proxies:  # warm
-        load(proxy.port, 64, "requests", ASK)
+        load(proxy.port, 64, "requests", "poll", {})
     for _ in range(args.rounds):
-        runs["one"].setdefault("direct", []).append(load(engine, 1, "requests", ASK))
-        runs["tokens"].setdefault("direct", []).append(load(engine, 200, "tokens", ASK | {"stream": True}))
+        for part, *how in _PARTS[2:]:
+            runs[part].setdefault("direct", []).append(load(engine, *how))
         for proxy in proxies:
-            for part, connections, kind, body in (
-                ("requests", 64, "requests", ASK),
-                ("one", 1, "requests", ASK),
-                ("tokens", 200, "tokens", ASK | {"stream": True}),
-            ):
+            for part, *how in _PARTS:
                 before = proxy.cpu()
-                got = load(proxy.port, connections, kind, body)
+                got = load(proxy.port, *how)
                 runs[part].setdefault(proxy.name, []).append(got | {"cpu": proxy.cpu() - before})
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -159,8 +170,8 @@ def report(result: dict[str, Any]) -> str:
     def middle(part: str, name: str, key: str) -> float:
         return float(statistics.median(run[key] for run in runs[part][name]))
 
-    def rate(name: str, per: str) -> float:
-        return float(statistics.median(run["count"] / run[per] for run in runs["requests"][name]))
+    def rate(part: str, name: str, per: str) -> float:
+        return float(statistics.median(run["count"] / run[per] for run in runs[part][name]))
 
     lines = [
         f"# The gateway beside nginx and aiohttp, {result['date'][:10]}",
@@ -170,25 +181,35 @@ def report(result: dict[str, Any]) -> str:
         f"`{result['command']}`; medians over rounds; the proxy alone on one core.",
         "",
         *([_PRELIMINARY, ""] if machine["load_before"] > 0.5 else []),
-        "| proxy | requests/s, 64 connections | requests per CPU second | of nginx's | errors |",
-        "|---|---|---|---|---|",
+        "| proxy | engine and client | requests/s, 64 connections | requests per CPU second | of nginx's | errors |",
+        "|---|---|---|---|---|---|",
     ]
-    for name in runs["requests"]:
-        errors = sum(run["errors"] for part in runs.values() for run in part[name])
-        part = rate(name, "cpu") / rate("nginx", "cpu")
-        lines.append(f"| {name} | {rate(name, 'seconds'):,.0f} | {rate(name, 'cpu'):,.0f} | {part:.0%} | {errors} |")
-    lines += ["", "| proxy | one connection, p50 | p99 | added p50 | added p99 |", "|---|---|---|---|---|"]
+    for part, peers in (("requests", "polling"), ("requests, sleeping", "sleeping")):
+        for name in runs[part]:
+            second, cpu = rate(part, name, "seconds"), rate(part, name, "cpu")
+            errors = sum(run["errors"] for run in runs[part][name])
+            share = cpu / rate(part, "nginx", "cpu")
+            lines.append(f"| {name} | {peers} | {second:,.0f} | {cpu:,.0f} | {share:.0%} | {errors} |")
+    lines.append(_PEERS.rstrip())
+    lines += ["", "| proxy | one connection, p50 | p99 | added p50 | added p99 | errors |", "|---|---|---|---|---|---|"]
     base50, base99 = middle("one", "direct", "p50_us"), middle("one", "direct", "p99_us")
     for name in runs["one"]:
         p50, p99 = middle("one", name, "p50_us"), middle("one", name, "p99_us")
-        lines.append(f"| {name} | {p50:.0f} us | {p99:.0f} us | {p50 - base50:.0f} us | {p99 - base99:.0f} us |")
-    lines += ["", "| proxy | tokens/s over 200 streams | p50 | p99 | of one core |", "|---|---|---|---|---|"]
+        errors = sum(run["errors"] for run in runs["one"][name])
+        added = f"{p50 - base50:.0f} us | {p99 - base99:.0f} us"
+        lines.append(f"| {name} | {p50:.0f} us | {p99:.0f} us | {added} | {errors} |")
+    lines += [
+        "",
+        "| proxy | tokens/s over 200 streams | p50 | p99 | of one core | errors |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in runs["tokens"]:
         tokens = statistics.median(run["count"] / run["seconds"] for run in runs["tokens"][name])
         cores = [run["cpu"] / run["seconds"] for run in runs["tokens"][name] if "cpu" in run]
         share = f"{statistics.median(cores):.0%}" if cores else "-"
         p50, p99 = middle("tokens", name, "p50_us"), middle("tokens", name, "p99_us")
-        lines.append(f"| {name} | {tokens:,.0f} | {p50 / 1000:.2f} ms | {p99 / 1000:.2f} ms | {share} |")
+        errors = sum(run["errors"] for run in runs["tokens"][name])
+        lines.append(f"| {name} | {tokens:,.0f} | {p50 / 1000:.2f} ms | {p99 / 1000:.2f} ms | {share} | {errors} |")
     return "\n".join(lines) + "\n"
 
 

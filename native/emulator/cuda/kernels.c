@@ -54,8 +54,40 @@ static CUresult spin(void **params) {
 	return CUDA_SUCCESS;
 }
 
+static uint64_t again(uint64_t x) {
+	x ^= x >> 32;
+	x *= 0xd6e8feb86659fd93ull;
+	return x ^ (x >> 32);
+}
+
+/* (const uint64_t *data, uint64_t words, uint64_t chunks, uint64_t key, uint64_t *out); see native/store/chunks.cu */
+static CUresult chunks(void **params) {
+	uint64_t words = PARAM(uint64_t, 1), count = PARAM(uint64_t, 2), key = PARAM(uint64_t, 3);
+	if (!words || !count || words > SIZE_MAX / 8 / count)
+		return CUDA_ERROR_ILLEGAL_ADDRESS;
+	const uint64_t *data = hs_device_bytes(PARAM(CUdeviceptr, 0), count * words * 8, false);
+	uint64_t *out = hs_device_bytes(PARAM(CUdeviceptr, 4), count * 24, true);
+	if (!data || !out)
+		return CUDA_ERROR_ILLEGAL_ADDRESS;
+	hs_wait_idle();
+	for (uint64_t chunk = 0; chunk < count; chunk++) {
+		uint64_t first = 0, second = 0, any = 0;
+		for (uint64_t i = 0; i < words; i++) {
+			uint64_t word = data[chunk * words + i], mixed = mix64(word ^ mix64(key + (i + 1) * STEP));
+			first += mixed;
+			second += again(mixed);
+			any |= word;
+		}
+		out[3 * chunk] = first;
+		out[3 * chunk + 1] = second;
+		out[3 * chunk + 2] = any;
+	}
+	return CUDA_SUCCESS;
+}
+
 static const struct kernel kernels[] = {
 	{"hotseat_digest", digest},
+	{"hotseat_chunks", chunks},
 	{"hotseat_fill", fill},
 	{"hotseat_spin", spin},
 };

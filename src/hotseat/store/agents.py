@@ -1,0 +1,166 @@
+"""Connections of interposers: who they are, messages with descriptors, one question at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable, Sequence
+
+from hotseat.errors import DriverFailed, Failed, ProcessGone
+from hotseat.gpu.procfs import start_time
+from hotseat.store import wire
+from hotseat.store.wire import Message, Type
+from hotseat.words import ProcessRef
+
+Received = tuple[Message, list[int]]
+
+
+def peer(sock: socket.socket) -> ProcessRef | None:
+    """The process that connected, as the kernel says; None if it has ended."""
+    pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    start = start_time(pid) if pid > 0 else None
+    return None if start is None else ProcessRef(pid, start)
+
+
+class Agent:
+    """One connection. Descriptors that nobody took are closed."""
+
+    def __init__(self, sock: socket.socket, ref: ProcessRef, *, on_message: Callable[[Agent, Message], None]) -> None:
+        self.ref = ref
+        self.closed = False
+        self.on_close: Callable[[Agent], None] = lambda agent: None
+        self._on_message = on_message
+        self._sock = sock
+        self._asked = 0
+        self._ready: asyncio.Future[None] | None = None
+        self._answers: asyncio.Queue[Received | None] | None = None
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._readable)
+
+    def _readable(self) -> None:
+        while not self.closed:
+            try:
+                data, fds, flags, _ = socket.recv_fds(
+                    self._sock, wire.MESSAGE_MAX + 1, wire.BATCH + 1, socket.MSG_CMSG_CLOEXEC
+                )
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data, fds, flags = b"", [], 0
+            try:
+                if not data or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                    raise wire.Garbled("the end, or more than fits")
+                message = wire.decode(data)
+                expected = sum(not block.lent for block in message.blocks)
+                if len(fds) != expected:
+                    raise wire.Garbled(f"{len(fds)} descriptors for {expected} blocks")
+            except wire.Garbled:
+                _close(fds)
+                self.close()
+                return
+            if self._answers is not None and message.request == self._asked:
+                self._answers.put_nowait((message, fds))
+            else:
+                _close(fds)
+                self._on_message(self, message)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+        if self._answers is not None:
+            self._answers.put_nowait(None)
+        self.on_close(self)
+
+    async def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """`ProcessGone` if the connection is lost."""
+        while True:
+            if self.closed:
+                raise self._lost()
+            try:
+                socket.send_fds(self._sock, [data], list(fds))
+                return
+            except (BlockingIOError, InterruptedError):
+                await self._writable()
+            except OSError:
+                self.close()
+
+    async def _writable(self) -> None:
+        ready = self._ready = self._loop.create_future()
+        self._loop.add_writer(self._sock, _set, ready)
+        try:
+            await ready
+        finally:
+            if not self.closed:
+                self._loop.remove_writer(self._sock)
+
+    async def ask(
+        self,
+        question: Callable[[int], Sequence[tuple[bytes, Sequence[int]]]],
+        *,
+        answer: Type,
+        on_blocks: Callable[[Sequence[wire.Block], list[int]], None] | None = None,
+    ) -> wire.Done:
+        """Sends what `question` makes for a request number, and waits for `answer`; no deadline of its own.
+
+        `on_blocks` takes the descriptors. `DriverFailed` if the process answers FAILED, with `.details["blocks"]` and
+        "bytes" still mapped; `ProcessGone` if the connection is lost.
+        """
+        self._asked += 1
+        self._answers = asyncio.Queue()
+        try:
+            for data, fds in question(self._asked):
+                await self.send(data, fds)
+            while True:
+                got = await self._answers.get()
+                if got is None:
+                    raise self._lost()
+                message, fds = got
+                body = message.body
+                if message.type is Type.BLOCKS and on_blocks is not None:
+                    on_blocks(message.blocks, fds)
+                elif message.type is answer and isinstance(body, wire.Done):
+                    return body
+                elif isinstance(body, wire.Failed):
+                    raise DriverFailed(
+                        f"process {self.ref.pid}: {body.text.decode(errors='replace') or 'no reason given'}",
+                        result=body.result,
+                        hint="the process's own log says more; park it by the driver, or restart it",
+                        blocks=int(body.blocks),
+                        bytes=int(body.bytes),
+                    )
+                else:
+                    _close(fds)
+                    self.close()
+                    raise Failed(f"process {self.ref.pid} answered {message.type.name}, not {answer.name}")
+        finally:
+            answers, self._answers = self._answers, None
+            while answers is not None and not answers.empty():
+                left = answers.get_nowait()
+                _close(left[1] if left else [])
+
+    def _lost(self) -> ProcessGone:
+        return ProcessGone(
+            f"process {self.ref.pid} closed its connection to the store",
+            hint="it ended, or its interposer will connect again: ask `held`",
+            pid=self.ref.pid,
+            start_time=self.ref.start_time,
+        )
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,59 @@
+"""The arena as the worker has it: mapped, populated and pinned piece by piece in the background."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from hotseat.errors import NoRoom
+from hotseat.store.digest import CHUNK
+
+MADV_HUGEPAGE = 14
+MADV_POPULATE_WRITE = 23
+PIECE = 1 << 30
+"""Bytes that are pinned with one call; what is ready grows by that much."""
+PART = 64 << 20
+"""Bytes that one thread populates at a time."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class Arena:
+    """Mapped for as long as the process lives: the driver has it pinned."""
+
+    def __init__(self, fd: int) -> None:
+        self.bytes = os.fstat(fd).st_size
+        self.slots = self.bytes // CHUNK
+        self._map = mmap.mmap(fd, self.bytes)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+
+    def equal(self, one: int, other: int) -> bool:
+        """Whether two slots hold the same bytes."""
+        view = memoryview(self._map)
+        return view[one * CHUNK : (one + 1) * CHUNK] == view[other * CHUNK : (other + 1) * CHUNK]
+
+    def prepare(self, register: Callable[[int, int], None], ready: Callable[[int], None], *, threads: int) -> None:
+        """Populates and pins all of it; tells `ready` how many slots may be used. Blocks. `NoRoom` if memory ends."""
+        # Refused where the kernel keeps huge pages from shared memory: then it is small pages.
+        _libc.madvise(self.address, self.bytes, MADV_HUGEPAGE)
+        with ThreadPoolExecutor(threads, thread_name_prefix="populate") as pool:
+            for start in range(0, self.bytes, PIECE):
+                end = min(start + PIECE, self.bytes)
+                for error in pool.map(self._populate, range(start, end, PART)):
+                    if error:
+                        raise NoRoom(
+                            f"the arena could be populated up to {start >> 20} of {self.bytes >> 20} MiB: "
+                            f"{os.strerror(error)}",
+                            hint="start the store with a smaller arena (--arena)",
+                        )
+                register(self.address + start, end - start)
+                ready(end // CHUNK)
+
+    def _populate(self, start: int) -> int:
+        """0 or errno. A call into C: the other threads run meanwhile."""
+        nbytes = min(PART, self.bytes - start)
+        return ctypes.get_errno() if _libc.madvise(self.address + start, nbytes, MADV_POPULATE_WRITE) else 0

@@ -1,0 +1,131 @@
+"""The control socket, for the daemon and the command line: one JSON line asks, one answers, the connection ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from hotseat.errors import Forbidden, HotseatError, UsageError
+from hotseat.store.port import Held, Moved, Status
+from hotseat.store.service import Service
+from hotseat.words import ProcessRef
+
+VERSION = 1
+LINE_MAX = 1 << 20
+"""Bytes of a request."""
+ANSWER_MAX = 16 << 20
+READ_WITHIN = 5.0
+"""Seconds in which whoever connects must have asked."""
+
+
+class Request(msgspec.Struct):
+    op: str
+    processes: list[tuple[int, int]] = []
+    """(pid, start time)."""
+    deadline: float = 5.0
+    version: int = VERSION
+
+
+class Error(msgspec.Struct):
+    code: str
+    message: str
+    hint: str = ""
+    details: dict[str, Any] = {}
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    error: Error | None = None
+    held: list[tuple[int, int, Held]] = []
+    moved: Moved | None = None
+    status: Status | None = None
+    """Without its processes, whose names are no JSON keys: they are in `held`."""
+
+
+def flat(held: Mapping[ProcessRef, Held]) -> list[tuple[int, int, Held]]:
+    return [(*ref, one) for ref, one in held.items()]
+
+
+class Control:
+    def __init__(self, service: Service, *, version: str) -> None:
+        self._service, self._version = service, version
+
+    async def serve(self, sock: socket.socket) -> asyncio.Server:
+        return await asyncio.start_unix_server(self._connected, sock=sock, limit=LINE_MAX)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                line = await reader.readline()
+            if line:
+                writer.write(msgspec.json.encode(await self._answer(line, writer)) + b"\n")
+                async with asyncio.timeout(READ_WITHIN):
+                    await writer.drain()
+        except (OSError, ValueError, TimeoutError):
+            pass  # whoever asked is gone, or never asked
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> Answer:
+        try:
+            self._allow(writer)
+            return await self._do(_request(line))
+        except HotseatError as error:
+            details = msgspec.to_builtins(error.details)
+            result = getattr(error, "result", None)
+            if result is not None:
+                details["result"] = result
+            return Answer(error=Error(error.code, error.message, error.hint, details))
+
+    def _allow(self, writer: asyncio.StreamWriter) -> None:
+        sock = writer.get_extra_info("socket")
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            raise Forbidden(f"user {uid} may not command this store", hint="be root, or the user whose store it is")
+
+    async def _do(self, request: Request) -> Answer:
+        refs = [ProcessRef(*process) for process in request.processes]
+        service, deadline = self._service, request.deadline
+        shows: dict[str, Callable[[], Awaitable[Mapping[ProcessRef, Held]]]] = {
+            "take": lambda: service.take(refs, deadline),
+            "give": lambda: service.give(refs, deadline),
+            "localise": lambda: service.localise(refs, deadline),
+        }
+        match request.op:
+            case "held":
+                return Answer(held=flat(service.held(refs)))
+            case "take" | "give" | "localise":
+                return Answer(held=flat(await shows[request.op]()))
+            case "move_out":
+                return Answer(moved=await service.move_out(refs, deadline))
+            case "move_in":
+                return Answer(moved=await service.move_in(refs, deadline))
+            case "forget":
+                for ref in refs:
+                    await service.forget(ref, deadline)
+                return Answer()
+            case "status":
+                status = service.status()
+                return Answer(status=replace(status, version=self._version, processes={}), held=flat(status.processes))
+        raise UsageError(f"the store knows no {request.op!r}")
+
+
+def _request(line: bytes) -> Request:
+    try:
+        request = msgspec.json.decode(line, type=Request)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise UsageError(f"no request of this store's: {error}") from error
+    if request.version != VERSION:
+        raise UsageError(
+            f"the store speaks version {VERSION} of its protocol, not {request.version}",
+            hint="restart the store after an update",
+        )
+    if not request.deadline > 0:
+        raise UsageError("a deadline must be above 0 seconds")
+    return request

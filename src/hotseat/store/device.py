@@ -1,0 +1,197 @@
+"""One device as the store uses it: memory by handle and descriptor, a window over it, digests, copies.
+
+All methods block and may be called from any thread, several at a time; each makes the device's context current.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import uuid as uuids
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ctypes import byref, c_int, c_size_t, c_uint64, c_ulonglong, c_void_p
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotseat.errors import DriverFailed, DriverTimeout
+from hotseat.store import cuda as abi
+from hotseat.store.digest import CHUNK, WORDS
+from hotseat.store.runs import Run, batches
+
+THREADS = 512
+"""Of one block of the kernel, as chunks.cu is written for."""
+BATCH = 256 << 20
+"""Bytes after which a copy looks whether it is still wanted."""
+
+
+def device_name(uuid: bytes) -> str:
+    """As NVML writes it."""
+    return f"GPU-{uuids.UUID(bytes=uuid)}"
+
+
+class Device:
+    """Made on first use: its context takes some hundred MiB of the device."""
+
+    def __init__(self, cuda: abi.Cuda, ordinal: int, uuid: bytes) -> None:
+        self.uuid = uuid
+        self.name = device_name(uuid)
+        self._cuda, self._ordinal = cuda, ordinal
+        self._context, self._kernel = c_void_p(), c_void_p()
+        module = c_void_p()
+        cuda.call("cuDevicePrimaryCtxRetain", byref(self._context), ordinal)
+        self.enter()
+        cuda.call("cuModuleLoadData", byref(module), Path(__file__).with_name("chunks.ptx").read_bytes())
+        cuda.call("cuModuleGetFunction", byref(self._kernel), module, b"hotseat_chunks")
+
+    def enter(self) -> None:
+        self._cuda.call("cuCtxSetCurrent", self._context)
+
+    def register(self, address: int, nbytes: int) -> None:
+        self.enter()
+        self._cuda.call("cuMemHostRegister_v2", address, nbytes, abi.PORTABLE)
+
+    # Memory
+
+    def create(self, nbytes: int) -> int:
+        """`OutOfMemory` if the device has no room."""
+        self.enter()
+        location = abi.Location(1, self._ordinal)
+        prop = abi.AllocationProp(type=1, handle_types=abi.FD_HANDLE, location=location)
+        handle = c_ulonglong()
+        self._cuda.call("cuMemCreate", byref(handle), nbytes, byref(prop), 0)
+        return handle.value
+
+    def export(self, handle: int) -> int:
+        self.enter()
+        fd = c_int(-1)
+        self._cuda.call("cuMemExportToShareableHandle", byref(fd), handle, abi.FD_HANDLE, 0)
+        os.set_inheritable(fd.value, False)
+        return fd.value
+
+    def import_(self, fd: int) -> int:
+        self.enter()
+        handle = c_ulonglong()
+        self._cuda.call("cuMemImportFromShareableHandle", byref(handle), c_void_p(fd), abi.FD_HANDLE)
+        return handle.value
+
+    def release(self, handle: int) -> None:
+        self.enter()
+        self._cuda.call("cuMemRelease", handle)
+
+    @contextmanager
+    def window(self, blocks: Sequence[tuple[int, int]]) -> Iterator[int]:
+        """Maps (handle, bytes) one behind the other at the address that it gives."""
+        self.enter()
+        total = sum(nbytes for _, nbytes in blocks)
+        base = c_uint64()
+        self._cuda.call("cuMemAddressReserve", byref(base), total, 0, 0, 0)
+        mapped = 0
+        try:
+            for handle, nbytes in blocks:
+                self._cuda.call("cuMemMap", base.value + mapped, nbytes, 0, handle, 0)
+                mapped += nbytes
+            access = abi.AccessDesc(abi.Location(1, self._ordinal), abi.READ_WRITE)
+            self._cuda.call("cuMemSetAccess", base.value, total, byref(access), 1)
+            yield base.value
+        finally:
+            with suppress(DriverFailed):  # what failed before is what a person must hear
+                self.enter()
+                at = base.value
+                for _, nbytes in blocks:
+                    if at < base.value + mapped:
+                        self._cuda.call("cuMemUnmap", at, nbytes)
+                    at += nbytes
+                self._cuda.call("cuMemAddressFree", base.value, total)
+
+    # Work
+
+    @contextmanager
+    def _stream(self) -> Iterator[c_void_p]:
+        self.enter()
+        stream = c_void_p()
+        self._cuda.call("cuStreamCreate", byref(stream), abi.NON_BLOCKING)
+        try:
+            yield stream
+        finally:
+            with suppress(DriverFailed):  # no copy may be under way once its memory is given away
+                self._cuda.call("cuStreamSynchronize", stream)
+                self._cuda.call("cuStreamDestroy_v2", stream)
+
+    def digests(self, base: int, chunks: int, *, key: int) -> NDArray[np.uint64]:
+        """As `hotseat.store.digest.chunk_digests` of the window's first `chunks` chunks."""
+        out = np.empty((chunks, 3), dtype=np.uint64)
+        memory = c_uint64()
+        with self._stream() as stream:
+            self._cuda.call("cuMemAlloc_v2", byref(memory), out.nbytes)
+            try:
+                values = (c_uint64(base), c_uint64(WORDS), c_uint64(chunks), c_uint64(key), memory)
+                params = (c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+                self._cuda.call("cuLaunchKernel", self._kernel, chunks, 1, 1, THREADS, 1, 1, 0, stream, params, None)
+                self._cuda.call("cuMemcpyDtoHAsync_v2", out.ctypes.data, memory, c_size_t(out.nbytes), stream)
+                self._cuda.call("cuStreamSynchronize", stream)
+            finally:
+                self._cuda.call("cuMemFree_v2", memory)
+        return out
+
+    def copy_out(self, runs: Sequence[Run], *, base: int, arena: int, stop: threading.Event) -> None:
+        """Window -> arena. `DriverTimeout` if `stop` is set on the way."""
+        self._copy(
+            runs,
+            lambda run, stream: self._cuda.call(
+                "cuMemcpyDtoHAsync_v2", arena + run.slot * CHUNK, base + run.chunk * CHUNK, run.length * CHUNK, stream
+            ),
+            stop=stop,
+        )
+
+    def copy_in(self, runs: Sequence[Run], *, base: int, arena: int, stop: threading.Event) -> None:
+        """Arena -> window; a run without a slot is set to zero. `DriverTimeout` if `stop` is set on the way."""
+
+        def one(run: Run, stream: c_void_p) -> None:
+            at, nbytes = base + run.chunk * CHUNK, run.length * CHUNK
+            if run.slot < 0:
+                self._cuda.call("cuMemsetD8Async", at, 0, nbytes, stream)
+            else:
+                self._cuda.call("cuMemcpyHtoDAsync_v2", at, arena + run.slot * CHUNK, nbytes, stream)
+
+        self._copy(runs, one, stop=stop)
+
+    def _copy(self, runs: Sequence[Run], one: Callable[[Run, c_void_p], None], *, stop: threading.Event) -> None:
+        with self._stream() as stream:
+            for batch in batches(runs, chunks=BATCH // CHUNK):
+                if stop.is_set():
+                    raise DriverTimeout("the copy was not done within its deadline", hint="give it a longer one")
+                for run in batch:
+                    one(run, stream)
+                self._cuda.call("cuStreamSynchronize", stream)
+
+
+class Devices:
+    """All of them, each opened on first use. `DriverFailed` if there is no driver or no device."""
+
+    def __init__(self, library: str) -> None:
+        self._cuda = abi.Cuda(library)
+        self._ordinals = {uuid: ordinal for ordinal, uuid in enumerate(self._cuda.device_uuids())}
+        if not self._ordinals:
+            raise DriverFailed("the driver shows no device", hint="look at `nvidia-smi` on this host")
+        self._open: dict[bytes, Device] = {}
+        self._lock = threading.Lock()
+
+    def get(self, uuid: bytes) -> Device:
+        """`DriverFailed` if there is none of that name."""
+        with self._lock:
+            if uuid not in self._open:
+                if uuid not in self._ordinals:
+                    raise DriverFailed(
+                        f"the store does not see {device_name(uuid)}",
+                        hint="start the store where all devices are visible, without CUDA_VISIBLE_DEVICES",
+                    )
+                self._open[uuid] = Device(self._cuda, self._ordinals[uuid], uuid)
+            return self._open[uuid]
+
+    def any(self) -> Device:
+        """One that is open already, or the first."""
+        return self.get(next(iter(self._open or self._ordinals)))

@@ -1,0 +1,151 @@
+"""Who comes and goes: connections of interposers, deaths of processes, and what a worker before this one left."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+
+import numpy as np
+
+from hotseat.gpu.procfs import start_time
+from hotseat.store import wire
+from hotseat.store.agents import Agent, peer
+from hotseat.store.keeping import Kept
+from hotseat.store.port import HeldState
+from hotseat.store.record import Record
+from hotseat.store.service import Service
+from hotseat.store.tenant import Piece, Tenant
+from hotseat.store.wire import Block, Message, Type
+from hotseat.words import ProcessRef
+
+
+class Joining:
+    """`secret`: what tokens are made with; the same for every worker of one keeper."""
+
+    def __init__(self, service: Service, *, listener: socket.socket, secret: bytes) -> None:
+        self._service, self._listener, self._secret = service, listener, secret
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self._listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def adopt(self, record: Record | None, kept: list[tuple[Kept, int]]) -> None:
+        """Before `start`: processes that live keep what they had, of the others nothing stays."""
+        book = self._service.book
+        if record is not None:
+            book.remember(record.digests)
+            for parked in record.processes:
+                tenant = self._tenant(ProcessRef(parked.pid, parked.start))
+                if tenant is None:
+                    continue
+                tenant.state = HeldState.OUT
+                tenant.pieces = [Piece(Block(b.id, b.address, b.bytes, b.uuid, True)) for b in parked.blocks]
+                tenant.slots = np.frombuffer(parked.slots, dtype=np.int32).copy()
+                book.adopt(tenant.slots)
+        for one, fd in kept:
+            tenant = self._tenant(one.ref)
+            if tenant is None or tenant.state is HeldState.OUT:
+                os.close(fd)
+                self._service.drop_kept(one.ref, one.id)
+                continue
+            # Its interposer will say whether it runs; until then it is where no harm is done to it.
+            tenant.state = HeldState.YIELDED
+            tenant.pieces.append(Piece(one.block, fd))
+            tenant.sort()
+
+    def _tenant(self, ref: ProcessRef) -> Tenant | None:
+        """The one there is, or a new one; None if that process has ended."""
+        tenants = self._service.tenants
+        if ref in tenants:
+            return tenants[ref]
+        try:
+            pidfd = os.pidfd_open(ref.pid)
+        except OSError:
+            return None
+        if start_time(ref.pid) != ref.start_time:
+            os.close(pidfd)
+            return None
+        tenant = tenants[ref] = Tenant(ref, pidfd)
+        asyncio.get_running_loop().add_reader(pidfd, self._ended, tenant)
+        return tenant
+
+    def _ended(self, tenant: Tenant) -> None:
+        asyncio.get_running_loop().remove_reader(tenant.pidfd)
+        if tenant.agent is not None:
+            tenant.agent.close()  # ends what waits for it
+        task = asyncio.get_running_loop().create_task(self._bury(tenant))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bury(self, tenant: Tenant) -> None:
+        async with tenant.lock:  # a copy that is under way ends first, by itself or by its deadline
+            self._service.free(tenant)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            ref = peer(sock)
+            if ref is None:
+                sock.close()
+            else:
+                Agent(sock, ref, on_message=self._hear)
+
+    def _hear(self, agent: Agent, message: Message) -> None:
+        """What an interposer says unasked: HELLO, once."""
+        if message.type is Type.HELLO and isinstance(message.body, wire.Hello):
+            task = asyncio.get_running_loop().create_task(self._welcome(agent, message.body))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        # Anything else is an answer that nobody waits for any more; who asks next will find out.
+
+    async def _welcome(self, agent: Agent, hello: wire.Hello) -> None:
+        tenant = self._tenant(agent.ref)
+        token = self._token(agent.ref)
+        said = (int(hello.token[0]), int(hello.token[1]))
+        if tenant is None or said not in ((0, 0), token):
+            agent.close()
+            return
+        async with tenant.lock:
+            if tenant.gone:
+                agent.close()
+                return
+            if tenant.agent is not None:
+                old, tenant.agent = tenant.agent, None
+                old.close()
+            self._judge(tenant, hello, fresh=said == (0, 0))
+            tenant.said = (int(hello.blocks), int(hello.bytes), int(hello.lent_bytes))
+            tenant.agent = agent
+            agent.on_close = lambda closed: self._disconnected(tenant, closed)
+            await agent.send(bytes(wire.Welcome(wire.head(Type.WELCOME, 0), token)))
+
+    def _judge(self, tenant: Tenant, hello: wire.Hello, *, fresh: bool) -> None:
+        """What the process says of itself against what we hold of it."""
+        if fresh and hello.state == wire.STATE_RUNNING:  # a new image in an old process: what it had went with the old
+            self._service.empty(tenant)
+            tenant.state, tenant.note = HeldState.RUNNING, ""
+        elif hello.state == wire.STATE_RUNNING:
+            if tenant.state is HeldState.YIELDED and tenant.slots is None:
+                self._service.unplan(tenant)
+                tenant.state = HeldState.RUNNING
+            elif tenant.state is not HeldState.RUNNING:
+                self._service.lose(tenant, f"it says that it runs, the store has it as {tenant.state}")
+        elif tenant.state is HeldState.RUNNING:
+            if tenant.pieces:
+                tenant.state = HeldState.YIELDED
+            else:
+                self._service.lose(tenant, "it waits for blocks that no store has any more: the store was restarted")
+
+    def _disconnected(self, tenant: Tenant, agent: Agent) -> None:
+        if tenant.agent is agent:
+            tenant.agent = None
+
+    def _token(self, ref: ProcessRef) -> tuple[int, int]:
+        name = f"{ref.pid} {ref.start_time}".encode()
+        digest = hashlib.blake2b(name, key=self._secret, digest_size=16).digest()
+        return int.from_bytes(digest[:8], "little") or 1, int.from_bytes(digest[8:], "little")

@@ -1,0 +1,199 @@
+"""The keeper: holds what must outlive the worker, and starts a worker again when it dies. Never touches CUDA.
+
+It holds the arena, the record of what is parked, both listening sockets, a secret, and a descriptor of each block that
+is on a device in the store's care; so nothing is lost whatever the worker does. It lives as long as the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hotseat.errors import NoRoom, Refused
+from hotseat.store import keeping
+from hotseat.store.digest import CHUNK
+
+AGENTS = "agents.sock"
+CONTROL = "control.sock"
+HUGE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+RETRY_FIRST, RETRY_LAST = 0.1, 30.0
+"""Seconds until a worker that died is started again: doubled while it keeps dying within `STEADY`."""
+STEADY = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    directory: Path
+    arena: int
+    """Bytes."""
+    agents_mode: int = 0o600
+    compare: bool = False
+    """Compare bytes where digests are equal."""
+    library: str = "libcuda.so.1"
+    threads: int = 8
+    """That populate the arena."""
+
+
+def make_arena(nbytes: int) -> int:
+    """A memfd: of reserved huge pages where there are enough of them. `NoRoom` if this host lacks the memory."""
+    nbytes = max(nbytes // CHUNK, 1) * CHUNK
+    try:
+        reserved = int(HUGE.read_text()) * CHUNK
+    except (OSError, ValueError):
+        reserved = 0
+    flags = os.MFD_CLOEXEC
+    if reserved >= nbytes:
+        flags |= os.MFD_HUGETLB | os.MFD_HUGE_2MB
+    else:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
+        if nbytes > available:
+            raise NoRoom(
+                f"an arena of {nbytes >> 20} MiB does not fit: this host has {available >> 20} MiB available",
+                hint="give the store a smaller arena (--arena), or reserve huge pages (vm.nr_hugepages)",
+                missing=nbytes - available,
+            )
+    fd = os.memfd_create("hotseat-arena", flags)
+    os.fchmod(fd, 0o600)
+    os.ftruncate(fd, nbytes)
+    return fd
+
+
+class Keeper:
+    """Made and run once; the process's main thread waits in `run`."""
+
+    def __init__(self, options: Options) -> None:
+        """`Refused` if another store runs in the directory, `NoRoom` as from `make_arena`."""
+        self._options = options
+        options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chmod(options.directory, 0o700)
+        self._control = _listen(options.directory / CONTROL, socket.SOCK_STREAM, 0o600)
+        self._agents = _listen(options.directory / AGENTS, socket.SOCK_SEQPACKET, options.agents_mode)
+        self._arena = make_arena(options.arena)
+        self._index = [_small("hotseat-index-a"), _small("hotseat-index-b")]
+        self._secret = _small("hotseat-secret")
+        os.pwrite(self._secret, secrets.token_bytes(32), 0)
+        self._kept: dict[tuple[int, int, int], tuple[keeping.Kept, int]] = {}
+        self._starts = 0
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT. The exit status."""
+        wake, waker = socket.socketpair()
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        delay = RETRY_FIRST
+        while True:
+            began = time.monotonic()
+            worker, channel = self._start()
+            if self._serve(worker, channel, wake):
+                worker.terminate()
+                try:
+                    worker.wait(5)
+                except subprocess.TimeoutExpired:
+                    worker.kill()
+                for name in (AGENTS, CONTROL):
+                    (self._options.directory / name).unlink(missing_ok=True)
+                return 0
+            channel.close()
+            status = worker.wait()
+            delay = RETRY_FIRST if time.monotonic() - began > STEADY else min(delay * 2, RETRY_LAST)
+            print(f"store: the worker ended with {status}; a new one takes over in {delay:g} s", file=sys.stderr)
+            if select.select([wake], [], [], delay)[0]:
+                return 0
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._starts += 1
+        parts = {
+            "keeping": theirs.fileno(),
+            "arena": self._arena,
+            "index": self._index,
+            "secret": self._secret,
+            "agents": self._agents.fileno(),
+            "control": self._control.fileno(),
+            "starts": self._starts,
+            **{
+                name: value
+                for name, value in asdict(self._options).items()
+                if name in ("compare", "library", "threads")
+            },
+        }
+        fds = [theirs.fileno(), self._arena, *self._index, self._secret, self._agents.fileno(), self._control.fileno()]
+        with theirs:
+            worker = subprocess.Popen(
+                [sys.executable, "-P", "-m", "hotseat.store.worker", json.dumps(parts)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=fds,
+                env={name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"},
+            )
+        return worker, ours
+
+    def _serve(self, worker: subprocess.Popen[bytes], channel: socket.socket, wake: socket.socket) -> bool:
+        """Answers the worker until it ends (False) or we are told to (True)."""
+        while True:
+            ready, _, _ = select.select([channel, wake], [], [])
+            if wake in ready:
+                return True
+            try:
+                message, fds = keeping.receive(channel)
+                if message is None:
+                    return False
+                self._answer(channel, message, fds)
+            except OSError:
+                return False
+
+    def _answer(self, channel: socket.socket, message: keeping.Message, fds: list[int]) -> None:
+        match message:
+            case keeping.Put(kept=kept):
+                name = (kept.pid, kept.start, kept.id)
+                self._forget(name)
+                self._kept[name] = (kept, fds[0])
+            case keeping.Drop(names=names):
+                for name in names:
+                    self._forget(name)
+            case keeping.List():
+                for kept, fd in self._kept.values():
+                    keeping.send(channel, keeping.Put(kept), [fd])
+        keeping.send(channel, keeping.Ok())
+
+    def _forget(self, name: tuple[int, int, int]) -> None:
+        if name in self._kept:
+            os.close(self._kept.pop(name)[1])
+
+
+def _small(name: str) -> int:
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.fchmod(fd, 0o600)
+    return fd
+
+
+def _listen(path: Path, kind: socket.SocketKind, mode: int) -> socket.socket:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+        else:
+            raise Refused(
+                f"a store runs already: it answers at {path}", hint="end it first, or choose another directory"
+            )
+    sock = socket.socket(socket.AF_UNIX, kind)
+    before = os.umask(0o177)  # it never exists with more rights than it should have
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    os.chmod(path, mode)
+    sock.listen(128)
+    return sock

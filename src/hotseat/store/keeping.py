@@ -1,0 +1,117 @@
+"""What the keeper and its worker say to each other, and the worker's end of it.
+
+SOCK_SEQPACKET, one msgpack message each; PUT and the answers to LIST carry one descriptor. The worker asks, the keeper
+answers at once: it does nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from hotseat.errors import Unavailable
+from hotseat.store.wire import Block, Uuid
+from hotseat.words import ProcessRef
+
+MESSAGE_MAX = 1 << 16
+DROP_AT_ONCE = 1000
+ANSWER_WITHIN = 10.0
+"""Seconds."""
+
+
+class Kept(msgspec.Struct, array_like=True, frozen=True):
+    """One block on a device, whose descriptor the keeper has. Its name is (pid, start, id)."""
+
+    pid: int
+    start: int
+    id: int
+    address: int
+    bytes: int
+    uuid: Uuid
+    lent: bool
+
+    @property
+    def ref(self) -> ProcessRef:
+        return ProcessRef(self.pid, self.start)
+
+    @property
+    def block(self) -> Block:
+        return Block(self.id, self.address, self.bytes, self.uuid, self.lent)
+
+
+class Put(msgspec.Struct, tag="put", array_like=True):
+    """With its descriptor. Answered by `Ok`."""
+
+    kept: Kept
+
+
+class Drop(msgspec.Struct, tag="drop", array_like=True):
+    """Answered by `Ok` once the descriptors are closed."""
+
+    names: list[tuple[int, int, int]]
+
+
+class List(msgspec.Struct, tag="list", array_like=True):
+    """Answered by a `Put` for each, and `Ok`."""
+
+
+class Ok(msgspec.Struct, tag="ok", array_like=True):
+    pass
+
+
+Message = Put | Drop | List | Ok
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Message)
+
+
+def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
+    socket.send_fds(sock, [_encode(message)], list(fds))
+
+
+def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:
+    """None at the end of the connection. Blocks."""
+    data, fds, _, _ = socket.recv_fds(sock, MESSAGE_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+    return (_decoder.decode(data) if data else None), fds
+
+
+class Keeping:
+    """The worker's end. Methods block for a moment; any thread may call them."""
+
+    def __init__(self, fd: int) -> None:
+        self._sock = socket.socket(fileno=fd)
+        self._sock.settimeout(ANSWER_WITHIN)
+        self._lock = threading.Lock()
+
+    def put(self, ref: ProcessRef, block: Block, fd: int) -> None:
+        kept = Kept(ref.pid, ref.start_time, block.id, block.address, block.bytes, block.uuid, block.lent)
+        self._ask(Put(kept), [fd])
+
+    def drop(self, ref: ProcessRef, ids: Sequence[int]) -> None:
+        for start in range(0, len(ids), DROP_AT_ONCE):
+            self._ask(Drop([(ref.pid, ref.start_time, one) for one in ids[start : start + DROP_AT_ONCE]]))
+
+    def all(self) -> list[tuple[Kept, int]]:
+        """Everything that it keeps; the descriptors are the caller's."""
+        return self._ask(List())
+
+    def _ask(self, message: Message, fds: Sequence[int] = ()) -> list[tuple[Kept, int]]:
+        found: list[tuple[Kept, int]] = []
+        with self._lock:
+            try:
+                send(self._sock, message, fds)
+                while True:
+                    answer, got = receive(self._sock)
+                    if isinstance(answer, Put):
+                        found.append((answer.kept, got[0]))
+                    elif isinstance(answer, Ok):
+                        return found
+                    else:
+                        raise ConnectionError("the keeper ended")
+            except OSError as error:
+                for _, fd in found:
+                    os.close(fd)
+                raise Unavailable(f"the store's keeper does not answer: {error}", hint="restart the store") from error

@@ -1,0 +1,125 @@
+"""One process that is connected, or was: its blocks and where they are. Changed by the service alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from hotseat.store.agents import Agent
+from hotseat.store.book import ZERO, Book, Plan, Slots
+from hotseat.store.device import device_name
+from hotseat.store.digest import CHUNK
+from hotseat.store.port import Held, HeldState
+from hotseat.store.record import ParkedBlock, ParkedProcess
+from hotseat.store.wire import Block
+from hotseat.words import ProcessRef
+
+
+@dataclass(slots=True)
+class Piece:
+    """One block; `fd` names its memory on the device, -1 while it is out."""
+
+    block: Block
+    fd: int = -1
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of a process lies on one device: its pieces, and which of the process's chunks they are."""
+
+    uuid: bytes
+    pieces: Sequence[Piece]
+    first: int
+    chunks: int
+
+
+@dataclass(slots=True)
+class Tenant:
+    """`pieces` are sorted by device and address once it has yielded; chunks are numbered in that order."""
+
+    ref: ProcessRef
+    pidfd: int
+    state: HeldState = HeldState.RUNNING
+    agent: Agent | None = None
+    pieces: list[Piece] = field(default_factory=list)
+    plan: Plan | None = None
+    """Yielded, and its slots are reserved: what a move out will do."""
+    slots: Slots | None = None
+    """Out, or moved in and not given yet: where its bytes are in the arena."""
+    before: dict[int, Slots] = field(default_factory=dict)
+    """Block id -> slots when it was out the last time."""
+    said: tuple[int, int, int] = (0, 0, 0)
+    """Blocks, bytes, lent bytes: as it last said."""
+    note: str = ""
+    gone: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def bytes(self) -> int:
+        return sum(piece.block.bytes for piece in self.pieces)
+
+    def sort(self) -> None:
+        self.pieces.sort(key=lambda piece: (piece.block.uuid, piece.block.address))
+
+    def shares(self) -> list[Share]:
+        out, first = [], 0
+        for uuid, group in groupby(self.pieces, key=lambda piece: piece.block.uuid):
+            pieces = list(group)
+            chunks = sum(piece.block.bytes for piece in pieces) // CHUNK
+            out.append(Share(uuid, pieces, first, chunks))
+            first += chunks
+        return out
+
+    def slots_before(self) -> Slots:
+        """One a chunk as `plan` wants it; `ZERO` for blocks that were not there."""
+        nothing = np.empty(0, dtype=np.int32)
+        parts = []
+        for piece in self.pieces:
+            chunks = piece.block.bytes // CHUNK
+            known = self.before.get(piece.block.id, nothing)
+            parts.append(known if len(known) == chunks else np.full(chunks, ZERO, dtype=np.int32))
+        return np.concatenate([nothing, *parts])
+
+    def remember_slots(self) -> None:
+        at = 0
+        self.before = {}
+        for piece in self.pieces if self.slots is not None else ():
+            chunks = piece.block.bytes // CHUNK
+            assert self.slots is not None
+            self.before[piece.block.id] = self.slots[at : at + chunks]
+            at += chunks
+
+    def held(self, book: Book) -> Held:
+        running = self.state is HeldState.RUNNING
+        known: dict[str, int] = {}
+        for piece in self.pieces:
+            name = device_name(piece.block.uuid)
+            known[name] = known.get(name, 0) + piece.block.bytes
+        parked = 0.0
+        for slot in self.slots.tolist() if self.slots is not None else ():
+            parked += 0 if slot == ZERO else CHUNK / max(book.references(slot), 1)
+        return Held(
+            state=self.state,
+            blocks=self.said[0] if running else len(self.pieces),
+            bytes=self.said[1] if running else self.bytes,
+            device_bytes=known,
+            lent_bytes=self.said[2] if running else self.bytes,
+            parked_bytes=round(parked),
+            connected=self.agent is not None,
+            note=self.note,
+        )
+
+    def parked(self) -> ParkedProcess:
+        assert self.slots is not None
+        blocks = [ParkedBlock(p.block.id, p.block.address, p.block.bytes, p.block.uuid) for p in self.pieces]
+        return ParkedProcess(self.ref.pid, self.ref.start_time, blocks, self.slots.tobytes())

@@ -1,0 +1,119 @@
+"""A store and agents as real processes on an emulated node."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from hotseat.emulator.node import EmulatedNode
+from hotseat.gpu.procfs import start_time
+from hotseat.store.client import StoreClient
+from hotseat.store.port import Held, HeldState, Status
+from hotseat.store.wire import GRANULE
+from hotseat.words import ProcessRef
+
+WITHIN = 30.0
+AGENT = Path(__file__).with_name("agent.py")
+
+
+class Workload:
+    """One agent process; `ask` speaks its commands."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        start = start_time(process.pid)
+        assert start is not None
+        self.ref = ProcessRef(process.pid, start)
+
+    async def ask(self, *words: object) -> object:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(" ".join(map(str, words)).encode() + b"\n")
+        async with asyncio.timeout(WITHIN):
+            line = await self.process.stdout.readline()
+        assert line, "the agent ended"
+        return json.loads(line)
+
+    async def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+
+class Bench:
+    """Use in an `async with`. `arena`: chunks. `ready`: it will become so."""
+
+    def __init__(
+        self, node: EmulatedNode, directory: Path, *, arena: int = 64, options: Sequence[str] = (), ready: bool = True
+    ) -> None:
+        self.node, self.directory = node, directory
+        self.client = StoreClient(directory / "control.sock")
+        self._arguments = [f"--arena={arena * GRANULE}", f"--directory={directory}", "--threads=2", *options]
+        self._ready = ready
+        self._workloads: list[Workload] = []
+        self._keeper: asyncio.subprocess.Process | None = None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**os.environ, **self.node.environment()}
+
+    async def __aenter__(self) -> Bench:
+        command = [sys.executable, "-m", "hotseat.store", *self._arguments]
+        self._keeper = await asyncio.create_subprocess_exec(*command, env=self.environ)
+        await self.until(lambda status: status.running and (status.ready == status.arena or not self._ready))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        for workload in self._workloads:
+            await workload.kill()
+        assert self._keeper is not None
+        self._keeper.terminate()
+        async with asyncio.timeout(WITHIN):
+            assert await self._keeper.wait() == 0
+
+    async def kill_worker(self) -> None:
+        """And wait until the next one serves with a whole arena."""
+        before = await self.client.status(deadline=WITHIN)
+        os.kill(before.worker, signal.SIGKILL)
+        await self.until(lambda now: now.running and now.starts > before.starts and now.ready == now.arena)
+
+    async def until(self, true: Callable[[Status], bool]) -> Status:
+        """The first status of which this is true; asks again until then."""
+        async with asyncio.timeout(WITHIN):
+            while True:
+                status = await self.client.status(deadline=WITHIN)
+                if true(status):
+                    return status
+                await asyncio.sleep(0.01)
+
+    async def start(self) -> Workload:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(AGENT), str(self.directory / "agents.sock")),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self.environ,
+        )
+        workload = Workload(process)
+        self._workloads.append(workload)
+        await self.connected(workload)
+        return workload
+
+    async def connected(self, workload: Workload) -> None:
+        await self.until(lambda status: workload.ref in status.processes and status.processes[workload.ref].connected)
+
+    async def held(self, workload: Workload) -> Held:
+        return (await self.client.held([workload.ref], deadline=WITHIN))[workload.ref]
+
+    async def state(self, workload: Workload) -> HeldState:
+        return (await self.held(workload)).state
+
+    def device_bytes(self) -> int:
+        """Used on the first device, without contexts (the node is made with none)."""
+        return self.node.report().used_bytes[0]

@@ -1,0 +1,238 @@
+"""What can go wrong: workers and processes that die at each step, no room, no driver, faults, strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from store_bench import WITHIN, Bench, Workload
+
+from hotseat.emulator.faults import Fault, FaultKind
+from hotseat.emulator.node import EmulatedNode
+from hotseat.errors import DriverFailed, NoRoom, NotFound, Refused, Unavailable
+from hotseat.store import wire
+from hotseat.store.client import StoreClient
+from hotseat.store.port import HeldState
+from hotseat.store.wire import GRANULE, Type
+from hotseat.words import ProcessRef
+
+pytestmark = pytest.mark.emulated
+STEPS = ("take", "move_out", "move_in", "give")
+
+
+async def go(bench: Bench, workload: Workload, step: str) -> None:
+    await getattr(bench.client, step)([workload.ref], deadline=WITHIN)
+
+
+@pytest.mark.parametrize("done", range(5))
+async def test_a_worker_that_dies_between_two_steps_loses_nothing(bench: Bench, done: int) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    await one.ask("alloc", 2, 1, 0)
+    before = await one.ask("read")
+    full = bench.device_bytes()
+    for step in STEPS[:done]:
+        await go(bench, one, step)
+    await bench.kill_worker()
+    await bench.connected(one)
+    rest = STEPS[done:]
+    if done == 3:  # moved in and not given: the arena still has it, so it is out
+        assert await bench.state(one) is HeldState.OUT
+        rest = ("move_in", "give")
+    for step in (*rest, *STEPS):
+        await go(bench, one, step)
+    assert await one.ask("read") == before
+    assert bench.device_bytes() == full
+
+
+@pytest.mark.parametrize(
+    ("step", "call"),
+    [
+        ("take", "cuLaunchKernel"),
+        ("move_out", "cuMemcpyDtoHAsync_v2"),
+        ("move_in", "cuMemCreate"),
+        ("move_in", "cuMemcpyHtoDAsync_v2"),
+        ("give", ""),
+    ],
+)
+async def test_a_worker_that_dies_within_a_step_loses_nothing(bench: Bench, step: str, call: str) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    before = await one.ask("read")
+    full = bench.device_bytes()
+    for earlier in STEPS[: STEPS.index(step)]:
+        await go(bench, one, earlier)
+    worker = (await bench.client.status(deadline=WITHIN)).worker
+    if call:
+        fault = bench.node.set_fault(Fault(kind=FaultKind.HANG, op=call, pid=worker, times=None))
+    under_way = asyncio.ensure_future(go(bench, one, step))
+    if call:
+        await bench.until(lambda _: any(fault.fired for fault in bench.node.faults()))
+    await bench.kill_worker()
+    if call:
+        bench.node.clear_fault(fault)
+    with_error = await asyncio.gather(under_way, return_exceptions=True)
+    assert with_error == [None] or isinstance(with_error[0], Unavailable)
+    await bench.connected(one)
+    await finish(bench, one)
+    assert await one.ask("read") == before
+    assert bench.device_bytes() == full
+
+
+async def finish(bench: Bench, workload: Workload) -> None:
+    """Back to running from wherever it is."""
+    if await bench.state(workload) is HeldState.OUT:
+        await go(bench, workload, "move_in")
+    await go(bench, workload, "give")
+
+
+@pytest.mark.parametrize("done", range(1, 5))
+async def test_a_process_that_dies_is_freed_at_every_step(bench: Bench, done: int) -> None:
+    empty = bench.device_bytes()
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    for step in STEPS[:done]:
+        await go(bench, one, step)
+    await one.kill()
+    status = await bench.until(lambda status: one.ref not in status.processes)
+    assert status.used == 0
+    await bench.until(lambda _: bench.device_bytes() == empty)
+
+
+async def test_no_room_in_the_arena_is_known_before_anything_is_done(node: EmulatedNode, tmp_path: Path) -> None:
+    async with Bench(node, tmp_path / "store", arena=4) as bench:
+        one = await bench.start()
+        await one.ask("alloc", 1, 6, 100)
+        before = await one.ask("read")
+        with pytest.raises(NoRoom, match="lacks 4 MiB") as caught:
+            await bench.client.take([one.ref], deadline=WITHIN)
+        assert caught.value.details["missing"] == 2 * GRANULE
+        assert await bench.state(one) is HeldState.RUNNING
+        assert await one.ask("read") == before
+
+
+async def test_no_room_on_the_device_leaves_it_out_and_nothing_allocated(bench: Bench) -> None:
+    one, other = await bench.start(), await bench.start()
+    await one.ask("alloc", 1, 30, 100)
+    before = await one.ask("read")
+    await go(bench, one, "take")
+    await go(bench, one, "move_out")
+    await other.ask("alloc", 1, 40, 0)
+    full = bench.device_bytes()
+    with pytest.raises(NoRoom, match="no room for 60 MiB"):
+        await go(bench, one, "move_in")
+    assert (await bench.state(one), bench.device_bytes()) == (HeldState.OUT, full)
+    await other.kill()
+    await bench.until(lambda _: bench.device_bytes() < full)
+    await finish(bench, one)
+    assert await one.ask("read") == before
+
+
+@pytest.mark.parametrize(
+    ("step", "call", "state"),
+    [
+        ("take", "cuMemImportFromShareableHandle", HeldState.RUNNING),
+        ("take", "cuMemMap", HeldState.RUNNING),
+        ("take", "cuLaunchKernel", HeldState.RUNNING),
+        ("move_out", "cuMemcpyDtoHAsync_v2", HeldState.YIELDED),
+        ("move_in", "cuMemAddressReserve", HeldState.OUT),
+        ("move_in", "cuMemcpyHtoDAsync_v2", HeldState.OUT),
+        ("move_in", "cuMemExportToShareableHandle", HeldState.OUT),
+    ],
+)
+async def test_a_call_that_fails_leaves_the_state_before(bench: Bench, step: str, call: str, state: HeldState) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    before = await one.ask("read")
+    full = bench.device_bytes()
+    for earlier in STEPS[: STEPS.index(step)]:
+        await go(bench, one, earlier)
+    held = bench.device_bytes()
+    worker = (await bench.client.status(deadline=WITHIN)).worker
+    bench.node.set_fault(Fault(kind=FaultKind.RESULT, op=call, pid=worker, value=719))
+    with pytest.raises(DriverFailed, match=rf"{call}: CUDA_ERROR_LAUNCH_FAILED \(719\)") as caught:
+        await go(bench, one, step)
+    assert caught.value.result == 719
+    assert caught.value.details["processes"] == [[*one.ref, str(state)]]
+    assert (await bench.state(one), bench.device_bytes()) == (state, held)
+    for again in STEPS[STEPS.index(step) :]:
+        await go(bench, one, again)
+    assert await one.ask("read") == before
+    assert bench.device_bytes() == full
+
+
+async def test_one_that_refuses_to_yield_is_named_and_the_others_run_on(bench: Bench) -> None:
+    one, other = await bench.start(), await bench.start()
+    for workload in (one, other):
+        await workload.ask("alloc", 1, 3, 100)
+    before, others = await one.ask("read"), await other.ask("read")
+    await one.ask("refuse")
+    with pytest.raises(DriverFailed, match=f"process {one.ref.pid}: it was told to refuse"):
+        await bench.client.take([one.ref, other.ref], deadline=WITHIN)
+    assert [await bench.state(one), await bench.state(other)] == [HeldState.RUNNING, HeldState.RUNNING]
+    assert await other.ask("read") == others
+    for again in STEPS:
+        await go(bench, one, again)
+    assert await one.ask("read") == before
+
+
+async def test_bytes_are_compared_where_digests_are_equal(node: EmulatedNode, tmp_path: Path) -> None:
+    async with Bench(node, tmp_path / "store", options=["--compare"]) as bench:
+        one, other = await bench.start(), await bench.start()
+        for workload in (one, other):
+            await workload.ask("alloc", 1, 3, 100)
+        before = await other.ask("read")
+        for workload in (one, other):
+            await go(bench, workload, "take")
+            moved = await bench.client.move_out([workload.ref], deadline=WITHIN)
+        assert (moved.copied, moved.shared) == (0, 3 * GRANULE)
+        await finish(bench, other)
+        assert await other.ask("read") == before
+
+
+async def test_steps_out_of_order_are_refused(bench: Bench) -> None:
+    one = await bench.start()
+    for step in ("move_out", "move_in"):
+        with pytest.raises(Refused, match="is running, not"):
+            await go(bench, one, step)
+    with pytest.raises(NotFound, match="does not hold"):
+        await bench.client.take([ProcessRef(os.getpid(), 1)], deadline=WITHIN)
+
+
+async def test_a_store_without_a_driver_says_so_and_touches_nobody(node: EmulatedNode, tmp_path: Path) -> None:
+    async with Bench(node, tmp_path / "store", options=["--library=libnone.so.1"], ready=False) as bench:
+        assert "cannot use libnone.so.1" in (await bench.client.status(deadline=WITHIN)).note
+        one = await bench.start()
+        with pytest.raises(Unavailable, match="has no driver"):
+            await go(bench, one, "take")
+        assert await bench.state(one) is HeldState.RUNNING
+
+
+async def test_no_store_at_all_is_said(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    client = StoreClient(directory / "control.sock")
+    status = await client.status(deadline=WITHIN)
+    assert not status.running
+    assert "no store answers" in status.note
+    assert await client.held([ProcessRef(1, 1)], deadline=WITHIN) == {}
+    with pytest.raises(Unavailable):
+        await client.take([ProcessRef(1, 1)], deadline=WITHIN)
+
+
+async def test_sockets_are_closed_to_others_and_nonsense_ends_a_connection(bench: Bench) -> None:
+    assert stat.S_IMODE(bench.directory.stat().st_mode) == 0o700
+    for name in ("agents.sock", "control.sock"):
+        assert stat.S_IMODE((bench.directory / name).stat().st_mode) == 0o600
+    loop = asyncio.get_running_loop()
+    wrong_token = wire.Hello(wire.head(Type.HELLO, 0), wire.STATE_YIELDED, 1, (wire.c_uint64 * 2)(1, 2), 0, 0, 0)
+    for data in (b"nonsense", bytes(wire.head(Type.BLOCKS, 1)), bytes(wrong_token)):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.connect(str(bench.directory / "agents.sock"))
+            sock.setblocking(False)
+            await loop.sock_sendall(sock, data)
+            async with asyncio.timeout(WITHIN):
+                assert await loop.sock_recv(sock, 100) == b""

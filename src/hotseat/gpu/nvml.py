@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
 
+LOOKS = 5
+"""At a device's memory, until its processes were the same before and after."""
+
 UNKNOWN = {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, pynvml.NVML_ERROR_NO_PERMISSION}
 """Results by which NVML says that it will not say; no failure."""
 
@@ -55,12 +58,13 @@ def handles() -> list[Any]:
 
 
 def read(index: int, handle: Any) -> wire.NvmlDevice:
-    """Processes are read before the memory: what a process gave up in between is then counted free, not lost."""
-    used: dict[int, int] = {}
-    for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-        # A process appears once per context on some drivers; a figure may be missing.
-        used[process.pid] = used.get(process.pid, 0) + int(process.usedGpuMemory or 0)
-    memory = memory_of(handle)
+    """Its memory between two looks at its processes that agree, so that who ends, comes or allocates meanwhile is in
+    both or in none. On a device that never rests the last look counts, in which what was given up is free, not lost."""
+    after = processes_of(handle)
+    for _ in range(LOOKS):
+        used, memory, after = after, memory_of(handle), processes_of(handle)
+        if after == used:
+            break
     return wire.NvmlDevice(
         index=index,
         uuid=text(pynvml.nvmlDeviceGetUUID(handle)),
@@ -70,6 +74,15 @@ def read(index: int, handle: Any) -> wire.NvmlDevice:
         free_bytes=int(memory.free),
         processes=[wire.NvmlProcess(pid, nbytes) for pid, nbytes in sorted(used.items())],
     )
+
+
+def processes_of(handle: Any) -> dict[int, int]:
+    """Bytes by pid."""
+    used: dict[int, int] = {}
+    for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+        # A process appears once per context on some drivers; a figure may be missing.
+        used[process.pid] = used.get(process.pid, 0) + int(process.usedGpuMemory or 0)
+    return used
 
 
 def memory_of(handle: Any) -> Any:

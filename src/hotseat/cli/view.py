@@ -9,6 +9,7 @@ from typing import Any
 
 from hotseat import __version__
 from hotseat.cli import units
+from hotseat.gpu.entries import device_entry
 from hotseat.words import DeviceUse, State, SwapReport
 
 MOVING = ("checkpoint", "restore")
@@ -104,32 +105,12 @@ def row_from(data: Mapping[str, Any]) -> Row:
 def picture(rows: Sequence[Row], uses: Sequence[DeviceUse]) -> dict[str, Any]:
     """What can be told without a daemon, in the shape of its snapshot."""
     owner = {pid: row.name for row in rows for pid in row.pids}
-    devices = []
-    for use in uses:
-        held: dict[str, int] = {}
-        for pid, count in use.processes.items():
-            if pid in owner:
-                held[owner[pid]] = held.get(owner[pid], 0) + count
-        devices.append(
-            {
-                "index": use.device.index,
-                "uuid": use.device.uuid,
-                "name": use.device.name,
-                "emulated": use.device.emulated,
-                "total_bytes": use.device.total_bytes,
-                "cap_bytes": None,
-                "used_bytes": use.used_bytes,
-                "free_bytes": use.free_bytes,
-                "held": held,
-                "foreign_bytes": max(0, use.used_bytes - sum(held.values())),
-            }
-        )
     return {
         "at": time.time(),
         "version": __version__,
         "closing": False,
         "emulated": any(use.device.emulated for use in uses),
-        "devices": devices,
+        "devices": [device_entry(use, owner=owner) for use in uses],
         "workloads": [row.as_json() for row in rows],
     }
 

@@ -12,6 +12,7 @@ from hotseat.daemon import rooms, verdicts
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import JobKind, Record, row
 from hotseat.daemon.measuring import Measuring
+from hotseat.gpu.entries import device_entry
 from hotseat.words import DeviceUse, State
 
 _PUSHED = {
@@ -76,27 +77,10 @@ class Showing:
 def devices(uses: Sequence[DeviceUse], records: Mapping[str, Record], caps: Mapping[int, int]) -> list[dict[str, Any]]:
     """Each device: who holds how much of it, by the device's own account of the processes."""
     owner = {pid: record.name for record in records.values() for pid in record.pids}
-    out = []
-    for use in uses:
-        held: dict[str, int] = {}
-        for pid, count in use.processes.items():
-            if pid in owner:
-                held[owner[pid]] = held.get(owner[pid], 0) + count
-        out.append(
-            {
-                "index": use.device.index,
-                "uuid": use.device.uuid,
-                "name": use.device.name,
-                "emulated": use.device.emulated,
-                "total_bytes": use.device.total_bytes,
-                "cap_bytes": caps.get(use.device.index),
-                "used_bytes": use.used_bytes,
-                "free_bytes": use.free_bytes,
-                "held": held,
-                "foreign_bytes": rooms.foreign(use, records.values()),
-            }
-        )
-    return out
+    return [
+        device_entry(use, owner=owner, cap=caps.get(use.device.index), foreign=rooms.foreign(use, records.values()))
+        for use in uses
+    ]
 
 
 def why_and_hint(record: Record, *, closing: bool) -> tuple[str, str]:

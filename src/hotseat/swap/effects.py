@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from hotseat.config.units import format_size
 from hotseat.errors import (
     DriverTimeout,
     FreezeFailed,
@@ -283,10 +284,10 @@ class Effects:
         hint = "look with `nvidia-smi`; `hotseat doctor` checks the driver and its library path"
         for index, nbytes in listed.items():
             raise VerifyFailed(
-                f"checkpointed, yet device {index} still lists its processes with {rules.size(nbytes)}", hint=hint
+                f"checkpointed, yet device {index} still lists its processes with {format_size(nbytes)}", hint=hint
             )
         for index, nbytes in short.items():
-            told = f"device {index} reports {rules.size(nbytes)} less freed than the workload held"
+            told = f"device {index} reports {format_size(nbytes)} less freed than the workload held"
             if index not in strangers:
                 raise VerifyFailed(f"checkpointed, yet {told} and no other process is on it", hint=hint)
             self.scene.notes.append(f"{told}; another process on it may have taken that meanwhile")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
+from hotseat.config.units import format_size
 from hotseat.errors import NoRoom
 from hotseat.gpu.port import DeviceTruth
 from hotseat.linux import proc
 from hotseat.swap.meter import Meter
 from hotseat.swap.records import Record
 from hotseat.swap.reservations import Reservations, Shortage
-from hotseat.swap.rules import size
 from hotseat.swap.scene import Scene
 from hotseat.words import ProcessRef, State
 
@@ -83,12 +83,12 @@ def no_room(name: str, lacking: Sequence[Shortage]) -> NoRoom:
     parts = []
     for one in lacking:
         holders = sorted(one.holders.items(), key=lambda entry: -entry[1])
-        told = [f"{_called(pid)} (pid {pid}) holds {size(n)}" for pid, n in holders[:SHOWN]]
+        told = [f"{_called(pid)} (pid {pid}) holds {format_size(n)}" for pid, n in holders[:SHOWN]]
         if len(holders) > SHOWN:
-            told.append(f"{len(holders) - SHOWN} more hold {size(sum(n for _, n in holders[SHOWN:]))}")
-        told += [f"{size(n)} are reserved for {other}" for other, n in sorted(one.others.items())]
+            told.append(f"{len(holders) - SHOWN} more hold {format_size(sum(n for _, n in holders[SHOWN:]))}")
+        told += [f"{format_size(n)} are reserved for {other}" for other, n in sorted(one.others.items())]
         tail = f" ({'; '.join(told)})" if told else ""
-        parts.append(f"device {one.device}: {size(one.needed)} needed, {size(one.free)} free{tail}")
+        parts.append(f"device {one.device}: {format_size(one.needed)} needed, {format_size(one.free)} free{tail}")
     if not parts:
         parts = ["other swaps kept changing what is reserved"]
     return NoRoom(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hotseat.config.units import format_size
 from hotseat.errors import NoRoom, Refused
 from hotseat.linux.port import HostMemory
 from hotseat.platforms import remedies
@@ -9,15 +10,6 @@ from hotseat.platforms.port import Container, Status
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Observation
 from hotseat.words import ProcessState, State
-
-
-def size(nbytes: int) -> str:
-    """Bytes for a person: "1.50 GiB", "12 MiB", "7 bytes"."""
-    if nbytes >= 1 << 30:
-        return f"{nbytes / (1 << 30):.2f} GiB"
-    if nbytes >= 1 << 20:
-        return f"{nbytes / (1 << 20):.0f} MiB"
-    return f"{nbytes} bytes"
 
 
 def refuse_out(name: str, seen: Observation, *, recorded: bool) -> Refused | None:
@@ -109,7 +101,8 @@ def admit(name: str, *, container: Container, host: HostMemory, gpu_bytes: int, 
         return None
     lacking = need - room
     return NoRoom(
-        f"parking {name} takes {size(need)} of host memory, {what} {size(room)}: {lacking} bytes are lacking",
+        f"parking {name} takes {format_size(need)} of host memory, {what} {format_size(room)}: "
+        f"{lacking} bytes are lacking",
         rule="host memory",
         hint=hint,
         needed=need,

@@ -7,12 +7,13 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
+from hotseat.config.units import format_size
 from hotseat.errors import HotseatError, NotFound, PlatformFailed
 from hotseat.events import EventBus
 from hotseat.gpu.port import CheckpointDriver, DeviceTruth
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Container, Status
-from hotseat.swap import rules, truth
+from hotseat.swap import truth
 from hotseat.swap.classify import CLOCK_STEP, LIVING
 from hotseat.swap.effects import Effects
 from hotseat.swap.executor import Cancelled, End, Ended, Executor
@@ -279,7 +280,7 @@ class Transaction:
                 reason += f"; its container could not be killed ({error.message})"
         left = await self._left()
         if left:
-            told = ", ".join(f"{rules.size(nbytes)} of device {index}" for index, nbytes in sorted(left.items()))
+            told = ", ".join(f"{format_size(nbytes)} of device {index}" for index, nbytes in sorted(left.items()))
             reason += f"; it still holds {told}"
         self._quarantine(reason)
         return reason

@@ -6,22 +6,19 @@ https://docs.anthropic.com/en/api/errors
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hotseat.errors import HotseatError
-from hotseat.gateway.dialects import naming
-from hotseat.gateway.dialects.naming import Named
-from hotseat.gateway.dialects.port import SSE, SSE_ENDS, Asked, Header, Page
-from hotseat.gateway.dialects.saying import as_json, encode, one_of, seat_of, sentence
+from hotseat.gateway.dialects.port import Header
+from hotseat.gateway.dialects.saying import encode, seat_of, sentence
+from hotseat.gateway.dialects.v1 import V1, is_about_models
 from hotseat.gateway.port import ModelView
-from hotseat.gateway.site import Reply
 
 VERSION = "anthropic-version"
 """The header that every client of this API sends."""
 
 _MESSAGES = "/v1/messages"
-_MODELS = "/v1/models"
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -79,56 +76,29 @@ def one_model(view: ModelView, *, created: int) -> bytes:
     return encode(model_entry(view, created=created))
 
 
-class Anthropic:
+class Anthropic(V1):
     """Implements `hotseat.gateway.dialects.port.Dialect`: /v1/messages and what is beneath it; and all of /v1 for who
     sends anthropic-version."""
 
     name = "anthropic"
-    stream_type = SSE
-    event_ends = SSE_ENDS
     id_header = "request-id"
-    mend = b"\n\n"
 
     def owns(self, path: str, header: Header) -> bool:
         if (path + "/").startswith(_MESSAGES + "/"):
             return True
         return path.startswith("/v1/") and header(VERSION) is not None
 
-    def page(self, method: str, path: str) -> Page | None:
-        if method != "GET":
-            return None
-        if path == _MODELS:
-            return _all
-        if path.startswith(_MODELS + "/"):
-            return lambda asked: _one(asked, path.removeprefix(_MODELS + "/"))
-        return None
+    def model_list(self, views: Sequence[ModelView], *, created: int) -> bytes:
+        return model_list(views, created=created)
+
+    def one_model(self, view: ModelView, *, created: int) -> bytes:
+        return one_model(view, created=created)
 
     def serves(self, method: str, path: str) -> bool:
-        return method in ("GET", "POST", "DELETE") and not (path + "/").startswith(_MODELS + "/")
-
-    def of_json(self, body: bytes) -> Named:
-        return naming.from_json(body)
-
-    def streams(self, named: Named) -> bool:
-        return named.stream is True
-
-    def resolve(self, model: str, known: Callable[[str], bool]) -> str:
-        return model
+        return method in ("GET", "POST", "DELETE") and not is_about_models(path)
 
     def error_body(self, error: HotseatError, *, status: int, request_id: str) -> bytes:
         return error_body(error, status=status, request_id=request_id)
 
     def error_event(self, error: HotseatError, *, path: str, request_id: str) -> bytes:
         return error_event(error, request_id=request_id)
-
-    def keepalive(self, text: str) -> bytes:
-        # A comment rather than this API's `ping`: a client may take nothing before message_start.
-        return f": hotseat: {text}\n\n".encode()
-
-
-def _all(asked: Asked) -> Reply:
-    return as_json(model_list(asked.models, created=asked.created))
-
-
-def _one(asked: Asked, name: str) -> Reply:
-    return as_json(one_model(one_of(name, asked.models), created=asked.created))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
+from gateway_stage import Stage
 
 from hotseat import config
 from hotseat.config.gateway import Key
 from hotseat.errors import ConfigError, Forbidden, TooMany, Unauthorized, UsageError
 from hotseat.gateway.keys import EVERYONE, KeyRing, hash_of, new_key
+from hotseat.gateway.port import ModelView
+from hotseat.testing.seats import FakeSeats
+from hotseat.words import State
 
 ALICE, BOB, ROOT = "hs-alice-alice-alice", "hs-bob-bob-bob-bob-bob", "hs-root-root-root-root"
 
@@ -102,9 +106,13 @@ def test_what_lies_outside_a_scope_is_forbidden_whether_it_exists_or_not() -> No
     bearer.check("llama")
     with pytest.raises(Forbidden, match="may not use 'qwen'"):
         bearer.check("qwen")
-    bearer.check_any(["qwen", "gpt-4"], workload="w")
-    with pytest.raises(Forbidden):
-        bearer.check_any(["qwen"], workload="w")
+    bearer.check_all(["llama", "gpt-4"], workload="w")
+    said = set()
+    for models in (["qwen"], ["qwen", "gpt-4"], []):
+        with pytest.raises(Forbidden) as caught:
+            bearer.check_all(models, workload="w")
+        said.add(str(caught.value))
+    assert len(said) == 1
 
 
 def test_how_many_at_once() -> None:
@@ -168,3 +176,34 @@ def test_one_key_has_one_bearer() -> None:
     lines = f"keys: {{alice: {{hash: '{hash_of(ALICE)}'}}, bob: {{hash: '{hash_of(ALICE)}', admin: true}}}}\n"
     with pytest.raises(ConfigError, match=r"keys\.bob\.hash: keys\.alice has the same"):
         config.parse(lines + "workloads: {a: {port: 1}}")
+
+
+async def test_an_engine_with_several_models_has_its_pages_for_a_key_of_all_of_them_only(
+    make_stage: Callable[..., Awaitable[Stage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = KeyRing(
+        {
+            "one": Key(hash=hash_of(ALICE), models=["m"]),
+            "all": Key(hash=hash_of(BOB), models=["m", "m-*"]),
+            "every": Key(hash=hash_of(ROOT)),
+        }
+    )
+    stage = await make_stage(keys=keys)
+    views = [ModelView(id=model, workload="m", state=State.SEATED) for model in ("m", "m-lora")]
+    monkeypatch.setattr(FakeSeats, "models", lambda _: views)
+
+    async def asked(path: str, key: str) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {key}"}
+        async with stage.client.post(
+            stage.url + path, headers=headers, json={"model": "m-lora", "messages": []}
+        ) as response:
+            return response.status, await response.text()
+
+    status, said = await asked("/upstream/m/v1/chat/completions", ALICE)
+    assert status == 403
+    assert not stage.seats.given
+    other, nobody = await asked("/upstream/none/v1/chat/completions", ALICE)
+    assert other == 403
+    assert nobody.replace("'none'", "'m'") == said
+    for key in (BOB, ROOT):
+        assert (await asked("/upstream/m/v1/chat/completions", key))[0] == 200

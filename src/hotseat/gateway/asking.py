@@ -261,7 +261,7 @@ class WorkloadAsking(_Common):
     def enter(self) -> None:
         models = [view for view in self._desk.seats.models() if view.workload == self.workload]
         if self._desk.keys.any:  # in the same words whether there is such a workload or not
-            self._bearer.check_any([view.id for view in models], workload=self.workload)
+            self._bearer.check_all([view.id for view in models], workload=self.workload)
         if not models:
             known = sorted({view.workload for view in self._desk.seats.models()})
             raise NotFound(f"no workload {self.workload!r}", hint="there are: " + ", ".join(known))

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hotseat.config.gateway import Key
@@ -64,13 +64,14 @@ class Bearer:
                 param="model",
             )
 
-    def check_any(self, models: Iterable[str], *, workload: str) -> None:
-        """For /upstream: whoever may use one model of a workload may talk to its engine. `Forbidden`."""
-        if not any(self.may_use(model) for model in models):
+    def check_all(self, models: Sequence[str], *, workload: str) -> None:
+        """For /upstream: who talks to an engine as they please can name any of its `models`, so they must all be in
+        scope. `Forbidden`, also if there are none, in the same words."""
+        if not models or not all(map(self.may_use, models)):
             raise Forbidden(
                 f"this key may not use {workload!r}",
-                rule="a key reaches the models of its scope",
-                hint=f"keys.{self.caller.name}.models in hotseat.yaml has its scope",
+                rule="a key reaches the models of its scope, and an engine's pages reach all of the engine's",
+                hint=f"keys.{self.caller.name}.models in hotseat.yaml must have every model of the workload",
             )
 
 

@@ -92,8 +92,9 @@ class Agent:
     def talk(self, sock: socket.socket) -> None:
         state = wire.STATE_RUNNING if self.open.is_set() else wire.STATE_YIELDED
         sizes = [block.bytes for block in self.blocks.values()]
+        lent = sum(block.bytes for block in self.blocks.values() if block.lent)
         token = (ctypes.c_uint64 * 2)(*self.token)
-        hello = wire.Hello(wire.head(Type.HELLO, 0), state, os.getpid(), token, len(sizes), sum(sizes), 0)
+        hello = wire.Hello(wire.head(Type.HELLO, 0), state, os.getpid(), token, len(sizes), sum(sizes), lent)
         sock.send(bytes(hello))
         arrived: list[tuple[Block, int]] = []
         while True:

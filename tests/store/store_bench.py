@@ -78,6 +78,14 @@ class Bench:
         async with asyncio.timeout(WITHIN):
             assert await self._keeper.wait() == 0
 
+    async def kill_keeper(self) -> None:
+        """And start another store in the same directory."""
+        assert self._keeper is not None
+        self._keeper.kill()
+        await self._keeper.wait()
+        await self.until(lambda status: not status.running)
+        await self.__aenter__()
+
     async def kill_worker(self) -> None:
         """And wait until the next one serves with a whole arena."""
         before = await self.client.status(deadline=WITHIN)

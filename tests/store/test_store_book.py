@@ -144,7 +144,7 @@ def test_chunks_that_only_seem_equal_get_slots_of_their_own() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.integers(-1, 9)), max_size=40), st.integers(1, 5))
 def test_runs_cover_every_chunk_once_with_its_slot(steps: list[tuple[bool, int]], room: int) -> None:
     pairs = [(chunk, slot) for chunk, (there, slot) in enumerate(steps) if there]
-    made = list(batches(runs(pairs), chunks=room))
+    made = list(batches(runs(pairs, edge=4), chunks=room))
     assert all(sum(run.length for run in batch) <= room for batch in made)
     flat = [
         (run.chunk + at, run.slot + at if run.slot >= 0 else -1)
@@ -153,7 +153,8 @@ def test_runs_cover_every_chunk_once_with_its_slot(steps: list[tuple[bool, int]]
         for at in range(run.length)
     ]
     assert flat == pairs
+    assert all(run.slot // 4 == (run.slot + run.length - 1) // 4 for run in runs(pairs, edge=4) if run.slot >= 0)
 
 
 def test_neighbours_are_one_run() -> None:
-    assert runs([(0, 4), (1, 5), (2, -1), (3, -1), (5, 6)]) == [Run(0, 4, 2), Run(2, -1, 2), Run(5, 6, 1)]
+    assert runs([(0, 4), (1, 5), (2, -1), (3, -1), (5, 6)], edge=8) == [Run(0, 4, 2), Run(2, -1, 2), Run(5, 6, 1)]

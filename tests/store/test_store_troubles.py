@@ -13,7 +13,7 @@ from store_bench import WITHIN, Bench, Workload
 
 from hotseat.emulator.faults import Fault, FaultKind
 from hotseat.emulator.node import EmulatedNode
-from hotseat.errors import DriverFailed, NoRoom, NotFound, Refused, Unavailable
+from hotseat.errors import Busy, DriverFailed, DriverTimeout, NoRoom, NotFound, Refused, Unavailable
 from hotseat.store import wire
 from hotseat.store.client import StoreClient
 from hotseat.store.port import HeldState
@@ -228,11 +228,92 @@ async def test_sockets_are_closed_to_others_and_nonsense_ends_a_connection(bench
     for name in ("agents.sock", "control.sock"):
         assert stat.S_IMODE((bench.directory / name).stat().st_mode) == 0o600
     loop = asyncio.get_running_loop()
-    wrong_token = wire.Hello(wire.head(Type.HELLO, 0), wire.STATE_YIELDED, 1, (wire.c_uint64 * 2)(1, 2), 0, 0, 0)
-    for data in (b"nonsense", bytes(wire.head(Type.BLOCKS, 1)), bytes(wrong_token)):
+    for data in (b"nonsense", bytes(wire.head(Type.BLOCKS, 1))):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.connect(str(bench.directory / "agents.sock"))
             sock.setblocking(False)
             await loop.sock_sendall(sock, data)
             async with asyncio.timeout(WITHIN):
                 assert await loop.sock_recv(sock, 100) == b""
+
+
+async def test_when_the_keeper_dies_what_was_parked_is_lost_and_said(bench: Bench) -> None:
+    one, other = await bench.start(), await bench.start()
+    for workload in (one, other):
+        await workload.ask("alloc", 1, 3, 100)
+    before = await other.ask("read")
+    for step in STEPS[:2]:
+        await go(bench, one, step)
+    await bench.kill_keeper()
+    for workload in (one, other):
+        await bench.connected(workload)
+    held = await bench.held(one)
+    assert held.state is HeldState.LOST
+    assert "the store was restarted" in held.note
+    with pytest.raises(Refused, match="is lost, not out: it waits for blocks"):
+        await go(bench, one, "move_in")
+    for step in STEPS:
+        await go(bench, other, step)
+    assert await other.ask("read") == before
+    await one.kill()
+    await bench.until(lambda status: one.ref not in status.processes)
+
+
+async def test_what_is_forgotten_is_freed_though_its_process_lives(bench: Bench) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    for step in STEPS[:2]:
+        await go(bench, one, step)
+    await bench.client.forget(one.ref, deadline=WITHIN)
+    status = await bench.until(lambda status: one.ref in status.processes and status.processes[one.ref].connected)
+    assert (status.used, status.processes[one.ref].state) == (0, HeldState.LOST)
+
+
+async def test_memory_that_a_store_before_lent_is_made_the_processs_own(bench: Bench) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    before = await one.ask("read")
+    for step in STEPS:
+        await go(bench, one, step)
+    await bench.kill_keeper()
+    await bench.connected(one)
+    assert await one.ask("read") == before
+    assert (await bench.held(one)).lent_bytes == 3 * GRANULE
+    with pytest.raises(Refused, match="an earlier store lent"):
+        await go(bench, one, "take")
+    for step in ("localise", *STEPS):
+        await go(bench, one, step)
+    assert await one.ask("read") == before
+
+
+async def test_a_process_that_yields_after_the_deadline_runs_on(bench: Bench) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    before = await one.ask("read")
+    fault = Fault(kind=FaultKind.HANG, op="cuMemExportToShareableHandle", pid=one.ref.pid, times=None)
+    index = bench.node.set_fault(fault)
+    with pytest.raises(DriverTimeout, match="goes on"):
+        await bench.client.take([one.ref], deadline=0.1)
+    with pytest.raises(Busy, match="works on process"):
+        await bench.client.take([one.ref], deadline=WITHIN)
+    bench.node.clear_fault(index)
+    assert await one.ask("read") == before  # which waits until its gate is open again
+    for step in STEPS:
+        await go(bench, one, step)
+    assert await one.ask("read") == before
+
+
+async def test_a_copy_that_hangs_past_its_deadline_loses_nothing(bench: Bench) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    before = await one.ask("read")
+    await go(bench, one, "take")
+    worker = (await bench.client.status(deadline=WITHIN)).worker
+    index = bench.node.set_fault(Fault(kind=FaultKind.HANG, op="cuMemcpyDtoHAsync_v2", pid=worker, times=None))
+    with pytest.raises(DriverTimeout, match="goes on"):
+        await bench.client.move_out([one.ref], deadline=0.1)
+    assert await bench.state(one) is HeldState.YIELDED
+    bench.node.clear_fault(index)
+    await bench.until(lambda status: status.processes[one.ref].state is HeldState.OUT)
+    await finish(bench, one)
+    assert await one.ask("read") == before

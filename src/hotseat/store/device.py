@@ -24,6 +24,10 @@ from hotseat.store.runs import Run, batches
 
 THREADS = 512
 """Of one block of the kernel, as chunks.cu is written for."""
+RESULTS = 2 << 20
+"""Bytes of device memory for digests, taken once: a device that is full must still be readable."""
+ROW = 24
+"""Bytes of one chunk's result."""
 BATCH = 256 << 20
 """Bytes after which a copy looks whether it is still wanted."""
 
@@ -40,12 +44,14 @@ class Device:
         self.uuid = uuid
         self.name = device_name(uuid)
         self._cuda, self._ordinal = cuda, ordinal
+        self._results, self._results_lock = c_uint64(), threading.Lock()
         self._context, self._kernel = c_void_p(), c_void_p()
         module = c_void_p()
         cuda.call("cuDevicePrimaryCtxRetain", byref(self._context), ordinal)
         self.enter()
         cuda.call("cuModuleLoadData", byref(module), Path(__file__).with_name("chunks.ptx").read_bytes())
         cuda.call("cuModuleGetFunction", byref(self._kernel), module, b"hotseat_chunks")
+        cuda.call("cuMemAlloc_v2", byref(self._results), RESULTS)
 
     def enter(self) -> None:
         self._cuda.call("cuCtxSetCurrent", self._context)
@@ -124,17 +130,15 @@ class Device:
     def digests(self, base: int, chunks: int, *, key: int) -> NDArray[np.uint64]:
         """As `hotseat.store.digest.chunk_digests` of the window's first `chunks` chunks."""
         out = np.empty((chunks, 3), dtype=np.uint64)
-        memory = c_uint64()
-        with self._stream() as stream:
-            self._cuda.call("cuMemAlloc_v2", byref(memory), out.nbytes)
-            try:
-                values = (c_uint64(base), c_uint64(WORDS), c_uint64(chunks), c_uint64(key), memory)
-                params = (c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-                self._cuda.call("cuLaunchKernel", self._kernel, chunks, 1, 1, THREADS, 1, 1, 0, stream, params, None)
-                self._cuda.call("cuMemcpyDtoHAsync_v2", out.ctypes.data, memory, c_size_t(out.nbytes), stream)
+        with self._results_lock, self._stream() as stream:
+            for first in range(0, chunks, RESULTS // ROW):
+                rows = out[first : first + RESULTS // ROW]
+                values = (base + first * CHUNK, WORDS, len(rows), key, self._results.value)
+                cells = [c_uint64(value) for value in values]
+                params = (c_void_p * len(cells))(*(ctypes.addressof(cell) for cell in cells))
+                self._cuda.call("cuLaunchKernel", self._kernel, len(rows), 1, 1, THREADS, 1, 1, 0, stream, params, None)
+                self._cuda.call("cuMemcpyDtoHAsync_v2", rows.ctypes.data, self._results, c_size_t(rows.nbytes), stream)
                 self._cuda.call("cuStreamSynchronize", stream)
-            finally:
-                self._cuda.call("cuMemFree_v2", memory)
         return out
 
     def copy_out(self, runs: Sequence[Run], *, base: int, arena: int, stop: threading.Event) -> None:

@@ -108,7 +108,8 @@ class Joining:
         tenant = self._tenant(agent.ref)
         token = self._token(agent.ref)
         said = (int(hello.token[0]), int(hello.token[1]))
-        if tenant is None or said not in ((0, 0), token):
+        # Another token is from a store before this one, or a lie; where there is something to gain, it is a lie.
+        if tenant is None or (said not in ((0, 0), token) and (tenant.pieces or tenant.slots is not None)):
             agent.close()
             return
         async with tenant.lock:
@@ -118,7 +119,8 @@ class Joining:
             if tenant.agent is not None:
                 old, tenant.agent = tenant.agent, None
                 old.close()
-            self._judge(tenant, hello, fresh=said == (0, 0))
+            self._judge(tenant, hello, fresh=said != token)
+            tenant.foreign = hello.lent_bytes > 0 and not tenant.pieces
             tenant.said = (int(hello.blocks), int(hello.bytes), int(hello.lent_bytes))
             tenant.agent = agent
             agent.on_close = lambda closed: self._disconnected(tenant, closed)
@@ -126,7 +128,9 @@ class Joining:
 
     def _judge(self, tenant: Tenant, hello: wire.Hello, *, fresh: bool) -> None:
         """What the process says of itself against what we hold of it."""
-        if fresh and hello.state == wire.STATE_RUNNING:  # a new image in an old process: what it had went with the old
+        if (
+            fresh and hello.state == wire.STATE_RUNNING
+        ):  # a new image in an old process, say: what it had went with the old
             self._service.empty(tenant)
             tenant.state, tenant.note = HeldState.RUNNING, ""
         elif hello.state == wire.STATE_RUNNING:

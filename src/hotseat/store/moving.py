@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotseat.errors import NoRoom
-from hotseat.store.arena import Arena
+from hotseat.store.arena import PIECE, Arena
 from hotseat.store.book import Slots
 from hotseat.store.cuda import OutOfMemory
 from hotseat.store.device import Device, Devices
+from hotseat.store.digest import CHUNK
 from hotseat.store.runs import runs
 from hotseat.store.tenant import Share
+
+EDGE = PIECE // CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Mover:
             here = [(chunk - share.first, slot) for chunk, slot in copies if 0 <= chunk - share.first < share.chunks]
             if here:
                 with self._mapped(share) as (device, base):
-                    device.copy_out(runs(here), base=base, arena=self.arena.address, stop=stop)
+                    device.copy_out(runs(here, edge=EDGE), base=base, arena=self.arena.address, stop=stop)
 
     def fill(self, shares: Sequence[Share], slots: Slots, stop: threading.Event) -> list[int]:
         """Creates the memory of all shares and fills it. Descriptors, one a piece in their order.
@@ -80,7 +83,7 @@ class Mover:
             for share, device, blocks in made:
                 wanted = enumerate(slots[share.first : share.first + share.chunks].tolist())
                 with device.window(blocks) as base:
-                    device.copy_in(runs(wanted), base=base, arena=self.arena.address, stop=stop)
+                    device.copy_in(runs(wanted, edge=EDGE), base=base, arena=self.arena.address, stop=stop)
             with ExitStack() as unexported:
                 for _, device, blocks in made:
                     for handle, _ in blocks:

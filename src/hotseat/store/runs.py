@@ -14,14 +14,19 @@ class Run(NamedTuple):
     length: int
 
 
-def runs(pairs: Iterable[tuple[int, int]]) -> list[Run]:
-    """Of (chunk, slot), in their order: neighbours in both, or neighbours that are both zero, become one."""
+def runs(pairs: Iterable[tuple[int, int]], *, edge: int) -> list[Run]:
+    """Of (chunk, slot), in their order: neighbours in both, or neighbours that are both zero, become one.
+
+    None crosses a multiple of `edge` slots: host memory that was pinned by two calls is not copied by one.
+    """
     out: list[Run] = []
     for chunk, slot in pairs:
         if out:
             last = out[-1]
             zeros = slot < 0 and last.slot < 0
-            if chunk == last.chunk + last.length and (zeros or (last.slot >= 0 and slot == last.slot + last.length)):
+            if chunk == last.chunk + last.length and (
+                zeros or (last.slot >= 0 and slot == last.slot + last.length and slot % edge)
+            ):
                 out[-1] = last._replace(length=last.length + 1)
                 continue
         out.append(Run(chunk, slot, 1))

@@ -11,10 +11,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
@@ -32,8 +31,7 @@ from hotseat.store.tenant import Piece, Tenant
 from hotseat.store.wire import Block, Type
 from hotseat.words import ProcessRef
 
-T = TypeVar("T")
-STOP_GRACE = 5.0
+STOP_GRACE = 2.0
 """Seconds a copy that was told to stop is waited for; it looks after every batch."""
 LOCK_SHARE = 0.8
 """Of a deadline, for the process to become quiet; the rest is for what follows."""
@@ -51,7 +49,7 @@ class Service:
         self.book = book
         self._arena, self._mover, self._keeping, self._record = arena, mover, keeping, record
         self._compare = compare
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[Moved]] = set()
 
     # What the port asks
 
@@ -100,17 +98,31 @@ class Service:
         return self.held(refs)
 
     async def forget(self, ref: ProcessRef, deadline: float) -> None:
+        tenant = self.tenants.get(ref)
+        if tenant is not None and tenant.lock.locked() and tenant.agent is not None:
+            tenant.agent.close()  # ends what waits for its answer
+            async with asyncio.timeout(deadline), tenant.lock:
+                self.free(tenant)
+            return
         await self._each([ref], deadline, self._forget)
 
     # One process
 
     async def _take(self, tenant: Tenant, stop: threading.Event, *, deadline: float) -> Moved:
         self._working()
+        if tenant.foreign:
+            raise Refused(
+                f"process {tenant.ref.pid} runs on memory that an earlier store lent it",
+                hint="make the memory its own first: `localise`",
+            )
         if tenant.state is HeldState.RUNNING:
             await self._yield(tenant, timeout=deadline * LOCK_SHARE)
         self._expect(tenant, HeldState.YIELDED)
         if tenant.slots is None and tenant.plan is None:
             tenant.plan = await self._plan(tenant)
+        if stop.is_set():  # whoever asked was told that it failed, so it runs on
+            await self._give(tenant, stop)
+            raise DriverTimeout(f"process {tenant.ref.pid} yielded too late", hint="give it a longer deadline")
         return Moved()
 
     async def _yield(self, tenant: Tenant, *, timeout: float) -> None:  # noqa: ASYNC109
@@ -128,6 +140,8 @@ class Service:
                 else:
                     piece.block = block
                     new[block.id] = piece
+                    if not block.lent:  # at once: from here on the process may let go of it
+                        self._keeping.put(tenant.ref, block, piece.fd)
 
         unknown: list[Block] = []
         ask = wire.Yield(wire.Head(wire.VERSION, Type.YIELD, 0), max(1, int(timeout * 1000)), 0)
@@ -135,19 +149,18 @@ class Service:
             await self._agent(tenant).ask(_numbered(ask), answer=Type.YIELDED, on_blocks=on_blocks)
         except BaseException:
             # What came with it is the process's again, or came to an end with it.
-            for piece in new.values():
-                if piece is not known.get(piece.block.id):
-                    piece.close()
+            own = [piece for piece in new.values() if piece is not known.get(piece.block.id)]
+            for piece in own:
+                piece.close()
+            self._keeping.drop(tenant.ref, [piece.block.id for piece in own])
             raise
         tenant.state = HeldState.YIELDED
         for ident, piece in known.items():
             if new.get(ident) is not piece:  # freed since it was lent
                 piece.close()
-                self._keeping.drop(tenant.ref, [ident])
+                self._keeping.drop(tenant.ref, [] if ident in new else [ident])
         tenant.pieces = list(new.values())
         tenant.sort()
-        for piece in tenant.pieces:
-            self._keeping.put(tenant.ref, piece.block, piece.fd)
         if unknown:
             self.lose(tenant, f"it named {len(unknown)} lent blocks that the store never lent")
 
@@ -171,7 +184,7 @@ class Service:
         if tenant.slots is None:
             plan = tenant.plan = tenant.plan or await self._plan(tenant)
             shares, copies = tenant.shares(), plan.copies
-            await self._stoppable(stop, partial(self._working().out, shares, copies, stop))
+            await asyncio.to_thread(self._working().out, shares, copies, stop)
             copied = len(copies) + (await self._verify(tenant, plan, stop) if self._compare else 0)
             unchanged, shared, zero = plan.unchanged, plan.shared, plan.zero
             self.book.commit(plan)
@@ -195,11 +208,11 @@ class Service:
         try:
             for at in range(0, len(doubtful), max(len(spare), 1)):
                 pairs = list(zip(doubtful[at : at + len(spare)], spare, strict=False))
-                await self._stoppable(stop, partial(mover.out, shares, pairs, stop))
+                await asyncio.to_thread(mover.out, shares, pairs, stop)
                 unequal = [c for c, slot in pairs if not self._arena.equal(slot, int(plan.slots[c]))]
                 self.book.split(plan, unequal)
                 again = [(c, int(plan.slots[c])) for c in unequal]
-                await self._stoppable(stop, partial(mover.out, shares, again, stop))
+                await asyncio.to_thread(mover.out, shares, again, stop)
                 compared += len(unequal)
         finally:
             self.book.give_back(spare)
@@ -210,7 +223,7 @@ class Service:
             return Moved()
         self._expect(tenant, HeldState.OUT)
         assert tenant.slots is not None
-        fds = await self._stoppable(stop, partial(self._working().fill, tenant.shares(), tenant.slots, stop))
+        fds = await asyncio.to_thread(self._working().fill, tenant.shares(), tenant.slots, stop)
         for piece, fd in zip(tenant.pieces, fds, strict=True):
             piece.fd = fd
             self._keeping.put(tenant.ref, piece.block, fd)
@@ -252,6 +265,7 @@ class Service:
         await self._agent(tenant).ask(_numbered(ask), answer=Type.LOCALISED)
         self._drop_memory(tenant)
         tenant.pieces = []
+        tenant.foreign = False
         tenant.said = (tenant.said[0], tenant.said[1], 0)
         return Moved()
 
@@ -353,40 +367,33 @@ class Service:
     async def _one(
         self, tenant: Tenant, deadline: float, work: Callable[[Tenant, threading.Event], Awaitable[Moved]]
     ) -> Moved:
-        stop, began = threading.Event(), time.monotonic()
-        try:
-            async with asyncio.timeout(deadline), self._locked(tenant):
-                moved = await work(tenant, stop)
-        except TimeoutError:
-            raise DriverTimeout(
-                f"process {tenant.ref.pid} was not done within {deadline:g} s",
-                hint="its device is busy or the driver hangs: `held` says where it is",
-            ) from None
-        return Moved(
-            total=moved.total,
-            copied=moved.copied,
-            unchanged=moved.unchanged,
-            zero=moved.zero,
-            shared=moved.shared,
-            seconds=time.monotonic() - began,
-        )
-
-    @asynccontextmanager
-    async def _locked(self, tenant: Tenant) -> AsyncIterator[None]:
+        """Past its deadline the work is told to stop. What cannot stop goes on, and the process is busy until it ends:
+        it never loses track of memory because somebody was in a hurry."""
         if tenant.lock.locked():
             raise Busy(f"the store works on process {tenant.ref.pid} already", hint="wait for it, then ask again")
-        async with tenant.lock:
-            yield
-
-    async def _stoppable(self, stop: threading.Event, call: Callable[[], T]) -> T:
-        """`call` in a thread. If its deadline passes it is told to stop, and waited for."""
-        task = asyncio.ensure_future(asyncio.to_thread(call))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
+        stop, began = threading.Event(), time.monotonic()
+        task = asyncio.get_running_loop().create_task(self._locked(tenant, work, stop))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget_task)
+        if not (await asyncio.wait([task], timeout=deadline))[0]:
             stop.set()
-            await asyncio.wait([task], timeout=STOP_GRACE)
-            raise
+            if not (await asyncio.wait([task], timeout=STOP_GRACE))[0]:
+                raise DriverTimeout(
+                    f"process {tenant.ref.pid} was not done within {deadline:g} s and goes on",
+                    hint="its device is busy or the driver hangs: `held` says where it is",
+                )
+        return replace(task.result(), seconds=time.monotonic() - began)
+
+    def _forget_task(self, task: asyncio.Task[Moved]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # marks it as seen, where nobody waits for it any more
+
+    async def _locked(
+        self, tenant: Tenant, work: Callable[[Tenant, threading.Event], Awaitable[Moved]], stop: threading.Event
+    ) -> Moved:
+        async with tenant.lock:
+            return await work(tenant, stop)
 
     def _where(self, refs: Sequence[ProcessRef]) -> list[tuple[int, int, str]]:
         return [(*ref, str(self.tenants[ref].state) if ref in self.tenants else "unknown") for ref in refs]

@@ -60,6 +60,8 @@ class Tenant:
     """Block id -> slots when it was out the last time."""
     said: tuple[int, int, int] = (0, 0, 0)
     """Blocks, bytes, lent bytes: as it last said."""
+    foreign: bool = False
+    """It runs on memory that a store before this one lent: nobody could hand that back to it."""
     note: str = ""
     gone: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

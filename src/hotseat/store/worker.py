@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -22,10 +23,15 @@ from hotseat.store.moving import Mover
 from hotseat.store.record import RecordFiles
 from hotseat.store.service import Service
 
+PR_SET_PDEATHSIG = 1
+"""prctl(2)"""
+
 
 async def work(parts: dict[str, Any]) -> None:
     """Until SIGTERM."""
     loop = asyncio.get_running_loop()
+    # Without a keeper nothing outlives us: what we would promise from then on would not be true.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)

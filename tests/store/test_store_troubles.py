@@ -249,7 +249,7 @@ async def test_when_the_keeper_dies_what_was_parked_is_lost_and_said(bench: Benc
         await bench.connected(workload)
     held = await bench.held(one)
     assert held.state is HeldState.LOST
-    assert "the store was restarted" in held.note
+    assert "it was restarted" in held.note
     with pytest.raises(Refused, match="is lost, not out: it waits for blocks"):
         await go(bench, one, "move_in")
     for step in STEPS:

@@ -128,9 +128,8 @@ class Joining:
 
     def _judge(self, tenant: Tenant, hello: wire.Hello, *, fresh: bool) -> None:
         """What the process says of itself against what we hold of it."""
-        if (
-            fresh and hello.state == wire.STATE_RUNNING
-        ):  # a new image in an old process, say: what it had went with the old
+        if fresh and hello.state == wire.STATE_RUNNING:
+            # A new image in an old process, say: what it had went with the old.
             self._service.empty(tenant)
             tenant.state, tenant.note = HeldState.RUNNING, ""
         elif hello.state == wire.STATE_RUNNING:
@@ -143,7 +142,9 @@ class Joining:
             if tenant.pieces:
                 tenant.state = HeldState.YIELDED
             else:
-                self._service.lose(tenant, "it waits for blocks that no store has any more: the store was restarted")
+                self._service.lose(
+                    tenant, "it waits for blocks that the store has no more: it was restarted, or told to forget them"
+                )
 
     def _disconnected(self, tenant: Tenant, agent: Agent) -> None:
         if tenant.agent is agent:

@@ -226,7 +226,13 @@ class Service:
         fds = await asyncio.to_thread(self._working().fill, tenant.shares(), tenant.slots, stop)
         for piece, fd in zip(tenant.pieces, fds, strict=True):
             piece.fd = fd
-            self._keeping.put(tenant.ref, piece.block, fd)
+        try:
+            for piece in tenant.pieces:
+                self._keeping.put(tenant.ref, piece.block, piece.fd)
+        except HotseatError:
+            for piece in tenant.pieces:
+                piece.close()
+            raise
         tenant.state = HeldState.YIELDED
         zero = int((tenant.slots < 0).sum())
         return Moved(total=tenant.bytes, copied=tenant.bytes - zero * CHUNK, zero=zero * CHUNK)

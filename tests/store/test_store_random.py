@@ -1,0 +1,93 @@
+"""Random programs: allocate, write, free, park, seat, give back, kill the worker; every byte is checked after each."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+from agent import pattern
+from store_bench import WITHIN, Bench, Workload
+
+from hotseat.store.port import HeldState
+from hotseat.store.wire import GRANULE
+
+pytestmark = pytest.mark.emulated
+ACTIONS = ("alloc", "write", "write", "free", "park", "park", "seat", "seat", "touch", "ahead", "kill_worker")
+SEEDS = (0, 1, 2, 3, 4)
+"""Few contents, so that chunks are often equal; 0 is zero."""
+
+
+class Model:
+    """One workload, and what each of its blocks must hold."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.blocks: dict[int, list[int]] = {}
+        self.next = 1
+
+    def expected(self) -> dict[str, str]:
+        return {
+            str(ident): hashlib.sha256(b"".join(map(pattern, seeds))).hexdigest()
+            for ident, seeds in self.blocks.items()
+        }
+
+    async def seat(self, bench: Bench) -> None:
+        if (await bench.held(self.workload)).state is HeldState.OUT:
+            await bench.client.move_in([self.workload.ref], deadline=WITHIN)
+        await bench.client.give([self.workload.ref], deadline=WITHIN)
+
+    async def act(self, bench: Bench, action: str, dice: random.Random) -> None:
+        client, refs = bench.client, [self.workload.ref]
+        running = (await bench.held(self.workload)).state is HeldState.RUNNING
+        match action:
+            case "alloc" if running and len(self.blocks) < 4:
+                chunks, seed = dice.randint(1, 3), dice.choice(SEEDS)
+                await self.workload.ask("alloc", self.next, chunks, seed)
+                self.blocks[self.next] = [seed + at if seed else 0 for at in range(chunks)]
+                self.next += 1
+            case "write" if running and self.blocks:
+                ident = dice.choice(list(self.blocks))
+                at, seed = dice.randrange(len(self.blocks[ident])), dice.choice(SEEDS)
+                await self.workload.ask("write", ident, at, seed)
+                self.blocks[ident][at] = seed
+            case "free" if running and len(self.blocks) > 1:
+                ident = dice.choice(list(self.blocks))
+                await self.workload.ask("free", ident)
+                del self.blocks[ident]
+            case "park" if running:
+                await client.take(refs, deadline=WITHIN)
+                moved = await client.move_out(refs, deadline=WITHIN)
+                total = sum(map(len, self.blocks.values())) * GRANULE
+                assert moved.copied + moved.unchanged + moved.zero + moved.shared == moved.total == total
+            case "touch" if running:
+                await client.take(refs, deadline=WITHIN)
+                await client.give(refs, deadline=WITHIN)
+            case "ahead" if not running:
+                await client.move_in(refs, deadline=WITHIN)
+            case "seat":
+                await self.seat(bench)
+            case "kill_worker":
+                await bench.kill_worker()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_byte_differs_whatever_happened(bench: Bench, seed: int) -> None:
+    dice = random.Random(seed)
+    empty = bench.device_bytes()
+    models = [Model(await bench.start()) for _ in range(2)]
+    for _ in range(40):
+        model = dice.choice(models)
+        await model.act(bench, dice.choice(ACTIONS), dice)
+        for one in models:
+            await bench.connected(one.workload)
+            if (await bench.held(one.workload)).state is HeldState.RUNNING:
+                assert await one.workload.ask("read") == one.expected()
+    for one in models:
+        await one.seat(bench)
+        assert await one.workload.ask("read") == one.expected()
+    for one in models:
+        await one.workload.kill()
+    status = await bench.until(lambda status: not status.processes)
+    assert status.used == 0
+    await bench.until(lambda _: bench.device_bytes() <= empty)

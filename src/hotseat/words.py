@@ -91,8 +91,8 @@ class PhaseTime:
     name: str
     seconds: float
     part: str = "hotseat"
-    """Whose time it is: "driver" (checkpoint API calls), "platform" (pause, unpause), "engine" (probe, drain),
-    "wait" (device memory released late) or "hotseat" (everything that is ours)."""
+    """Whose time it is: "driver" (checkpoint API calls), "store" (copies that outlast them), "platform" (pause,
+    unpause), "engine" (probe, drain), "wait" (device memory released late) or "hotseat" (everything that is ours)."""
 
 
 class Direction(enum.StrEnum):
@@ -113,6 +113,8 @@ class SwapReport:
     threads: int
     started_at: float
     """Seconds since the epoch."""
+    interposed: tuple[ProcessRef, ...] = ()
+    """Those of the CUDA processes whose memory went by the store; the others took the driver's way."""
 
     @property
     def seconds(self) -> float:
@@ -120,6 +122,7 @@ class SwapReport:
 
     @property
     def own_seconds(self) -> float:
-        """hotseat's own part, which a faster bus would not shrink: all but the driver's calls and the engine's answer.
+        """hotseat's own part, which a faster bus would not shrink: all but the driver's calls, the
+        store's copies and the engine's answer.
         So also what the platform takes to pause and unpause, and waiting for a device."""
-        return sum(phase.seconds for phase in self.phases if phase.part not in ("driver", "engine"))
+        return sum(phase.seconds for phase in self.phases if phase.part not in ("driver", "store", "engine"))

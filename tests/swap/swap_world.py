@@ -17,16 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hotseat.errors import DriverFailed, FreezeFailed, HotseatError, NotFound, PlatformFailed, Refused
+from hotseat.errors import DriverFailed, FreezeFailed, HotseatError, NotFound, PlatformFailed, Refused, Unavailable
 from hotseat.events import EventBus
 from hotseat.gpu.answers import Answers
 from hotseat.linux.port import HostMemory, ListProcesses
 from hotseat.platforms.port import Container, PlatformEvent, Status
+from hotseat.store.port import Held, HeldState, Moved
+from hotseat.store.port import Status as StoreStatus
 from hotseat.swap.journal import Journal
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Deadlines, Workload
 from hotseat.swap.swapper import ContainerSwapper
 from hotseat.testing.gpu import FakeGpu
+from hotseat.testing.store import FakeStore
 from hotseat.words import DeviceUse, ProcessRef, ProcessState
 
 MIB = 1 << 20
@@ -88,6 +91,7 @@ class WorldGpu(FakeGpu):
     def end(self, ref: ProcessRef) -> None:
         super().end(ref)
         box = self.world.box_of(ref)
+        self.world.store.end(ref)
         if box is not None:
             box.processes.remove(ref)
             box.held.discard(ref)
@@ -117,6 +121,9 @@ class WorldGpu(FakeGpu):
         if op == "checkpoint":
             if ProcessState.RUNNING in peers:
                 broke(f"checkpoint of {ref.pid} before all were locked: it deadlocks")
+            kept = self.world.store.kept.get(ref)
+            if kept is not None and kept.lent and kept.state is HeldState.RUNNING:
+                broke(f"checkpoint of {ref.pid} while lent memory is mapped: it is lost")
             if set(box.processes) - box.held:
                 broke(f"checkpoint of {ref.pid} while threads run")
         if op == "unlock" and ProcessState.CHECKPOINTED in peers:
@@ -126,6 +133,55 @@ class WorldGpu(FakeGpu):
             for device, nbytes in self.processes[ref].holds.items():
                 if promised.get(device, 0) < nbytes:
                     broke(f"restore of {ref.pid} without a reservation: {promised}")
+
+
+class WorldStore(FakeStore):
+    def __init__(self, world: World) -> None:
+        super().__init__(gpu=world.gpu)
+        self.world = world
+
+    def _call(self, name: str, deadline: float) -> _Call:
+        error: HotseatError = DriverFailed(f"{name} says no", result=999)
+        return self.world.call(name, error=Unavailable("silent") if name == "held" else error, deadline=deadline)
+
+    def _rule(self, name: str, processes: Sequence[ProcessRef]) -> None:
+        for ref in processes:
+            box, process = self.world.box_of(ref), self.gpu.processes.get(ref)
+            if box is not None and process is not None:
+                calm = ref not in box.held and box.container.status is Status.RUNNING
+                if not calm or process.state is not ProcessState.RUNNING:
+                    self.world.violations.append(f"{name} of {ref.pid} while it cannot answer")
+
+    async def held(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        async with self._call("held", deadline):
+            return await super().held(processes, deadline=deadline)
+
+    async def status(self, *, deadline: float) -> StoreStatus:
+        return await super().status(deadline=deadline)
+
+    async def take(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        self._rule("take", processes)
+        async with self._call("take", deadline):
+            return await super().take(processes, deadline=deadline)
+
+    async def move_out(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        async with self._call("move_out", deadline):
+            return await super().move_out(processes, deadline=deadline)
+
+    async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        for ref in processes:
+            box = self.world.box_of(ref)
+            promised = self.world.promised(box.container.key) if box is not None else {}
+            for device, nbytes in self.kept[ref].blocks.items() if ref in self.kept else ():
+                if promised.get(device, 0) < nbytes:
+                    self.world.violations.append(f"move in of {ref.pid} without a reservation: {promised}")
+        async with self._call("move_in", deadline):
+            return await super().move_in(processes, deadline=deadline)
+
+    async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        self._rule("give", processes)
+        async with self._call("give", deadline):
+            return await super().give(processes, deadline=deadline)
 
 
 @dataclass(kw_only=True)
@@ -255,6 +311,7 @@ class World:
         self.state_dir = state_dir
         self.boxes: dict[str, Box] = {}
         self.gpu = WorldGpu(self, devices=devices)
+        self.store = WorldStore(self)
         self.freezer = WorldFreezer(self)
         self.platform = WorldPlatform(self)
         self.strikes: list[Strike] = []
@@ -276,6 +333,8 @@ class World:
             driver=self.gpu,
             devices=self.gpu,
             freezer=self.freezer,
+            store=self.store if self.store.kept else None,
+            interposer_in=lambda processes: [one for one in processes if one in self.store.kept],
             journal=self.journal,
             events=self.events,
             deadlines=DEADLINES,
@@ -307,6 +366,13 @@ class World:
         box.processes.append(ref)
         box.secrets[ref] = dict(holds)
         return ref
+
+    def interpose(self, name: str, *blocks: Mapping[int, int] | None) -> Workload:
+        """The Nth CUDA process of `name` has these blocks, through the interposer; None: it is not interposed."""
+        for ref, one in zip(list(self.boxes[name].secrets), blocks, strict=False):
+            if one is not None:
+                self.store.interpose(ref, one)
+        return self.workload(name)
 
     def workload(self, name: str) -> Workload:
         return Workload(name=name, container=self.boxes[name].container, platform=self.platform)
@@ -397,7 +463,11 @@ class World:
                 continue  # it was killed by the test
             if process is None or process.state is not ProcessState.RUNNING or not process.on_device or process.lost:
                 return False
-            if process.holds != holds:
+            kept = self.store.kept.get(ref)
+            if kept is not None and kept.state is not HeldState.RUNNING:
+                return False
+            local = kept.blocks if kept is not None and not kept.lent else {}
+            if {i: n - local.get(i, 0) for i, n in process.holds.items() if n - local.get(i, 0)} != holds:
                 return False
         return True
 
@@ -408,6 +478,11 @@ class World:
         return (
             box.container.status is Status.PAUSED
             and not box.held
+            and all(
+                kept.state is HeldState.OUT or (kept.state is HeldState.RUNNING and not kept.lent)
+                for ref, kept in self.store.kept.items()
+                if ref in box.secrets
+            )
             and all(one.state is ProcessState.CHECKPOINTED and not one.on_device and not one.lost for one in processes)
         )
 

@@ -21,10 +21,18 @@ from hotseat.words import State, SwapReport
 PROCESSES = ({0: 300 * MIB}, {0: 100 * MIB, 1: 200 * MIB})
 
 
-def build(directory: Path) -> tuple[World, Workload]:
+BLOCKS = {
+    "driver": (None, None),
+    "interposed": ({0: 200 * MIB}, {0: 60 * MIB, 1: 300 * MIB}),
+    "mixed": (None, {0: 60 * MIB, 1: 300 * MIB}),
+}
+
+
+def build(directory: Path, way: str) -> tuple[World, Workload]:
     world = World(state_dir=directory)
     world.container("neighbour", {0: 100 * MIB})
-    return world, world.container("a", *PROCESSES)
+    world.container("a", *PROCESSES)
+    return world, world.interpose("a", *BLOCKS[way])
 
 
 async def swap(world: World, workload: Workload, direction: str) -> SwapReport:
@@ -46,9 +54,9 @@ async def attempt(world: World, workload: Workload, direction: str) -> BaseExcep
         return died
 
 
-def run(coroutine_function, directory: Path):
+def run(coroutine_function, directory: Path, way: str):
     async def main():
-        world, workload = build(directory)
+        world, workload = build(directory, way)
         try:
             return await coroutine_function(world, workload)
         finally:
@@ -57,7 +65,7 @@ def run(coroutine_function, directory: Path):
     return checks.run(main())
 
 
-def calls_of(direction: str, directory: Path) -> list[tuple[str, int]]:
+def calls_of(direction: str, directory: Path, way: str) -> list[tuple[str, int]]:
     """(name, how many of that name before it) of each call in a swap without faults."""
 
     async def dry(world: World, workload: Workload):
@@ -67,14 +75,20 @@ def calls_of(direction: str, directory: Path) -> list[tuple[str, int]]:
         await swap(world, workload, direction)
         return [(name, world.calls[:index].count(name)) for index, name in enumerate(world.calls)]
 
-    return run(dry, directory)
+    return run(dry, directory, way)
+
+
+def calls_names(calls: list[tuple[str, int]]) -> set[str]:
+    return {name for name, _ in calls}
 
 
 @pytest.mark.parametrize("what", list(What))
 @pytest.mark.parametrize("direction", ["out", "in"])
-def test_a_fault_at_any_call_ends_in_a_stable_state(direction: str, what: What, tmp_path: Path):
-    calls = calls_of(direction, tmp_path / "dry")
+@pytest.mark.parametrize("way", list(BLOCKS))
+def test_a_fault_at_any_call_ends_in_a_stable_state(way: str, direction: str, what: What, tmp_path: Path):
+    calls = calls_of(direction, tmp_path / "dry", way)
     assert len(calls) > 10
+    assert way == "driver" or {"take", "move_out"} < calls_names(calls) or {"move_in", "give"} < calls_names(calls)
     commit = calls.index(("checkpoint" if direction == "out" else "restore", 0))
     origin = State.SEATED if direction == "out" else State.PARKED
 
@@ -110,4 +124,4 @@ def test_a_fault_at_any_call_ends_in_a_stable_state(direction: str, what: What, 
             elif seen.state is State.PARKED:
                 assert isinstance(await swap(world, workload, "in"), SwapReport), where
 
-        run(one, tmp_path / f"{number}")
+        run(one, tmp_path / f"{number}", way)

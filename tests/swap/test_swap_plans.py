@@ -17,18 +17,21 @@ from hotseat.words import Direction, State
 
 PLANS = {
     "out": plan_out(uses_cuda=True),
+    "out interposed": plan_out(uses_cuda=True, interposed=True),
+    "in interposed": plan_in(uses_cuda=True, probe=True, interposed=True),
     "out without cuda": plan_out(uses_cuda=False),
     "pause again": plan_pause_again(),
     "in": plan_in(uses_cuda=True, probe=True),
     "in without cuda": plan_in(uses_cuda=False, probe=True),
     "probe": plan_probe(),
     **{
-        f"rescue {goal} {paused} {parked}": plan_rescue(
-            direction=Direction.OUT, goal=goal, paused=paused, parked_already=parked
+        f"rescue {goal} {paused} {parked} {interposed}": plan_rescue(
+            direction=Direction.OUT, goal=goal, paused=paused, parked_already=parked, interposed=interposed
         )
         for goal in (State.SEATED, State.PARKED)
         for paused in (True, False)
         for parked in (True, False)
+        for interposed in (True, False)
     },
 }
 plans = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
@@ -46,7 +49,7 @@ def test_what_cannot_be_undone_comes_after_the_commit(plan: Plan):
 
 @plans
 def test_what_changes_the_world_before_the_commit_has_an_undo(plan: Plan):
-    changing = {Do.LOCK, Do.FREEZE, Do.HOLD, Do.UNPAUSE, Do.RESERVE}
+    changing = {Do.TAKE, Do.LOCK, Do.FREEZE, Do.HOLD, Do.UNPAUSE, Do.RESERVE}
     assert all(step.undo for step in plan.steps[: plan.commit] if step.effect in changing)
 
 
@@ -76,6 +79,20 @@ def test_threads_are_let_go_after_all_that_needs_them_held(plan: Plan):
 def test_driver_calls_that_move_are_verified_by_states(plan: Plan):
     moving = {Do.LOCK, Do.CHECKPOINT, Do.RESTORE, Do.UNLOCK}
     assert all(step.verify is not None for step in plan.steps if step.effect in moving)
+
+
+@plans
+def test_blocks_are_taken_while_nothing_is_locked_and_given_when_all_run(plan: Plan):
+    did = effects(plan)
+    if Do.TAKE in did:
+        assert did.index(Do.TAKE) < did.index(Do.LOCK)
+    if Do.GIVE in did:
+        assert did.index(Do.UNLOCK) < did.index(Do.LET_GO) < did.index(Do.GIVE)
+
+
+def test_without_the_store_a_plan_has_no_step_of_it():
+    for plan in (plan_out(uses_cuda=True), plan_in(uses_cuda=True, probe=True)):
+        assert not {Do.TAKE, Do.GIVE} & set(effects(plan))
 
 
 def test_a_swap_out_is_the_order_of_the_design():

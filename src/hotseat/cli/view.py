@@ -38,6 +38,9 @@ class Row:
     pinned: bool = False
     """Never parked to make room for others (hotseat.yaml)."""
     note: str = ""
+    way: str = ""
+    """How its GPU memory moves: "interposed" (by the store), "driver", "mixed"; `why` tells. Only without a daemon."""
+    why: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,6 +59,8 @@ class Row:
             "in_flight": self.in_flight,
             "pinned": self.pinned,
             "note": self.note,
+            "way": self.way,
+            "why": self.why,
         }
 
     def cells(self) -> list[str]:
@@ -72,8 +77,13 @@ class Row:
             gpu,
             units.size(self.host_bytes),
             str(self.waiting) if self.waiting else "-",
-            self.note,
+            "; ".join(part for part in (self.note, self._by) if part),
         ]
+
+    @property
+    def _by(self) -> str:
+        """The driver's way is the usual one, and not worth a word in each row."""
+        return "" if self.way in ("", "driver") else f"{self.way}: {self.why}"
 
 
 HEADINGS = ["NAME", "STATE", "PLATFORM", "MODELS", "PIDS", "GPU", "HOST", "WAITING", "NOTE"]
@@ -99,6 +109,8 @@ def row_from(data: Mapping[str, Any]) -> Row:
         in_flight=data.get("in_flight", 0),
         pinned=data.get("pinned", False),
         note=data.get("note", ""),
+        way=data.get("way", ""),
+        why=data.get("why", ""),
     )
 
 
@@ -136,6 +148,7 @@ def report_json(report: SwapReport) -> dict[str, Any]:
         "cuda_processes": report.cuda_processes,
         "threads": report.threads,
         "phases": phases,
+        "interposed": [process.pid for process in report.interposed],
     }
 
 

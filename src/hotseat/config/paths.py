@@ -21,6 +21,14 @@ def control_socket(*, env: Mapping[str, str] | None = None, uid: int | None = No
     return _runtime(env, os.geteuid() if uid is None else uid) / "control.sock"
 
 
+def store_socket(*, env: Mapping[str, str] | None = None, uid: int | None = None) -> Path:
+    """The snapshot store's control socket. `HOTSEAT_STORE_CONTROL` names another."""
+    env = os.environ if env is None else env
+    if named := env.get("HOTSEAT_STORE_CONTROL"):
+        return Path(named)
+    return _runtime(env, os.geteuid() if uid is None else uid) / "store" / "control.sock"
+
+
 def state_directory(*, env: Mapping[str, str] | None = None, uid: int | None = None) -> Path:
     """Journal and logs. `HOTSEAT_STATE` names another."""
     env = os.environ if env is None else env

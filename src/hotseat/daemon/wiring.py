@@ -20,6 +20,7 @@ from hotseat.platforms.docker import DockerPlatform
 from hotseat.platforms.podman import PodmanPlatform
 from hotseat.platforms.port import Container, Platform
 from hotseat.platforms.process import ProcessPlatform
+from hotseat.store.client import StoreClient
 from hotseat.swap.journal import Journal
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Deadlines, Swapper, Workload
@@ -116,6 +117,8 @@ async def build(
         stack.callback(journal.close)
         gpu = GpuClient(environ=environ)
         stack.push_async_callback(gpu.aclose)
+        store = StoreClient(paths.store_socket(env=environ))
+        stack.push_async_callback(store.aclose)
         freezer = PtraceFreezer()
         stack.push_async_callback(freezer.aclose)
         platforms: dict[str, Platform] = {
@@ -129,6 +132,7 @@ async def build(
             driver=gpu,
             devices=gpu,
             freezer=freezer,
+            store=store,
             journal=journal,
             events=events,
             deadlines=deadlines,

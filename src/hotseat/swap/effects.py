@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
 from hotseat.config.units import format_size
 from hotseat.errors import (
@@ -20,7 +21,9 @@ from hotseat.errors import (
 from hotseat.gpu.port import CheckpointDriver, DeviceTruth, Outcome
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
+from hotseat.store.port import HeldState, Store
 from hotseat.swap import rules, truth
+from hotseat.swap.lending import OFF, ON, ON_OR_OFF, ON_OR_RUNNING, Lender
 from hotseat.swap.meter import Meter
 from hotseat.swap.plan import Do
 from hotseat.swap.records import Holding
@@ -40,6 +43,7 @@ class Effects:
         driver: CheckpointDriver,
         devices: DeviceTruth,
         freezer: ThreadFreezer,
+        store: Store | None,
         room: Room,
         meter: Meter,
     ) -> None:
@@ -49,6 +53,7 @@ class Effects:
         self._freezer = freezer
         self._room = room
         self._meter = meter
+        self.lender = Lender(scene=scene, store=store, meter=meter)
         self._doing: dict[Do, Callable[[], Awaitable[None]]] = {
             Do.LOCK: self._lock,
             Do.UNLOCK: self._unlock,
@@ -64,14 +69,20 @@ class Effects:
             Do.HOLD: self._hold,
             Do.SETTLE: self._settle,
             Do.RESTORE: self._restore,
+            Do.TAKE: self.lender.take,
+            Do.GIVE: self.lender.give,
             Do.WEIGH: self._weigh_taken,
             Do.PROBE: self._probe,
-            Do.LOOK: self.look,
-            Do.CHECK_LOCKED: lambda: self._check(ProcessState.LOCKED),
-            Do.CHECK_CHECKPOINTED: lambda: self._check(ProcessState.CHECKPOINTED),
-            Do.CHECK_RUNNING: lambda: self._check(ProcessState.RUNNING),
-            Do.CHECK_NONE_RUNNING: lambda: self._check(ProcessState.LOCKED, ProcessState.CHECKPOINTED),
-            Do.CHECK_NONE_CHECKPOINTED: lambda: self._check(ProcessState.LOCKED, ProcessState.RUNNING),
+            Do.LOOK: self._look_at_all,
+            Do.CHECK_LOCKED: lambda: self._check(ProcessState.LOCKED, blocks=ON),
+            Do.CHECK_CHECKPOINTED: lambda: self._check(ProcessState.CHECKPOINTED, blocks=OFF),
+            Do.CHECK_RUNNING: lambda: self._check(ProcessState.RUNNING, blocks=ON_OR_RUNNING),
+            Do.CHECK_NONE_RUNNING: lambda: self._check(
+                ProcessState.LOCKED, ProcessState.CHECKPOINTED, blocks=ON_OR_OFF
+            ),
+            Do.CHECK_NONE_CHECKPOINTED: lambda: self._check(
+                ProcessState.LOCKED, ProcessState.RUNNING, blocks=ON_OR_RUNNING
+            ),
             Do.CHECK_PAUSED: self._check_paused,
             Do.CHECK_NO_CUDA: self._check_no_cuda,
         }
@@ -111,7 +122,12 @@ class Effects:
                 self.scene.drop(process)
                 self.scene.notes.append(f"its CUDA process {process.pid} ended meanwhile")
 
-    async def _check(self, *expected: ProcessState) -> None:
+    async def _look_at_all(self) -> None:
+        await self.look()
+        await self.lender.look()
+
+    async def _check(self, *expected: ProcessState, blocks: Sequence[HeldState]) -> None:
+        await self.lender.check(*blocks)
         await self.look()
         wrong = sorted((process.pid, state) for process, state in self.scene.states.items() if state not in expected)
         if wrong:
@@ -151,18 +167,43 @@ class Effects:
 
     async def _checkpoint(self) -> None:
         targets = self.scene.in_state(ProcessState.LOCKED)
-        if targets:
-            deadline = self.scene.deadlines.move(self.scene.gpu_bytes)
-            await self._call(
-                targets, self._driver.checkpoint(targets, deadline=deadline), leaves=ProcessState.CHECKPOINTED
-            )
+        self.lender.must_be_taken(targets)
+
+        async def checkpoint() -> None:
+            if targets:
+                call = self._driver.checkpoint(targets, deadline=self.scene.deadlines.move(self.scene.gpu_bytes))
+                await self._call(targets, call, leaves=ProcessState.CHECKPOINTED)
+
+        await self._beside(checkpoint(), self.lender.move_out())
 
     async def _restore(self) -> None:
         targets = self.scene.in_state(ProcessState.CHECKPOINTED)
-        if targets:
-            self._room.must_cover(self.scene, targets)
-            deadline = self.scene.deadlines.move(self.scene.gpu_bytes)
-            await self._call(targets, self._driver.restore(targets, deadline=deadline), leaves=ProcessState.LOCKED)
+        self._room.must_cover(self.scene, self._off_device())
+
+        async def restore() -> None:
+            if targets:
+                call = self._driver.restore(targets, deadline=self.scene.deadlines.move(self.scene.gpu_bytes))
+                await self._call(targets, call, leaves=ProcessState.LOCKED)
+
+        await self._beside(restore(), self.lender.move_in())
+
+    def _off_device(self) -> list[ProcessRef]:
+        """Those of whom a part is to come back: what the driver has, or what the store has."""
+        out, parked = self.scene.blocks_in(HeldState.OUT), self.scene.in_state(ProcessState.CHECKPOINTED)
+        return [process for process in self.scene.cuda if process in parked or process in out]
+
+    async def _beside(self, driver: Coroutine[Any, Any, None], store: Coroutine[Any, Any, None]) -> None:
+        """Both at once, each to its own end, for neither can be called back. Of two errors the driver's counts: after
+        it less is possible. What the store needs beyond the driver is the store's time."""
+        moving = asyncio.create_task(store)
+        try:
+            await driver
+        finally:
+            with self._meter.of("store"):
+                await asyncio.wait({moving})
+            error = None if moving.cancelled() else moving.exception()
+        if error is not None:
+            raise error
 
     async def _check_no_cuda(self) -> None:
         """Once frozen, nothing can start to use CUDA any more."""
@@ -227,11 +268,14 @@ class Effects:
             # All over again: a rank cannot be locked once another of its communicator was locked by an earlier call.
             await self._let_go()
             await self._unlock()
+            known = await self.lender.known(found)
             for process, thread in found.items():
-                self.scene.cuda[process] = Holding(process=process, restore_thread=thread)
+                blocks: dict[int, int] | None = {} if process in known else None
+                self.scene.cuda[process] = Holding(process=process, restore_thread=thread, blocks=blocks)
             await self.look()
+            await self.lender.take()
             await self._lock()
-            await self._check(ProcessState.LOCKED)
+            await self._check(ProcessState.LOCKED, blocks=ON)
             await self._freeze()
         raise FreezeFailed(
             f"new CUDA processes appeared in each of {self.scene.policy.newcomer_rounds} rounds",
@@ -250,7 +294,7 @@ class Effects:
                 self.scene.workload.name,
                 container=self.scene.workload.container,
                 host=self.scene.host,
-                gpu_bytes=self.scene.gpu_bytes,
+                gpu_bytes=self.scene.context_bytes,
                 policy=self.scene.policy,
             )
             if refusal is not None:
@@ -259,7 +303,8 @@ class Effects:
     # -- the devices
 
     async def _confirm_release(self) -> None:
-        """Off every device's list, and the totals fell; late release is waited for, strangers are allowed for."""
+        """Off every device's list, and the totals fell; late release is waited for, strangers are allowed for. Blocks
+        are in the store's name by then: it said that they are out, and the next swap in asks the device itself."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.scene.deadlines.release
         attempt = 0
@@ -277,8 +322,10 @@ class Effects:
         if self.scene.uses:
             mine = truth.held(self.scene.uses, self.scene.pids)
             drop = truth.dropped(self.scene.uses, after, self.scene.pids)
-            self.scene.parked = truth.to_find_free(held=mine, dropped=drop, processes=len(self.scene.cuda))
-            self.scene.moved = {index: nbytes or max(0, drop.get(index, 0)) for index, nbytes in mine.items()}
+            parked = truth.to_find_free(held=mine, dropped=drop, processes=len(self.scene.cuda))
+            moved = {index: nbytes or max(0, drop.get(index, 0)) for index, nbytes in mine.items()}
+            self.scene.parked = truth.added(parked, self.scene.blocks)
+            self.scene.moved = truth.added(moved, self.scene.blocks)
 
     def _judge_release(self, listed: dict[int, int], short: dict[int, int], *, strangers: set[int]) -> None:
         hint = "look with `nvidia-smi`; `hotseat doctor` checks the driver and its library path"
@@ -295,12 +342,13 @@ class Effects:
     async def _weigh_taken(self) -> None:
         """For the report alone, so a device that does not answer now costs only the figure."""
         try:
-            self.scene.moved = truth.held(await self._devices.use(), self.scene.pids)
+            seen = truth.held(await self._devices.use(), self.scene.pids)
+            self.scene.moved = truth.added(seen, self.scene.blocks)
         except HotseatError as error:
             self.scene.notes.append(f"device memory was not measured: {error.message}")
 
     async def _reserve(self) -> None:
-        await self._room.reserve(self.scene, self.scene.in_state(ProcessState.CHECKPOINTED))
+        await self._room.reserve(self.scene, self._off_device())
 
     async def _give_back(self) -> None:
         self._room.give_back(self.scene)

@@ -11,6 +11,7 @@ from hotseat.gpu.port import CheckpointDriver, DeviceTruth
 from hotseat.linux import proc
 from hotseat.linux.port import HostMemory
 from hotseat.platforms.port import Status
+from hotseat.store.port import Held, HeldState, Store
 from hotseat.swap import guard, truth
 from hotseat.swap.classify import LIVING, classify, void
 from hotseat.swap.journal import Journal
@@ -35,15 +36,24 @@ class Sight:
     restore_threads: Mapping[ProcessRef, int]
     uses: tuple[DeviceUse, ...]
     host: HostMemory | None
+    store: str
+    """Why no store answers, or ""."""
     trouble: HotseatError | None
     """Why the CUDA processes or the devices could not be read; the observation then lacks them."""
 
 
 class Observer:
     def __init__(
-        self, *, driver: CheckpointDriver, devices: DeviceTruth, journal: Journal, deadlines: Deadlines
+        self,
+        *,
+        driver: CheckpointDriver,
+        devices: DeviceTruth,
+        store: Store | None,
+        journal: Journal,
+        deadlines: Deadlines,
     ) -> None:
         self._driver = driver
+        self._store = store
         self._devices = devices
         self._journal = journal
         self._deadlines = deadlines
@@ -59,6 +69,8 @@ class Observer:
         states: Mapping[ProcessRef, ProcessState | None] = {}
         uses: tuple[DeviceUse, ...] = ()
         host: HostMemory | None = None
+        held: Mapping[ProcessRef, Held] = {}
+        store = ""
         trouble: HotseatError | None = None
         if container.status in LIVING:
             (processes, threads, states, trouble), host, uses_or = await asyncio.gather(
@@ -68,7 +80,9 @@ class Observer:
                 trouble = trouble or uses_or
             else:
                 uses = uses_or
-        gpu_bytes = truth.held(uses, {process.pid for process in processes})
+            if states:
+                held, store = await self._held(list(states))
+        gpu_bytes = truth.with_blocks(truth.held(uses, {process.pid for process in processes}), held=held, uses=uses)
         verdict = classify(
             container=container,
             record=record,
@@ -79,6 +93,9 @@ class Observer:
         )
         if record is not None and void(container, record):
             record = None
+        notes = [verdict.note, trouble.message if trouble else ""]
+        if record is not None and verdict.state is State.PARKED:
+            notes.append(parked_blocks(record, held=held, store=store))
         observation = Observation(
             state=verdict.state,
             container=container,
@@ -86,7 +103,8 @@ class Observer:
             cuda=states,
             gpu_bytes=gpu_bytes,
             parked_gpu_bytes=dict(record.parked) if record is not None and verdict.state is State.PARKED else {},
-            note="; ".join(part for part in (verdict.note, trouble.message if trouble else "") if part),
+            held=held,
+            note="; ".join(part for part in notes if part),
         )
         return Sight(
             workload=workload,
@@ -95,6 +113,7 @@ class Observer:
             restore_threads=threads,
             uses=uses,
             host=host,
+            store=store,
             trouble=trouble,
         )
 
@@ -103,6 +122,16 @@ class Observer:
             return await self._devices.use()
         except HotseatError as error:
             return error
+
+    async def _held(self, cuda: Sequence[ProcessRef]) -> tuple[Mapping[ProcessRef, Held], str]:
+        if self._store is None:
+            return {}, "no store is set up"
+        try:
+            held = await self._store.held(cuda, deadline=self._deadlines.query)
+            status = None if held else await self._store.status(deadline=self._deadlines.query)
+        except HotseatError as error:
+            return {}, error.message
+        return held, "" if status is None or status.running else status.note or "no store runs"
 
     async def _cuda(
         self, workload: Workload, meter: Meter
@@ -132,6 +161,22 @@ class Observer:
             except HotseatError as error:
                 return processes, threads, dict.fromkeys(sorted(threads)), error
         return processes, threads, dict.fromkeys(sorted(threads)), trouble
+
+
+def parked_blocks(record: Record, *, held: Mapping[ProcessRef, Held], store: str) -> str:
+    """What a person should know of the blocks of a parked workload."""
+    mine = [holding.process for holding in record.holdings if holding.interposed]
+    if not mine:
+        return ""
+    if store:
+        return f"the store has memory of it, and {store}"
+    lost = [process for process in mine if process not in held or held[process].state is HeldState.LOST]
+    return "; ".join(lost_note(process, held.get(process)) for process in lost)
+
+
+def lost_note(process: ProcessRef, held: Held | None) -> str:
+    why = held.note if held is not None and held.note else "the store does not know it any more"
+    return f"memory of process {process.pid} is lost: {why}"
 
 
 HostBytes = Callable[[Sequence[ProcessRef]], int]

@@ -31,6 +31,8 @@ class Do(enum.StrEnum):
     HOLD = "hold"
     SETTLE = "settle"
     RESTORE = "restore"
+    TAKE = "take"
+    GIVE = "give"
     WEIGH = "weigh"
     PROBE = "probe"
     LOOK = "look"
@@ -90,9 +92,14 @@ UNLOCK = Step(name="unlock", part="driver", effect=Do.UNLOCK, verify=Do.CHECK_RU
 WEIGH = Step(name="weigh", part="hotseat", effect=Do.WEIGH)
 PROBE = Step(name="probe", part="engine", effect=Do.PROBE, interruptible=True)
 LOOK = Step(name="look", part="driver", effect=Do.LOOK)
+# Only for what the store holds. Taken while nothing is locked and given when all are unlocked, for both are the work of
+# a thread in the process that calls the driver; CHECKPOINT and RESTORE move the blocks beside the driver's calls.
+TAKE = Step(name="take", part="hotseat", effect=Do.TAKE, undo=Do.GIVE)
+GIVE = Step(name="give", part="hotseat", effect=Do.GIVE)
 # In a rescue the processes are in several states at once, and each step takes on those that it can move.
 LOCK_THE_REST = replace(LOCK, undo=None, verify=Do.CHECK_NONE_RUNNING)
 RESTORE_THE_REST = replace(RESTORE, verify=Do.CHECK_NONE_CHECKPOINTED)
+TAKE_THE_REST = replace(TAKE, undo=None)
 
 IRREVERSIBLE = {Do.CHECKPOINT: ProcessState.LOCKED, Do.RESTORE: ProcessState.CHECKPOINTED}
 """The first of these to begin is the commit, if it finds a process in the state that it moves on from."""
@@ -100,8 +107,8 @@ IRREVERSIBLE = {Do.CHECKPOINT: ProcessState.LOCKED, Do.RESTORE: ProcessState.CHE
 NO_CUDA = "no process of it uses CUDA: parked means paused here, and no GPU memory was freed"
 
 
-def plan_out(*, uses_cuda: bool) -> Plan:
-    """seated -> parked."""
+def plan_out(*, uses_cuda: bool, interposed: bool = False) -> Plan:
+    """seated -> parked. `interposed`: the store holds some of its CUDA processes, or all."""
     if not uses_cuda:
         step = Step(
             name="pause", part="platform", effect=Do.PAUSE, undo=Do.UNPAUSE, verify=Do.CHECK_NO_CUDA
@@ -109,12 +116,13 @@ def plan_out(*, uses_cuda: bool) -> Plan:
         return Plan(
             direction=Direction.OUT, origin=State.SEATED, goal=State.PARKED, steps=(step,), commit=1, note=NO_CUDA
         )
+    first = (TAKE, LOCK, FREEZE, CATCH_UP) if interposed else (LOCK, FREEZE, CATCH_UP)
     return Plan(
         direction=Direction.OUT,
         origin=State.SEATED,
         goal=State.PARKED,
-        steps=(LOCK, FREEZE, CATCH_UP, CHECKPOINT, CONFIRM, PAUSE, LET_GO_PAUSED),
-        commit=3,
+        steps=(*first, CHECKPOINT, CONFIRM, PAUSE, LET_GO_PAUSED),
+        commit=len(first),
     )
 
 
@@ -123,9 +131,9 @@ def plan_pause_again() -> Plan:
     return Plan(direction=Direction.OUT, origin=State.PARKED, goal=State.PARKED, steps=(PAUSE, LET_GO_PAUSED), commit=2)
 
 
-def plan_in(*, uses_cuda: bool, probe: bool) -> Plan:
-    """parked -> seated."""
-    last = (PROBE,) if probe else ()
+def plan_in(*, uses_cuda: bool, probe: bool, interposed: bool = False) -> Plan:
+    """parked -> seated. `interposed`: the store has memory of some of its CUDA processes, or of all."""
+    last = (*((GIVE,) if interposed else ()), *((PROBE,) if probe else ()))
     if not uses_cuda:
         return Plan(direction=Direction.IN, origin=State.PARKED, goal=State.SEATED, steps=(UNPAUSE, *last), commit=1)
     return Plan(
@@ -142,7 +150,9 @@ def plan_probe() -> Plan:
     return Plan(direction=Direction.IN, origin=State.QUARANTINED, goal=State.SEATED, steps=(PROBE,), commit=0)
 
 
-def plan_rescue(*, direction: Direction, goal: State, paused: bool, parked_already: bool = False) -> Plan:
+def plan_rescue(
+    *, direction: Direction, goal: State, paused: bool, parked_already: bool = False, interposed: bool = False
+) -> Plan:
     """From wherever a swap broke off to a stable state. Every step is past the commit: there is nothing to undo.
 
     `goal` is SEATED or PARKED; `parked_already`: every process was checkpointed before the platform paused it.
@@ -150,13 +160,14 @@ def plan_rescue(*, direction: Direction, goal: State, paused: bool, parked_alrea
     steps: tuple[Step, ...]
     begin = (UNPAUSE, LOOK) if paused else (LOOK,)
     if goal is State.SEATED:
-        steps = (*begin, RESERVE, RESTORE_THE_REST, UNLOCK, LET_GO)
+        steps = (*begin, RESERVE, RESTORE_THE_REST, UNLOCK, LET_GO, *((GIVE,) if interposed else ()))
     elif parked_already:
         steps = (CONFIRM, PAUSE, LET_GO_PAUSED)
     else:
         steps = (
             *((UNPAUSE,) if paused else ()),
             LOOK,
+            *((TAKE_THE_REST,) if interposed else ()),
             LOCK_THE_REST,
             FREEZE,
             CHECKPOINT,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hotseat.platforms.port import Container, Platform
+from hotseat.store.port import Held
+from hotseat.swap.way import Way
 from hotseat.words import ProcessRef, ProcessState, State, SwapReport
 
 Progress = Callable[[str, str], None]
@@ -47,6 +49,8 @@ class Deadlines:
     room: float = 5.0
     """Wait for a device to have room before a swap in is refused."""
     query: float = 2.0
+    store: float = 10.0
+    """For the store to take or give, and for one that died to come back."""
 
     def move(self, nbytes: int) -> float:
         return self.move_floor + nbytes / self.move_bytes_per_second
@@ -65,6 +69,9 @@ class Observation:
     """Device index -> bytes held on it now."""
     parked_gpu_bytes: Mapping[int, int] = field(default_factory=dict)
     """Device index -> bytes a swap in must find free; empty unless parked."""
+    held: Mapping[ProcessRef, Held] = field(default_factory=dict)
+    """Those of `cuda` that the store holds."""
+    way: Way = field(default_factory=Way)
     host_bytes: int = 0
     """Host memory its processes hold now (their resident sets, shared pages by share)."""
     note: str = ""

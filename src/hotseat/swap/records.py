@@ -19,6 +19,12 @@ class Holding:
     process: ProcessRef
     restore_thread: int
     gpu: Mapping[int, int] = field(default_factory=dict)
+    blocks: Mapping[int, int] | None = None
+    """What the store holds or held of it, beside `gpu`. None: it is not interposed. Empty: not known before `take`."""
+
+    @property
+    def interposed(self) -> bool:
+        return self.blocks is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +87,34 @@ def total(holdings: Collection[Holding]) -> dict[int, int]:
     """Bytes per device of all of them."""
     out: dict[int, int] = {}
     for holding in holdings:
-        for index, nbytes in holding.gpu.items():
+        for index, nbytes in (*holding.gpu.items(), *(holding.blocks or {}).items()):
             out[index] = out.get(index, 0) + nbytes
     return out
 
 
 def dump_holdings(holdings: Collection[Holding]) -> str:
-    return json.dumps([[*h.process, h.restore_thread, sorted(h.gpu.items())] for h in holdings])
+    return json.dumps(
+        [
+            [
+                *h.process,
+                h.restore_thread,
+                sorted(h.gpu.items()),
+                None if h.blocks is None else sorted(h.blocks.items()),
+            ]
+            for h in holdings
+        ]
+    )
 
 
 def load_holdings(text: str) -> tuple[Holding, ...]:
     return tuple(
-        Holding(process=ProcessRef(pid, start), restore_thread=tid, gpu=dict(gpu))
-        for pid, start, tid, gpu in json.loads(text)
+        Holding(
+            process=ProcessRef(pid, start),
+            restore_thread=tid,
+            gpu=dict(gpu),
+            blocks=dict(blocks[0]) if blocks and blocks[0] is not None else None,
+        )
+        for pid, start, tid, gpu, *blocks in json.loads(text)  # an older hotseat wrote no blocks
     )
 
 
@@ -108,6 +129,7 @@ def dump_report(report: SwapReport) -> str:
             "cuda_processes": report.cuda_processes,
             "threads": report.threads,
             "started_at": report.started_at,
+            "interposed": report.interposed,
         }
     )
 
@@ -123,4 +145,5 @@ def load_report(text: str) -> SwapReport:
         cuda_processes=data["cuda_processes"],
         threads=data["threads"],
         started_at=data["started_at"],
+        interposed=tuple(ProcessRef(*process) for process in data.get("interposed", ())),
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hotseat.errors import DriverTimeout, PlatformFailed, ProcessGone, Refused, VerifyFailed, WorkerDied
 from hotseat.platforms.port import Status
+from hotseat.store.port import HeldState
 from hotseat.swap.plan import Do
 from hotseat.swap.port import Deadlines
 from hotseat.words import Direction, ProcessRef, ProcessState, State
@@ -64,6 +65,8 @@ class Broken:
     committed: bool
     status: Status
     states: Mapping[ProcessRef, ProcessState | None]
+    held: Mapping[ProcessRef, HeldState | None] = field(default_factory=dict)
+    """Where the store has the blocks of its interposed processes."""
 
     @property
     def parked_already(self) -> bool:
@@ -102,10 +105,12 @@ def _wanted(broken: Broken) -> tuple[State, ...]:
     if broken.parked_already:
         return (State.PARKED, State.SEATED)
     seen = set(broken.states.values())
-    if None in seen or ProcessState.FAILED in seen:
+    held = set(broken.held.values())
+    if None in seen or ProcessState.FAILED in seen or HeldState.LOST in held:
         return ()
     if ProcessState.CHECKPOINTED not in seen:
-        return (State.SEATED,)
+        # Blocks that cannot be brought back now may be kept where they are, for a later try.
+        return (State.SEATED, State.PARKED) if held - {HeldState.RUNNING} else (State.SEATED,)
     if broken.step is Do.RESTORE and broken.cause in (Cause.SAID_NO, Cause.SILENT):
         return ()  # a failed restore is final (FACTS.md): neither again nor back
     parked_all = seen == {ProcessState.CHECKPOINTED}

@@ -75,7 +75,8 @@ class Room:
     def _need(self, scene: Scene, processes: Collection[ProcessRef]) -> dict[int, int]:
         record: Record = scene.record(state=State.PARKED)
         margin = scene.policy.device_margin
-        return {index: nbytes + margin for index, nbytes in record.need(processes).items()}
+        here = scene.on_device(processes)
+        return {index: nbytes - here.get(index, 0) + margin for index, nbytes in record.need(processes).items()}
 
 
 def no_room(name: str, lacking: Sequence[Shortage]) -> NoRoom:

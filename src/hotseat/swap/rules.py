@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hotseat.config.units import format_size
 from hotseat.errors import NoRoom, Refused
 from hotseat.linux.port import HostMemory
 from hotseat.platforms import remedies
 from hotseat.platforms.port import Container, Status
+from hotseat.store.port import HeldState
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Observation
-from hotseat.words import ProcessState, State
+from hotseat.words import ProcessRef, ProcessState, State
 
 
 def refuse_out(name: str, seen: Observation, *, recorded: bool) -> Refused | None:
@@ -39,6 +42,30 @@ def refuse_out(name: str, seen: Observation, *, recorded: bool) -> Refused | Non
             rule="foreign checkpoint",
             hint="finish that first, e.g. `cuda-checkpoint --toggle --pid PID`, then try again",
             pids=strange,
+        )
+    return None
+
+
+def refuse_lent(name: str, seen: Observation, *, lent: Collection[ProcessRef], store: str) -> Refused | None:
+    """Why the store's part of a swap out cannot be done. `lent`: its processes that came back by the store earlier, so
+    that the store's memory may be mapped in them; without the store a checkpoint would lose them (FACTS.md).
+    `store`: why none answers."""
+    for process in seen.cuda:
+        held = seen.held.get(process)
+        if held is None and process in lent:
+            why = store or "the store does not know it"
+            hint = "start the store again (`hotseat store serve`), or restart the workload: a cold start"
+        elif held is not None and held.state is HeldState.LOST:
+            why, hint = f"the store has lost it: {held.note}", "restart the workload: a cold start"
+        elif held is not None and not held.connected:
+            why, hint = "its connection to the store is lost and not made again yet", "try again"
+        else:
+            continue
+        return Refused(
+            f"process {process.pid} of {name} uses memory of the store, and {why}; parked now it could not be restored",
+            rule="store",
+            hint=hint,
+            pids=[process.pid],
         )
     return None
 

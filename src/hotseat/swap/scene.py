@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from hotseat.linux.port import Hold, HostMemory
+from hotseat.store.port import HeldState
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Deadlines, Probe, Workload
 from hotseat.swap.records import Holding, Record, total
@@ -24,6 +25,8 @@ class Scene:
     cuda: dict[ProcessRef, Holding] = field(default_factory=dict)
     states: dict[ProcessRef, ProcessState | None] = field(default_factory=dict)
     """As last read, or as a successful call left them; None: not known since a call failed."""
+    held: dict[ProcessRef, HeldState | None] = field(default_factory=dict)
+    """Where the store has the memory of those that are interposed, as last read; None: it does not say."""
     uses: tuple[DeviceUse, ...] = ()
     """The devices before anything was moved."""
     host: HostMemory | None = None
@@ -49,6 +52,33 @@ class Scene:
         return [holding.restore_thread for holding in self.cuda.values()]
 
     @property
+    def interposed(self) -> list[ProcessRef]:
+        return [process for process, holding in self.cuda.items() if holding.interposed]
+
+    def blocks_in(self, state: HeldState) -> list[ProcessRef]:
+        return [process for process in self.cuda if self.held.get(process) is state]
+
+    @property
+    def context_bytes(self) -> int:
+        """What the driver moves into the processes' own memory: all but the store's blocks."""
+        return sum(sum(holding.gpu.values()) for holding in self.cuda.values())
+
+    @property
+    def blocks(self) -> dict[int, int]:
+        """The store's blocks of all of them, per device."""
+        return total([replace(one, gpu={}) for one in self.cuda.values()])
+
+    def on_device(self, processes: Collection[ProcessRef]) -> dict[int, int]:
+        """What of them is on the devices for certain: of a swap that broke off in its middle some parts are."""
+        here: list[Holding] = []
+        for process in processes:
+            holding = self.cuda[process]
+            context = self.states.get(process) in (ProcessState.RUNNING, ProcessState.LOCKED)
+            blocks = self.held.get(process) in (HeldState.RUNNING, HeldState.YIELDED)
+            here.append(replace(holding, gpu=holding.gpu if context else {}, blocks=holding.blocks if blocks else None))
+        return total(here)
+
+    @property
     def gpu_bytes(self) -> int:
         """Of all CUDA processes on all devices, now or when they were parked."""
         return max(sum(total(self.cuda.values()).values()), sum(self.parked.values()))
@@ -57,6 +87,7 @@ class Scene:
         """It ended."""
         self.cuda.pop(process, None)
         self.states.pop(process, None)
+        self.held.pop(process, None)
 
     def record(self, *, state: State, step: str = "", committed: bool = False, note: str = "") -> Record:
         """For the journal."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
@@ -12,10 +12,13 @@ from hotseat.events import EventBus
 from hotseat.gpu.port import CheckpointDriver, DeviceTruth
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
+from hotseat.store.port import HeldState, Store
 from hotseat.swap import guard, plan, rules, truth
 from hotseat.swap.classify import LIVING
 from hotseat.swap.executor import Cancelled, to_a_stable_end
 from hotseat.swap.journal import Journal
+from hotseat.swap.lending import silent as silent_store
+from hotseat.swap.lending import states as states_of_blocks
 from hotseat.swap.meter import Meter
 from hotseat.swap.observe import HostBytes, Observer, Sight, resident_bytes
 from hotseat.swap.policy import Policy
@@ -24,6 +27,7 @@ from hotseat.swap.records import Holding
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.scene import Scene
 from hotseat.swap.transaction import Transaction
+from hotseat.swap.way import interposer_in, way_of
 from hotseat.words import Direction, ProcessRef, ProcessState, State, SwapReport
 
 
@@ -41,29 +45,38 @@ class ContainerSwapper:
         devices: DeviceTruth,
         freezer: ThreadFreezer,
         journal: Journal,
+        store: Store | None = None,
         events: EventBus | None = None,
         deadlines: Deadlines | None = None,
         policy: Policy | None = None,
         host_bytes: HostBytes = resident_bytes,
+        interposer_in: Callable[[Collection[ProcessRef]], Collection[ProcessRef]] = interposer_in,
         process_alive: Callable[[ProcessRef], bool] = guard.living,
     ) -> None:
         self._driver = driver
         self._devices = devices
         self._freezer = freezer
         self._journal = journal
+        self._store = store
+        self._interposer_in = interposer_in
         self._events = events or EventBus()
         self._deadlines = deadlines or Deadlines()
         self._policy = policy or Policy()
         self._host_bytes = host_bytes
         self._owner = guard.identity()
         self._reservations = Reservations(journal=journal, alive=process_alive)
-        self._observer = Observer(driver=driver, devices=devices, journal=journal, deadlines=self._deadlines)
+        self._observer = Observer(
+            driver=driver, devices=devices, store=store, journal=journal, deadlines=self._deadlines
+        )
 
     async def observe(self, workload: Workload) -> Observation:
         """What the world shows now. Changes nothing, waits for no swap."""
         sight = await self._observer.look(workload, meter=Meter())
-        host_bytes = await asyncio.to_thread(self._host_bytes, sight.observation.processes)
-        return replace(sight.observation, host_bytes=host_bytes)
+        seen = sight.observation
+        host_bytes = await asyncio.to_thread(self._host_bytes, seen.processes)
+        loaded = await asyncio.to_thread(self._interposer_in, [one for one in seen.cuda if one not in seen.held])
+        way = way_of(cuda=seen.cuda, held=seen.held, loaded=loaded, store=sight.store)
+        return replace(seen, host_bytes=host_bytes, way=way)
 
     async def known(self) -> Sequence[tuple[str, State, str]]:
         return [(record.key, record.state, record.note) for record in self._journal.all()]
@@ -145,6 +158,9 @@ class ContainerSwapper:
             if seen.state is State.PARKED and seen.container.status is Status.PAUSED:
                 return _nothing_to_do(workload, Direction.OUT, seen)
             if seen.state is State.SEATED:
+                lent = self._lent(seen)
+                if (refusal := rules.refuse_lent(workload.name, seen, lent=lent, store=sight.store)) is not None:
+                    raise refusal
                 self._journal.forget(seen.container.key)
         scene = self._scene(sight, Direction.OUT)
         transaction = self._transaction(scene, meter, progress, cancelled)
@@ -155,12 +171,12 @@ class ContainerSwapper:
                 workload.name,
                 container=seen.container,
                 host=sight.host,
-                gpu_bytes=scene.gpu_bytes,
+                gpu_bytes=max(0, scene.context_bytes - sum(one.bytes - one.lent_bytes for one in seen.held.values())),
                 policy=self._policy,
             )
             if refusal is not None:
                 raise refusal
-        return await transaction.run(plan.plan_out(uses_cuda=bool(scene.cuda)))
+        return await transaction.run(plan.plan_out(uses_cuda=bool(scene.cuda), interposed=bool(scene.interposed)))
 
     async def _in(
         self,
@@ -187,11 +203,19 @@ class ContainerSwapper:
         scene = self._scene(sight, Direction.IN)
         scene.caps, scene.probe = caps, probe
         transaction = self._transaction(scene, meter, progress, cancelled)
+        if scene.interposed and seen.state is State.PARKED:
+            scene.held = await states_of_blocks(self._store, scene.interposed, deadline=self._deadlines.query)
+            if HeldState.LOST in scene.held.values():
+                raise await transaction.condemn(seen.note)
+            if None in scene.held.values():
+                raise silent_store(workload.name)
         if silent:
             return await transaction.run(plan.plan_probe())
         if (other := _finish_what_others_began(scene, State.SEATED)) is not None:
             return await transaction.run(other)
-        return await transaction.run(plan.plan_in(uses_cuda=bool(scene.cuda), probe=probe is not None))
+        return await transaction.run(
+            plan.plan_in(uses_cuda=bool(scene.cuda), probe=probe is not None, interposed=bool(scene.interposed))
+        )
 
     async def _recovered(self, workload: Workload, cancelled: asyncio.Event, meter: Meter) -> Sight:
         """The guard is ours: an unfinished swap in the journal is a dead hotseat's. Finish or undo it, then look."""
@@ -210,6 +234,12 @@ class ContainerSwapper:
 
     # -- their parts
 
+    def _lent(self, seen: Observation) -> Collection[ProcessRef]:
+        """Its processes that a swap in gave memory of the store to, as the last report says."""
+        reports = self._journal.reports(key=seen.container.key)
+        came_back = [report for report in reports if report.direction is Direction.IN]
+        return came_back[-1].interposed if came_back else ()
+
     def _guard(self, key: str, name: str) -> AbstractContextManager[None]:
         return guard.only_one(self._journal.directory / "swaps", key=key, name=name)
 
@@ -223,7 +253,9 @@ class ContainerSwapper:
                 cuda[process] = known[process]
             elif process in sight.restore_threads:
                 gpu = truth.by_process(sight.uses, process.pid)
-                cuda[process] = Holding(process=process, restore_thread=sight.restore_threads[process], gpu=gpu)
+                blocks: dict[int, int] | None = {} if process in seen.held else None
+                thread = sight.restore_threads[process]
+                cuda[process] = Holding(process=process, restore_thread=thread, gpu=gpu, blocks=blocks)
         states: dict[ProcessRef, ProcessState | None] = {process: seen.cuda.get(process) for process in cuda}
         if seen.state is State.PARKED and seen.container.status is Status.PAUSED:
             states = dict.fromkeys(cuda, ProcessState.CHECKPOINTED)  # the plan reads them as soon as they can answer
@@ -235,6 +267,11 @@ class ContainerSwapper:
             owner=self._owner,
             cuda=cuda,
             states=states,
+            held={
+                process: seen.held[process].state
+                for process, holding in cuda.items()
+                if holding.interposed and process in seen.held
+            },
             uses=sight.uses,
             host=sight.host,
             parked=dict(record.parked) if record is not None else {},
@@ -249,6 +286,7 @@ class ContainerSwapper:
             driver=self._driver,
             devices=self._devices,
             freezer=self._freezer,
+            store=self._store,
             journal=self._journal,
             reservations=self._reservations,
             events=self._events,

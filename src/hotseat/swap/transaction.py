@@ -8,16 +8,18 @@ from contextlib import suppress
 from dataclasses import replace
 
 from hotseat.config.units import format_size
-from hotseat.errors import HotseatError, NotFound, PlatformFailed
+from hotseat.errors import HotseatError, NotFound, PlatformFailed, Quarantined, Unavailable
 from hotseat.events import EventBus
 from hotseat.gpu.port import CheckpointDriver, DeviceTruth
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Container, Status
+from hotseat.store.port import HeldState, Store
 from hotseat.swap import truth
 from hotseat.swap.classify import CLOCK_STEP, LIVING
 from hotseat.swap.effects import Effects
 from hotseat.swap.executor import Cancelled, End, Ended, Executor
 from hotseat.swap.journal import Journal
+from hotseat.swap.lending import silent
 from hotseat.swap.meter import Meter
 from hotseat.swap.outcome import rescued, rolled_back, words
 from hotseat.swap.plan import IRREVERSIBLE, NO_CUDA, PROBE, Do, Plan, Step, plan_rescue
@@ -29,6 +31,7 @@ from hotseat.swap.room import Room
 from hotseat.swap.scene import Scene
 from hotseat.words import Direction, ProcessState, State, SwapReport
 
+LOST_BLOCKS = "the store has lost memory of it"
 SILENT_DRIVER = "the driver does not say in which state its processes are"
 
 
@@ -42,6 +45,7 @@ class Transaction:
         driver: CheckpointDriver,
         devices: DeviceTruth,
         freezer: ThreadFreezer,
+        store: Store | None,
         journal: Journal,
         reservations: Reservations,
         events: EventBus,
@@ -62,7 +66,9 @@ class Transaction:
         self._committed = False
         self._stable = False
         room = Room(reservations=reservations, devices=devices, meter=meter)
-        self._effects = Effects(scene=scene, driver=driver, devices=devices, freezer=freezer, room=room, meter=meter)
+        self._effects = Effects(
+            scene=scene, driver=driver, devices=devices, freezer=freezer, store=store, room=room, meter=meter
+        )
         self._executor = Executor(
             performer=self._effects, note=self._note, meter=meter, tell=self._tell, cancelled=cancelled
         )
@@ -88,7 +94,8 @@ class Transaction:
             await self._leave()
 
     async def recover(self, record: Record) -> State:
-        """Bring a swap that a dead hotseat left unfinished to a stable state. Raises only if its platform is silent."""
+        """Bring a swap that a dead hotseat left unfinished to a stable state. Raises only if its platform or its store
+        is silent."""
         self._scene.uses = ()  # what the devices showed before that swap is not known
         self._committed = record.committed
         step = Do(record.step) if record.step else None
@@ -103,6 +110,18 @@ class Transaction:
         finally:
             await self._leave()
         return goal
+
+    async def condemn(self, reason: str) -> BaseException:
+        """For a parked workload that can never be seated again."""
+        self._committed = True
+        try:
+            reason = await self._quarantine_and_free(reason)
+        finally:
+            await self._leave()
+        return Quarantined(
+            f"{self._name} is quarantined: {reason}",
+            hint="restart the container: a cold start ends the quarantine",
+        )
 
     async def _leave(self) -> None:
         """No thread stays held by us. Without a stable end (the platform is silent, or a bug) the journal says that
@@ -132,7 +151,7 @@ class Transaction:
             cause = Cause.UNDO
         try:
             goal, reason = await self._rescue(ended, step=ended.step.effect if ended.step else None, cause=cause)
-        except PlatformFailed as error:
+        except (PlatformFailed, Unavailable) as error:
             return error
         if goal is plan.goal and cause is not Cause.GONE:
             self._events.publish("note", workload=self._name, note=f"{reason}; it worked at the second try")
@@ -151,10 +170,11 @@ class Transaction:
             if self._scene.workload.container.status is Status.PAUSED:
                 return False  # it was paused when this swap began, and is not any more
             await self._effects.look()
-            seen = set(self._scene.states.values())
+            await self._effects.lender.look()
+            seen, held = set(self._scene.states.values()), set(self._scene.held.values())
             if origin is State.SEATED:
-                return seen <= {ProcessState.RUNNING}
-            return seen == {ProcessState.CHECKPOINTED}
+                return seen <= {ProcessState.RUNNING} and held <= {HeldState.RUNNING}
+            return seen == {ProcessState.CHECKPOINTED} and held <= {HeldState.OUT}
         return False
 
     async def _rescue(self, ended: Ended, *, step: Do | None, cause: Cause, why: str = "") -> tuple[State, str]:
@@ -169,6 +189,8 @@ class Transaction:
             if goal in (State.STOPPED, State.QUARANTINED):
                 if None in broken.states.values() and SILENT_DRIVER not in reason:
                     reason += f"; {SILENT_DRIVER}"
+                if HeldState.LOST in broken.held.values():
+                    reason += f"; {LOST_BLOCKS}"
                 return goal, reason
             tried.add(goal)
             plan = plan_rescue(
@@ -176,6 +198,7 @@ class Transaction:
                 goal=goal,
                 paused=broken.status is Status.PAUSED,
                 parked_already=broken.parked_already,
+                interposed=bool(self._scene.interposed),
             )
             rescue = await self._rescuer.run(plan)
             if rescue.end is End.DONE:
@@ -196,6 +219,7 @@ class Transaction:
                 committed=self._committed,
                 status=status,
                 states=dict(scene.states),
+                held=dict(scene.held),
             )
 
         container = await self._inspect()
@@ -210,6 +234,9 @@ class Transaction:
             await self._effects.look(patience=patience(step, cause, deadlines=scene.deadlines, nbytes=scene.gpu_bytes))
         except HotseatError:
             scene.states = dict.fromkeys(scene.cuda)
+        await self._effects.lender.look(patience=scene.deadlines.store)
+        if None in scene.held.values():
+            raise silent(self._name)  # to guess would be to lose it
         return seen(Status.RUNNING)
 
     async def _inspect(self) -> Container | None:
@@ -337,6 +364,7 @@ class Transaction:
             cuda_processes=len(scene.cuda),
             threads=scene.threads,
             started_at=self._begun,
+            interposed=tuple(scene.interposed),
         )
         self._journal.add_report(key=self._key, report=report)
         self._events.publish(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from hotseat.words import DeviceUse
+from hotseat.store.port import Held, HeldState
+from hotseat.words import DeviceUse, ProcessRef
 
 
 def held(uses: Sequence[DeviceUse], pids: Collection[int]) -> dict[int, int]:
@@ -19,6 +20,25 @@ def held(uses: Sequence[DeviceUse], pids: Collection[int]) -> dict[int, int]:
         if mine:
             out[use.device.index] = sum(mine)
     return out
+
+
+def added(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    return {index: one.get(index, 0) + other.get(index, 0) for index in {*one, *other}}
+
+
+def with_blocks(
+    listed: Mapping[int, int], *, held: Mapping[ProcessRef, Held], uses: Sequence[DeviceUse]
+) -> dict[int, int]:
+    """`listed` and the blocks of running processes that a device lists in the store's name instead of theirs. Where
+    the device lists as much as the blocks, they are in it."""
+    index = {use.device.uuid: use.device.index for use in uses}
+    blocks: dict[int, int] = {}
+    for one in held.values():
+        if one.state in (HeldState.RUNNING, HeldState.YIELDED):
+            for uuid, nbytes in one.device_bytes.items():
+                if uuid in index:
+                    blocks[index[uuid]] = blocks.get(index[uuid], 0) + nbytes
+    return added(listed, {at: nbytes for at, nbytes in blocks.items() if listed.get(at, 0) < nbytes})
 
 
 def by_process(uses: Sequence[DeviceUse], pid: int) -> dict[int, int]:

@@ -176,6 +176,8 @@ def _row(name: str, seen: Observation) -> Row:
         parked_gpu_bytes=dict(seen.parked_gpu_bytes),
         host_bytes=seen.host_bytes,
         note=seen.note,
+        way=seen.way.name,
+        why=seen.way.why,
     )
 
 

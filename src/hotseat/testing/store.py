@@ -1,0 +1,185 @@
+"""A snapshot store in memory, beside `FakeGpu`: blocks move between a process, the store's name on a device, the arena.
+
+As unforgiving as the real one: a process that is frozen or locked cannot hand over or take back its blocks, a device
+or an arena without room refuses, what a dead store has lost stays lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hotseat.errors import DriverTimeout, NoRoom, NotFound, Refused, Unavailable
+from hotseat.store.port import Held, HeldState, Moved, Status
+from hotseat.testing.gpu import FakeGpu, Process
+from hotseat.words import ProcessRef, ProcessState
+
+KEEPER = ProcessRef(9_999_999, 1)
+"""The store's own process, as the devices list it."""
+
+
+@dataclass(kw_only=True)
+class Kept:
+    """One interposed process. `blocks`: device index -> bytes."""
+
+    blocks: dict[int, int]
+    state: HeldState = HeldState.RUNNING
+    lent: bool = False
+    """Its blocks are in the store's name, also while it runs."""
+    connected: bool = True
+    note: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.blocks.values())
+
+
+@dataclass(kw_only=True)
+class FakeStore:
+    """`hotseat.store.port.Store`. Attributes are public: a test may read and change them between calls."""
+
+    gpu: FakeGpu
+    arena: int = 1 << 40
+    running: bool = True
+    kept: dict[ProcessRef, Kept] = field(default_factory=dict)
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.gpu.processes[KEEPER] = Process(ref=KEEPER, cuda=False)
+
+    # What a test does to the world
+
+    def interpose(self, ref: ProcessRef, blocks: Mapping[int, int]) -> None:
+        """A process of the double has allocated `blocks` through the interposer."""
+        for device, nbytes in blocks.items():
+            self.gpu.allocate(ref, device, nbytes)
+        self.kept[ref] = Kept(blocks=dict(blocks))
+
+    def lose(self) -> None:
+        """It died and its arena with it; another was started. What runs has its memory."""
+        for kept in self.kept.values():
+            if kept.state in (HeldState.YIELDED, HeldState.OUT):
+                if kept.state is HeldState.YIELDED:
+                    self._keep(kept, sign=-1)
+                kept.state, kept.note = HeldState.LOST, "the store died with its arena"
+
+    def end(self, ref: ProcessRef) -> None:
+        kept = self.kept.pop(ref, None)
+        if kept is not None and (kept.state is HeldState.YIELDED or (kept.lent and kept.state is HeldState.RUNNING)):
+            self._keep(kept, sign=-1)
+
+    # Store
+
+    async def held(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        if not self.running:
+            return {}
+        return {ref: self._held(self.kept[ref]) for ref in processes if ref in self.kept}
+
+    async def take(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        chosen = self._chosen(processes, HeldState.RUNNING, HeldState.YIELDED)
+        used = sum(one.bytes for one in self.kept.values() if one.state in (HeldState.YIELDED, HeldState.OUT))
+        lacking = used + sum(one.bytes for one in chosen.values() if one.state is HeldState.RUNNING) - self.arena
+        if lacking > 0:
+            raise NoRoom(f"the arena lacks {lacking} bytes", rule="host memory", hint="a larger arena", lacking=lacking)
+        for ref in chosen:
+            self._must_answer(ref)
+        for ref, kept in chosen.items():
+            if kept.state is HeldState.RUNNING and not kept.lent:
+                for device, nbytes in kept.blocks.items():
+                    self.gpu.allocate(ref, device, -nbytes)
+                self._keep(kept, sign=1)
+            kept.state = HeldState.YIELDED
+        return {ref: self._held(kept) for ref, kept in chosen.items()}
+
+    async def move_out(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        chosen = self._chosen(processes, HeldState.YIELDED, HeldState.OUT)
+        total = 0
+        for kept in chosen.values():
+            if kept.state is HeldState.YIELDED:
+                total += kept.bytes
+                self._keep(kept, sign=-1)
+                kept.state = HeldState.OUT
+        return Moved(total=total, copied=total)
+
+    async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        chosen = list(self._chosen(processes, HeldState.OUT, HeldState.YIELDED).values())
+        coming = [kept for kept in chosen if kept.state is HeldState.OUT]
+        for device in range(len(self.gpu.capacity)):
+            lacking = sum(kept.blocks.get(device, 0) for kept in coming) - self.gpu.free(device)
+            if lacking > 0:
+                raise NoRoom(f"device {device} lacks {lacking} bytes", rule="device memory", hint="park something")
+        for kept in coming:
+            self._keep(kept, sign=1)
+            kept.state = HeldState.YIELDED
+        total = sum(kept.bytes for kept in coming)
+        return Moved(total=total, copied=total)
+
+    async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        chosen = self._chosen(processes, HeldState.YIELDED, HeldState.RUNNING)
+        for ref, kept in chosen.items():
+            if kept.state is HeldState.YIELDED:
+                self._must_answer(ref)
+                kept.state, kept.lent = HeldState.RUNNING, True
+        return {ref: self._held(kept) for ref, kept in chosen.items()}
+
+    async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
+        chosen = self._chosen(processes, HeldState.RUNNING)
+        for ref, kept in chosen.items():
+            if kept.lent:
+                self._must_answer(ref)
+                self._keep(kept, sign=-1)
+                kept.lent = False
+                for device, nbytes in kept.blocks.items():
+                    self.gpu.allocate(ref, device, nbytes)
+        return {ref: self._held(kept) for ref, kept in chosen.items()}
+
+    async def forget(self, process: ProcessRef, *, deadline: float) -> None:
+        self._chosen([process], *HeldState)
+        self.end(process)
+
+    async def status(self, *, deadline: float) -> Status:
+        if not self.running:
+            return Status(running=False, note="no store runs")
+        used = sum(kept.bytes for kept in self.kept.values() if kept.state is HeldState.OUT)
+        processes = {ref: self._held(kept) for ref, kept in self.kept.items()}
+        return Status(running=True, arena=self.arena, ready=self.arena, used=used, worker=KEEPER.pid, starts=1,
+                      processes=processes)  # fmt: skip
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    # Within
+
+    def _chosen(self, processes: Sequence[ProcessRef], *states: HeldState) -> dict[ProcessRef, Kept]:
+        if not self.running:
+            raise Unavailable("no store answers", hint="start it")
+        for ref in processes:
+            if ref not in self.kept:
+                raise NotFound(f"the store does not hold process {ref.pid}")
+            if self.kept[ref].state not in states:
+                raise Refused(f"process {ref.pid} is {self.kept[ref].state}", rule="store")
+        return {ref: self.kept[ref] for ref in processes}
+
+    def _must_answer(self, ref: ProcessRef) -> None:
+        """Its own thread has to call the driver."""
+        process = self.gpu.processes[ref]
+        if process.state is not ProcessState.RUNNING or not process.thawed.is_set():
+            raise DriverTimeout(f"process {ref.pid} does not answer: it is frozen or {process.state.name}")
+
+    def _keep(self, kept: Kept, *, sign: int) -> None:
+        for device, nbytes in kept.blocks.items():
+            self.gpu.allocate(KEEPER, device, sign * nbytes)
+
+    def _held(self, kept: Kept) -> Held:
+        known = kept.lent or kept.state is not HeldState.RUNNING
+        uuids = {f"GPU-double-{device}": nbytes for device, nbytes in kept.blocks.items()}
+        return Held(
+            state=kept.state,
+            blocks=len(kept.blocks),
+            bytes=kept.bytes,
+            device_bytes=uuids if known else {},
+            lent_bytes=kept.bytes if kept.lent and kept.state is HeldState.RUNNING else 0,
+            parked_bytes=kept.bytes if kept.state is HeldState.OUT else 0,
+            connected=kept.connected,
+            note=kept.note,
+        )

@@ -58,6 +58,7 @@ async def test_before_and_after_a_swap(tmp_path: Path, browse: MakeBrowsing) -> 
         assert 'hotseat_seat_wait_seconds_count{workload="mistral-small"} 4.0' in metrics
         assert 'hotseat_swaps_total{direction="in",outcome="done",workload="mistral-small"}' in metrics
         assert "hotseat_emulated 1.0" in metrics
+        assert "hotseat_gateway_held_bytes 0.0" in metrics
 
         await page.get_by_role("button", name="Park mistral-small").click()
         await expect(page.get_by_role("status").filter(has_text="mistral-small parked in")).to_be_visible()

@@ -31,6 +31,9 @@ class Gateway(Model):
     """An engine that sits and says nothing for this long is given up with 504. Time off the GPU does not count."""
     max_body: Size = 64 * 2**20
     """A request body that must be held while its request waits: larger ones are refused with 413."""
+    max_held: Size = 2**30
+    """All bodies that are held at once, but for those of up to 256 KiB: one more is refused with 503. At least
+    `max_body` counts."""
     max_upload: Size = 2**30
     """A request body that streams through (multipart with its `model` in front, or to a seated engine)."""
     max_header: Size = 64 * 2**10

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,8 @@ class Measuring:
         self._gone: dict[str, float] = {}
         self.last_swaps: dict[str, dict[str, Any]] = {}
         """Workload -> "kind", "direction", "seconds", "at" of its last swap or cold start."""
+        self.held_bytes: Callable[[], int] = int
+        """Of the gateway, which is made later."""
         self.meters = Meters(self._readings)
         self._models: Mapping[str, Record] = actor.models
         """For which `_sheets` were made."""
@@ -202,6 +204,7 @@ class Measuring:
         yield c.BUILD, (hotseat.__version__,), 1
         uses = self._actor.uses
         yield c.EMULATED, (), int(any(use.device.emulated for use in uses))
+        yield c.HELD, (), self.held_bytes()
         records = self._actor.records
         ours = {pid for record in records.values() for pid in record.pids}
         for use in uses:

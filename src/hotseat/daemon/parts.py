@@ -96,6 +96,7 @@ async def assemble(
             site=sites,
             on_request=house.measuring.request,
         )
+        house.measuring.held_bytes = lambda: gateway.held_bytes
         sources = Sources(actor, events=events, file=config.workloads, caps=config.caps())
         discovery = Discovery(sources, platforms=runtime.platforms, config=lambda: reloader.config)
         actor.seek = discovery.seek

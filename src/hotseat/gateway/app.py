@@ -46,6 +46,11 @@ class Gateway:
     def settings(self) -> Settings:
         return self._desk.settings
 
+    @property
+    def held_bytes(self) -> int:
+        """Of bodies of requests, in memory."""
+        return self._desk.held.bytes
+
     def configure(self, settings: Settings) -> None:
         """These count for every request from now on; those under way keep what they began with."""
         self._desk.configure(settings)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from hotseat.config import Gateway as Settings
+from hotseat.gateway.held import Held
 from hotseat.gateway.http.limits import Limits
 from hotseat.gateway.http.pool import Pool
 from hotseat.gateway.keys import KeyRing
@@ -33,6 +34,7 @@ class Desk:
         self.keys = keys
         self.site = site
         self.on_request = on_request
+        self.held = Held()
         self.created = int(time.time())
         self.loopback = True
         """The gateway listens where only programs of this host reach it."""
@@ -42,6 +44,7 @@ class Desk:
         self.settings = settings
         self.patience = Patience(keepalive=settings.keepalive, max_silence=settings.max_silence)
         self.upstream = settings.upstream
+        self.held.most = max(settings.max_held, settings.max_body)
         self.allowed_hosts = frozenset(name.lower() for name in settings.allowed_hosts)
         # All watching is by looking now and then, so times are exact to this.
         tick = min(1.0, settings.keepalive, settings.max_silence / 4, settings.slow_client / 4)

@@ -14,6 +14,7 @@ from hotseat.errors import EngineFailed, EngineTimeout, HotseatError
 from hotseat.gateway.answer import Answer
 from hotseat.gateway.asking import Asking
 from hotseat.gateway.desk import Desk
+from hotseat.gateway.http.body import WINDOW
 from hotseat.gateway.http.client import Client
 from hotseat.gateway.http.engine import Engine, Head
 from hotseat.gateway.http.request import Headers, Request
@@ -45,6 +46,8 @@ class Exchange:
     _task: asyncio.Task[None] | None = None
     _passed: asyncio.Future[None] | None = None
     """Of the task: the answer is written."""
+    _share = 0
+    """Bytes of the body that are counted as held."""
     _over = False
     _state = "seated"
     """Of the workload, when the request came."""
@@ -65,12 +68,16 @@ class Exchange:
         client.turn = self
         body = request.body
         if not body.complete:
-            body.changed = self._read
+            body.changed = self._read_on
             client.want_body(request)
         if body.complete or body.held:
             self._read()
 
     # The request is read until it is known what it asks for.
+
+    def _read_on(self) -> None:
+        if self._has_room():
+            self._read()
 
     def _read(self) -> None:
         try:
@@ -91,6 +98,25 @@ class Exchange:
         except HotseatError as error:
             self._give_up()
             self._fail(error)
+            return
+        self._has_room()
+
+    def _has_room(self) -> bool:
+        """For what has come of the body. If not, the exchange is over."""
+        held = self._request.body.held
+        if held > WINDOW:
+            try:
+                self._share = self._desk.held.change(self._share, held)
+            except HotseatError as error:
+                self._give_up()
+                self._fail(error)
+                return False
+        return True
+
+    def _unhold(self) -> None:
+        """The body is gone from memory."""
+        if self._share:
+            self._share = self._desk.held.change(self._share, 0)
 
     def _seat(self) -> None:
         asking = self._asking
@@ -175,6 +201,8 @@ class Exchange:
         else:
             self._upload = Upload(request, engine, asking, failed=self._wrong)
             self._upload.start(origin, sink=self)
+            if self._upload is not None and not self._upload.waits_for_engine:
+                self._unhold()
 
     def _wrong(self, error: HotseatError) -> None:
         """The body is wrong, and the engine has a part of it."""
@@ -242,6 +270,8 @@ class Exchange:
         self._heard = True
         if self._upload is not None:
             self._upload.writable(yes)
+            if yes:
+                self._unhold()
 
     # From the client.
 
@@ -337,6 +367,7 @@ class Exchange:
         self._over = True
         self._lease = self._upload = None
         self._request.body.changed = None
+        self._unhold()
         asking, desk = self._asking, self._desk
         asking.leave()
         if not desk.counts:

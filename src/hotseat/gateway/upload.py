@@ -63,6 +63,11 @@ class Upload:
         """The rest of the body is the client's to send."""
         return not self._ended and self._writable
 
+    @property
+    def waits_for_engine(self) -> bool:
+        """It has not taken yet what was sent."""
+        return not self._writable
+
     def start(self, origin: Origin, *, sink: Sink) -> None:
         request, body = self._request, self._request.body
         self._ended = False

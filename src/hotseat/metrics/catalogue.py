@@ -92,6 +92,12 @@ DEVICE_FOREIGN = Metric(
     labels=("device",),
 )
 
+HELD = Metric(
+    name="hotseat_gateway_held_bytes",
+    kind=Kind.GAUGE,
+    help="Bodies of requests that the gateway holds, but for those of up to 256 KiB; gateway.max_held bounds it",
+)
+
 PHASE_SECONDS = Metric(
     name="hotseat_swap_phase_seconds",
     kind=Kind.HISTOGRAM,

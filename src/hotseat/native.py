@@ -1,4 +1,4 @@
-"""Where the compiled parts lie: the emulated driver's libraries and the demo engine."""
+"""Where the compiled parts lie: the emulated driver's libraries, the interposer and the demo engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from hotseat.errors import NotFound
 
 DIRECTORY = Path(__file__).parent / "_native"
-"""Holds libcuda.so.1, libnvidia-ml.so.1 (both the emulated driver) and hotseat-demo-engine."""
+"""Holds libcuda.so.1, libnvidia-ml.so.1 (both the emulated driver), libhotseat-interposer.so, hotseat-demo-engine."""
 
 
 def path(name: str) -> Path:

@@ -1,0 +1,238 @@
+/* The thread that speaks with the store, from the first context of the process to its end. hs_store.h has the words. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "interposer.h"
+
+#define ROOM (sizeof(struct hs_store_blocks) + HS_STORE_BATCH * sizeof(struct hs_store_block))
+
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+static atomic_bool active, started;
+static uint64_t token[2];
+static struct hs_store_failed failure; /* of the blocks that came since the last RESUME */
+
+bool hsi_active(void) {
+	return atomic_load_explicit(&active, memory_order_relaxed);
+}
+
+static void say(const char *text, const char *why) {
+	static atomic_bool said;
+	if (!atomic_exchange(&said, true))
+		fprintf(stderr, "hotseat interposer: %s%s%s\n", text, why ? ": " : "", why ? why : "");
+}
+
+/* The variable is read now: some programs clean their environment. */
+__attribute__((constructor)) static void prepare(void) {
+	const char *path = getenv("HOTSEAT_STORE");
+	if (!path || !*path)
+		return;
+	if (strlen(path) >= sizeof address.sun_path) {
+		say("HOTSEAT_STORE is too long for a socket; everything is left to the driver", path);
+		return;
+	}
+	strcpy(address.sun_path, path);
+	atomic_store(&active, true);
+}
+
+bool hsi_send(int fd, const void *message, size_t bytes, const int *fds, unsigned count) {
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(HS_STORE_BATCH * sizeof(int))];
+	} control;
+	struct iovec part = {.iov_base = (void *)message, .iov_len = bytes};
+	struct msghdr to = {.msg_iov = &part, .msg_iovlen = 1};
+	if (count) {
+		memset(&control, 0, sizeof control);
+		to.msg_control = control.room;
+		to.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		struct cmsghdr *header = CMSG_FIRSTHDR(&to);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+	}
+	ssize_t sent;
+	do
+		sent = sendmsg(fd, &to, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent == (ssize_t)bytes;
+}
+
+/* Bytes of the next message, 0 at the end of the connection. */
+static size_t receive(int fd, void *message, int *fds, unsigned *count) {
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(HS_STORE_BATCH * sizeof(int))];
+	} control;
+	struct iovec part = {.iov_base = message, .iov_len = ROOM};
+	struct msghdr from = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+	ssize_t got;
+	do
+		got = recvmsg(fd, &from, MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	*count = 0;
+	for (struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&from) : NULL; header; header = CMSG_NXTHDR(&from, header))
+		if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+			*count = (unsigned)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+			memcpy(fds, CMSG_DATA(header), *count * sizeof(int));
+		}
+	return got > 0 ? (size_t)got : 0;
+}
+
+static bool hello(int fd) {
+	struct hs_store_hello hello = {.head = {HS_STORE_VERSION, HS_STORE_HELLO, 0}, .pid = (uint32_t)getpid()};
+	struct hs_store_welcome welcome;
+	char room[ROOM];
+	int fds[HS_STORE_BATCH];
+	unsigned count;
+	hello.state = hsi_away() ? HS_STORE_STATE_YIELDED : HS_STORE_STATE_RUNNING;
+	memcpy(hello.token, token, sizeof token);
+	hsi_count(&hello.blocks, &hello.bytes, &hello.lent_bytes);
+	if (!hsi_send(fd, &hello, sizeof hello, NULL, 0) || receive(fd, room, fds, &count) < sizeof welcome)
+		return false;
+	memcpy(&welcome, room, sizeof welcome);
+	if (welcome.head.version != HS_STORE_VERSION || welcome.head.type != HS_STORE_WELCOME)
+		return false;
+	memcpy(token, welcome.token, sizeof token);
+	return true;
+}
+
+static bool answer(int fd, uint32_t type, uint64_t request, struct hs_store_done *done,
+		   struct hs_store_failed *failed) {
+	uint64_t lent;
+	if (failed->result) {
+		failed->head = (struct hs_store_head){HS_STORE_VERSION, HS_STORE_FAILED, request};
+		hsi_count(&failed->blocks, &failed->bytes, &lent);
+		if (type == HS_STORE_LOCALISED)
+			failed->bytes = lent;
+		return hsi_send(fd, failed, sizeof *failed, NULL, 0);
+	}
+	done->head = (struct hs_store_head){HS_STORE_VERSION, type, request};
+	return hsi_send(fd, done, sizeof *done, NULL, 0);
+}
+
+static void take_back(const void *message, size_t bytes, const int *fds, unsigned count) {
+	const struct hs_store_blocks *blocks = message;
+	bool whole = bytes >= sizeof *blocks && blocks->count <= HS_STORE_BATCH && blocks->count == count &&
+		     bytes >= sizeof *blocks + blocks->count * sizeof *blocks->block;
+	if (!whole && !failure.result) {
+		failure.result = -EPROTO;
+		strcpy(failure.text, "blocks that cannot be read");
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (whole)
+			hsi_take_back(&blocks->block[i], fds[i], &failure);
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
+}
+
+/* One message of the store; false: the connection is of no more use. */
+static bool serve(int fd) {
+	_Alignas(8) char message[ROOM];
+	int fds[HS_STORE_BATCH];
+	unsigned count;
+	struct hs_store_head head;
+	struct hs_store_done done = {.blocks = 0};
+	struct hs_store_failed failed = {.result = 0};
+	size_t bytes = receive(fd, message, fds, &count);
+	if (bytes < sizeof head)
+		return false;
+	memcpy(&head, message, sizeof head);
+	if (head.version != HS_STORE_VERSION)
+		return false;
+	switch (head.type) {
+	case HS_STORE_YIELD:
+		if (bytes < sizeof(struct hs_store_yield))
+			return false;
+		memset(&failure, 0, sizeof failure);
+		hsi_yield(fd, (const struct hs_store_yield *)(const void *)message, &done, &failed);
+		return answer(fd, HS_STORE_YIELDED, head.request, &done, &failed);
+	case HS_STORE_BLOCKS:
+		take_back(message, bytes, fds, count);
+		return true;
+	case HS_STORE_RESUME:
+		failed = failure;
+		memset(&failure, 0, sizeof failure);
+		if (!failed.result)
+			hsi_resume(&done, &failed);
+		return answer(fd, HS_STORE_RESUMED, head.request, &done, &failed);
+	case HS_STORE_LOCALISE:
+		hsi_localise(&done, &failed);
+		return answer(fd, HS_STORE_LOCALISED, head.request, &done, &failed);
+	default:
+		return false;
+	}
+}
+
+static void *run(void *unused) {
+	(void)unused;
+	for (;;) {
+		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+			if (hello(fd))
+				while (serve(fd))
+					;
+		} else {
+			say("no store answers; until one does, the driver alone moves this process's memory", address.sun_path);
+		}
+		if (fd >= 0)
+			close(fd);
+		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+	}
+	return NULL;
+}
+
+/* The child has no agent, and no memory on a device: a context of its own begins anew. */
+static void forked(void) {
+	hsi_gate_forked();
+	hsi_memory_forked();
+	hsi_imports_forked();
+	hsi_move_forked();
+	hsi_contexts_forked();
+	memset(token, 0, sizeof token);
+	atomic_store(&started, false);
+}
+
+typedef CUresult (*attribute_fn)(int *, CUdevice_attribute, CUdevice);
+
+static bool can_move(CUdevice device) {
+	int has_vmm = 0, has_fd = 0;
+	attribute_fn ask = REAL(cuDeviceGetAttribute);
+	return ask && REAL(cuMemCreate) && REAL(cuMemExportToShareableHandle) && REAL(cuMemImportFromShareableHandle) &&
+	       ask(&has_vmm, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, device) == CUDA_SUCCESS && has_vmm &&
+	       ask(&has_fd, CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED, device) == CUDA_SUCCESS && has_fd;
+}
+
+void hsi_agent_start(CUdevice device) {
+	static atomic_bool prepared;
+	if (!hsi_active() || atomic_exchange(&started, true))
+		return;
+	if (!can_move(device)) {
+		say("this driver's memory cannot be handed over; everything is left to the driver", NULL);
+		atomic_store(&active, false);
+		return;
+	}
+	if (!atomic_exchange(&prepared, true))
+		pthread_atfork(NULL, NULL, forked);
+	pthread_t thread;
+	sigset_t all, before;
+	sigfillset(&all); /* the engine's signals are for its own threads */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&thread, NULL, run, NULL) == 0) {
+		pthread_setname_np(thread, "hotseat");
+		pthread_detach(thread);
+	} else {
+		say("no thread for it; everything is left to the driver", strerror(errno));
+		atomic_store(&active, false);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}

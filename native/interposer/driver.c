@@ -1,0 +1,69 @@
+/* How engines get the driver's functions, and how we get them: dlsym, cuGetProcAddress, and by linking. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+
+#include "interposer.h"
+
+typedef void *(*dlsym_fn)(void *, const char *);
+
+/* glibc moved dlsym from libdl (2.2.5; 2.17 on other machines than x86) into libc (2.34). */
+static dlsym_fn libc_dlsym(void) {
+	static void *at;
+	void *found = __atomic_load_n(&at, __ATOMIC_ACQUIRE);
+	static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17"};
+	for (size_t i = 0; !found && i < sizeof versions / sizeof *versions; i++)
+		found = dlvsym(RTLD_NEXT, "dlsym", versions[i]);
+	__atomic_store_n(&at, found, __ATOMIC_RELEASE);
+	return (dlsym_fn)found;
+}
+
+void *hsi_driver(const char *name) {
+	static void *library;
+	void *handle = __atomic_load_n(&library, __ATOMIC_ACQUIRE);
+	if (!handle) {
+		handle = dlopen("libcuda.so.1", RTLD_NOW);
+		__atomic_store_n(&library, handle, __ATOMIC_RELEASE);
+	}
+	return handle ? libc_dlsym()(handle, name) : NULL;
+}
+
+static void *instead(void *handle, const struct hsi_call *call) {
+	void *found = libc_dlsym()(handle, call->name);
+	if (!found || !hsi_active())
+		return found == call->ours ? hsi_driver(call->name) : found;
+	void *real = hsi_driver(call->name);
+	if (found == call->ours) /* RTLD_DEFAULT finds us first */
+		return real ? found : NULL;
+	return found == real ? call->ours : found;
+}
+
+/* All but the driver's names are left to libc by a jump, as RTLD_NEXT is answered by who calls. */
+__attribute__((visibility("default"), optimize("O2"))) void *dlsym(void *restrict handle, const char *restrict name) {
+	const struct hsi_call *call = name[0] == 'c' && name[1] == 'u' ? hsi_call_named(name) : NULL;
+	if (call)
+		return instead(handle, call);
+	return libc_dlsym()(handle, name);
+}
+
+/* The driver may give a version of a call under its first name, so its address tells which one it is. */
+static void exchange(void **function) {
+	void *ours = function && *function && hsi_active() ? hsi_call_for(*function) : NULL;
+	if (ours)
+		*function = ours;
+}
+
+CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, uint64_t flags,
+			     CUdriverProcAddressQueryResult *status) {
+	CUresult result = REAL_OR_RETURN(cuGetProcAddress_v2)(symbol, pfn, cudaVersion, flags, status);
+	if (result == CUDA_SUCCESS)
+		exchange(pfn);
+	return result;
+}
+
+CUresult cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, uint64_t flags) {
+	CUresult result = REAL_OR_RETURN(cuGetProcAddress)(symbol, pfn, cudaVersion, flags);
+	if (result == CUDA_SUCCESS)
+		exchange(pfn);
+	return result;
+}

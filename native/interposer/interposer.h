@@ -1,0 +1,135 @@
+/* The interposer's parts. See docs/store.md for the whole picture and native/include/hs_store.h for what it says.
+ *
+ * Every call of the driver that gives a device work or touches its memory passes the gate. Memory from 2 MiB up is
+ * mappable memory at addresses that never change, in pieces of at most HS_STORE_BLOCK_MAX bytes that can go to the store
+ * and back. */
+#ifndef HSI_INTERPOSER_H
+#define HSI_INTERPOSER_H
+
+#define HS_CUDA_IMPLEMENTATION
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "hs_cuda.h"
+#include "hs_store.h"
+
+/* driver.c: the real driver */
+void *hsi_driver(const char *name); /* NULL: it has no such call */
+#define REAL(name)                                                             \
+	({                                                                     \
+		static void *at_;                                              \
+		void *found_ = __atomic_load_n(&at_, __ATOMIC_ACQUIRE);        \
+		if (!found_) {                                                 \
+			found_ = hsi_driver(#name);                            \
+			__atomic_store_n(&at_, found_, __ATOMIC_RELEASE);      \
+		}                                                              \
+		(__typeof__(&name))found_;                                     \
+	})
+/* The same for a call that an older driver may lack. */
+#define REAL_OR_RETURN(name)                                \
+	({                                                  \
+		__typeof__(&name) real_ = REAL(name);       \
+		if (!real_)                                 \
+			return CUDA_ERROR_NOT_FOUND;        \
+		real_;                                      \
+	})
+
+/* wrappers.c: what stands in front of the driver */
+struct hsi_call {
+	const char *name;
+	void *ours;
+};
+extern const struct hsi_call hsi_calls[];
+extern const unsigned hsi_call_count;
+const struct hsi_call *hsi_call_named(const char *name);
+void *hsi_call_for(void *real); /* ours for the driver's function at that address, or NULL */
+
+/* gate.c */
+void hsi_enter(void);
+void hsi_leave(void);
+bool hsi_gate_close(uint64_t timeout_ns); /* until every call in flight has ended; false: not by then, and open again */
+void hsi_gate_open(void);
+void hsi_gate_forked(void);
+#define GATED(expression)                        \
+	do {                                     \
+		hsi_enter();                     \
+		CUresult result_ = (expression); \
+		hsi_leave();                     \
+		return result_;                  \
+	} while (0)
+
+/* context.c */
+struct hsi_context {
+	struct hsi_context *next;
+	CUcontext context;
+	CUdevice device;
+	int refs;
+};
+void hsi_contexts_forked(void);
+CUresult hsi_contexts_sync(void); /* waits until no context has work */
+CUresult hsi_context_on(CUdevice device); /* makes one of the device current; cuCtxPopCurrent ends that */
+
+/* memory.c, under hsi_lock */
+#define HSI_ACCESS_MAX 8
+struct hsi_piece {
+	uint64_t id, bytes;
+	CUmemGenericAllocationHandle real;
+	bool lent; /* imported: the store's */
+	bool here; /* `real` is held */
+};
+struct hsi_memory {
+	struct hsi_memory *next;
+	CUmemAllocationProp prop;
+	uint64_t bytes;
+	int handles, maps; /* who refers to it */
+	unsigned count;
+	struct hsi_piece piece[];
+};
+struct hsi_mapping {
+	uint64_t at, bytes;
+	uint64_t wanted;	    /* bytes as asked of cuMemAlloc */
+	struct hsi_memory *memory; /* NULL: `import` is mapped there */
+	CUmemGenericAllocationHandle import;
+	bool alloc; /* of cuMemAlloc: its addresses are ours too */
+	unsigned access_count;
+	CUmemAccessDesc access[HSI_ACCESS_MAX];
+};
+extern pthread_mutex_t hsi_lock;
+extern struct hsi_memory *hsi_memories;
+extern struct hsi_mapping *hsi_mappings; /* sorted by address */
+extern size_t hsi_mapping_count;
+CUresult hsi_memory_create(struct hsi_memory **memory, uint64_t bytes, const CUmemAllocationProp *prop);
+void hsi_memory_drop(struct hsi_memory *memory); /* frees it once nobody refers to it */
+struct hsi_memory *hsi_memory_of(CUmemGenericAllocationHandle handle);
+struct hsi_mapping *hsi_mapping_at(uint64_t address);
+struct hsi_mapping *hsi_mapping_add(struct hsi_mapping mapping); /* NULL: no host memory */
+void hsi_mapping_remove(struct hsi_mapping *mapping);
+CUresult hsi_map(const struct hsi_mapping *mapping);
+CUresult hsi_unmap(const struct hsi_mapping *mapping);
+uint64_t hsi_round(uint64_t bytes);
+void hsi_memory_forked(void);
+
+/* imports.c, under hsi_lock: memory of other processes, which the engine maps itself. None may live at a checkpoint. */
+void hsi_import_add(CUmemGenericAllocationHandle handle);
+bool hsi_import_known(CUmemGenericAllocationHandle handle);
+void hsi_import_refer(CUmemGenericAllocationHandle handle, int count);
+unsigned hsi_imports(void);
+void hsi_imports_forked(void);
+
+/* move.c, by the agent only. `failed->result` is 0 if it went well. */
+void hsi_yield(int fd, const struct hs_store_yield *asked, struct hs_store_done *done, struct hs_store_failed *failed);
+void hsi_take_back(const struct hs_store_block *block, int fd, struct hs_store_failed *failed);
+void hsi_resume(struct hs_store_done *done, struct hs_store_failed *failed);
+void hsi_localise(struct hs_store_done *done, struct hs_store_failed *failed);
+void hsi_count(uint64_t *blocks, uint64_t *bytes, uint64_t *lent_bytes);
+bool hsi_away(void);
+void hsi_move_forked(void);
+uint64_t hsi_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* agent.c */
+bool hsi_active(void); /* there is a store to speak to, and a driver whose memory can move */
+void hsi_agent_start(CUdevice device); /* with the first context; later calls do nothing */
+bool hsi_send(int fd, const void *message, size_t bytes, const int *fds, unsigned count);
+
+#endif

@@ -1,0 +1,91 @@
+/* One wrapper a call of cuda.h that must pass the gate, made of wrappers.inc, and the table of all that stand in front of
+ * the driver. Types are the ABI's: this file includes no CUDA header, so that one build serves every driver. */
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOT_FOUND 500 /* CUDA_ERROR_NOT_FOUND */
+#define EXPORT __attribute__((visibility("default")))
+
+struct abi_location {
+	int type, id;
+};
+struct abi_ipc {
+	char reserved[64];
+};
+
+void hsi_enter(void);
+void hsi_leave(void);
+void *hsi_driver(const char *name);
+void *hsi_call_for(void *real);
+struct hsi_call {
+	const char *name;
+	void *ours;
+};
+const struct hsi_call *hsi_call_named(const char *name);
+
+#define OWN(name) EXPORT int name();
+#define GATE(name, declared, given)                                                    \
+	EXPORT int name declared;                                                      \
+	int name declared {                                                            \
+		static void *at;                                                       \
+		void *real = __atomic_load_n(&at, __ATOMIC_ACQUIRE);                   \
+		if (!real) {                                                           \
+			real = hsi_driver(#name);                                      \
+			if (!real)                                                     \
+				return NOT_FOUND;                                      \
+			__atomic_store_n(&at, real, __ATOMIC_RELEASE);                 \
+		}                                                                      \
+		hsi_enter();                                                           \
+		int result = ((int(*) declared)real)given;                             \
+		hsi_leave();                                                           \
+		return result;                                                         \
+	}
+#include "wrappers.inc"
+#undef OWN
+#undef GATE
+
+#define OWN(name) {#name, (void *)name},
+#define GATE(name, declared, given) {#name, (void *)name},
+const struct hsi_call hsi_calls[] = {
+#include "wrappers.inc"
+};
+const unsigned hsi_call_count = sizeof hsi_calls / sizeof *hsi_calls;
+
+static int by_name(const void *key, const void *one) {
+	return strcmp(key, ((const struct hsi_call *)one)->name);
+}
+
+const struct hsi_call *hsi_call_named(const char *name) { /* generate.py has sorted them as strcmp does */
+	return bsearch(name, hsi_calls, hsi_call_count, sizeof *hsi_calls, by_name);
+}
+
+struct address {
+	void *real, *ours;
+};
+static struct address addresses[sizeof hsi_calls / sizeof *hsi_calls];
+static unsigned address_count;
+
+static int by_address(const void *a, const void *b) {
+	uintptr_t left = (uintptr_t)((const struct address *)a)->real, right = (uintptr_t)((const struct address *)b)->real;
+	return left < right ? -1 : left > right;
+}
+
+static void find_addresses(void) {
+	for (unsigned i = 0; i < hsi_call_count; i++) {
+		void *real = hsi_driver(hsi_calls[i].name);
+		if (real)
+			addresses[address_count++] = (struct address){real, hsi_calls[i].ours};
+	}
+	qsort(addresses, address_count, sizeof *addresses, by_address);
+}
+
+void *hsi_call_for(void *real) {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, find_addresses);
+	struct address key = {real, NULL};
+	struct address *found = bsearch(&key, addresses, address_count, sizeof *addresses, by_address);
+	return found ? found->ours : NULL;
+}

@@ -1,0 +1,222 @@
+"""A program that uses a device, told what to do line by line; it knows what each of its bytes should be."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+GRANULE = 2 << 20
+lib = ctypes.CDLL("libcuda.so.1")
+found: dict[str, Any] = {}
+memory: dict[Any, dict[str, Any]] = {}
+imported: list[int] = []
+
+
+class Prop(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("handles", ctypes.c_int),
+        ("location", ctypes.c_int * 2),
+        ("meta", ctypes.c_void_p),
+        ("flags", ctypes.c_ubyte * 8),
+    )
+
+
+class Access(ctypes.Structure):
+    _fields_ = (("location", ctypes.c_int * 2), ("flags", ctypes.c_int))
+
+
+def call(name: str, *arguments: Any) -> int:
+    function = found.get(name) or getattr(lib, name)
+    return int(function(*arguments))
+
+
+def must(name: str, *arguments: Any) -> None:
+    if result := call(name, *arguments):
+        raise RuntimeError(f"{name}: {result}")
+
+
+def find(way: str) -> None:
+    """As static cudart does: one function by dlsym, all others through it."""
+    ask = getattr(lib, way if way.startswith("cuGet") else "cuInit")
+    for name in ("cuMemAlloc", "cuMemFree", "cuMemcpyHtoD", "cuMemcpyDtoH", "cuCtxCreate"):
+        at = ctypes.c_void_p()
+        if way == "dlsym":
+            found[f"{name}_v2"] = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.cast(lib[f"{name}_v2"], ctypes.c_void_p).value)
+            continue
+        rest = () if way == "cuGetProcAddress" else (None,)
+        assert ask(name.encode(), ctypes.byref(at), 11040, ctypes.c_uint64(0), *rest) == 0
+        found[f"{name}_v2"] = ctypes.CFUNCTYPE(ctypes.c_int)(at.value)
+
+
+def start() -> None:
+    context = ctypes.c_void_p()
+    must("cuInit", 0)
+    must("cuCtxCreate_v2", ctypes.byref(context), 0, 0)
+
+
+def u64(value: int) -> ctypes.c_ulonglong:
+    return ctypes.c_ulonglong(value)
+
+
+def put(key: Any, data: bytes) -> None:
+    must("cuMemcpyHtoD_v2", u64(memory[key]["at"]), data, ctypes.c_size_t(len(data)))
+    memory[key]["data"] = data
+
+
+def free(key: Any) -> None:
+    one = memory.pop(key, None)
+    if one is None:
+        return
+    if one["kind"] == "map":
+        must("cuMemUnmap", u64(one["at"]), ctypes.c_size_t(one["size"]))
+        must("cuMemAddressFree", u64(one["at"]), ctypes.c_size_t(one["size"]))
+        must("cuMemRelease", u64(one["handle"]))
+    elif one["kind"] == "alloc async":
+        must("cuMemFreeAsync", u64(one["at"]), None)
+    else:
+        must("cuMemFree_v2", u64(one["at"]))
+
+
+def allocate(kind: str, key: Any, size: int) -> str:
+    free(key)
+    at = u64(0)
+    if kind == "alloc":
+        result = call("cuMemAlloc_v2", ctypes.byref(at), ctypes.c_size_t(size))
+    else:
+        result = call("cuMemAllocAsync", ctypes.byref(at), ctypes.c_size_t(size), None)
+    if result == 2:
+        return "no memory"
+    assert result == 0, result
+    memory[key] = {"kind": kind, "at": at.value, "size": size}
+    put(key, bytes([1]) * size)
+    return "ok"
+
+
+def map_own(key: Any, granules: int) -> str:
+    """As PyTorch's expandable segments do."""
+    free(key)
+    size = granules * GRANULE
+    handle, at = u64(0), u64(0)
+    prop = Prop(1, 0, (ctypes.c_int * 2)(1, 0), None)
+    result = call("cuMemCreate", ctypes.byref(handle), ctypes.c_size_t(size), ctypes.byref(prop), u64(0))
+    if result == 2:
+        return "no memory"
+    assert result == 0, result
+    must("cuMemAddressReserve", ctypes.byref(at), ctypes.c_size_t(size), ctypes.c_size_t(0), u64(0), u64(0))
+    must("cuMemMap", at, ctypes.c_size_t(size), ctypes.c_size_t(0), handle, u64(0))
+    access = Access((ctypes.c_int * 2)(1, 0), 3)
+    must("cuMemSetAccess", at, ctypes.c_size_t(size), ctypes.byref(access), ctypes.c_size_t(1))
+    memory[key] = {"kind": "map", "at": at.value, "size": size, "handle": handle.value}
+    put(key, bytes([2]) * size)
+    return "ok"
+
+
+def copy(into: Any, of: Any) -> None:
+    if into in memory and of in memory and into != of:
+        size = min(memory[into]["size"], memory[of]["size"])
+        must("cuMemcpyDtoD_v2", u64(memory[into]["at"]), u64(memory[of]["at"]), ctypes.c_size_t(size))
+        memory[into]["data"] = memory[of]["data"][:size] + memory[into]["data"][size:]
+
+
+def check(key: Any) -> str:
+    one = memory[key]
+    data = ctypes.create_string_buffer(one["size"])
+    must("cuMemcpyDtoH_v2", data, u64(one["at"]), ctypes.c_size_t(one["size"]))
+    return "same" if data.raw == one["data"] else "different"
+
+
+def told(key: Any, offset: int) -> list[int]:
+    at = memory[key]["at"]
+    base, size, start_, length = u64(0), ctypes.c_size_t(0), u64(0), ctypes.c_size_t(0)
+    must("cuMemGetAddressRange_v2", ctypes.byref(base), ctypes.byref(size), u64(at + offset))
+    must("cuPointerGetAttribute", ctypes.byref(start_), 11, u64(at + offset))
+    must("cuPointerGetAttribute", ctypes.byref(length), 12, u64(at + offset))
+    return [base.value, size.value, start_.value, length.value]
+
+
+def fork() -> str:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return "the child went on" if status == 0 else f"the child ended with {status}"
+
+
+def take_import() -> str:
+    """Memory that a child of its own has made and exported."""
+    ours, theirs = socket.socketpair()
+    child = os.spawnve(
+        os.P_NOWAIT, sys.executable, [sys.executable, __file__, "export", str(theirs.fileno())], _plain(theirs)
+    )
+    _, fds, *_ = socket.recv_fds(ours, 1, 1)
+    handle = u64(0)
+    must("cuMemImportFromShareableHandle", ctypes.byref(handle), ctypes.c_void_p(fds[0]), 1)
+    os.close(fds[0])
+    imported.append(handle.value)
+    ours.send(b"x")
+    os.waitpid(child, 0)
+    return "ok"
+
+
+def _plain(theirs: socket.socket) -> dict[str, str]:
+    theirs.set_inheritable(True)
+    return {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "HOTSEAT_STORE")}
+
+
+def export(fd: int) -> None:
+    start()
+    handle, out = u64(0), ctypes.c_int()
+    prop = Prop(1, 1, (ctypes.c_int * 2)(1, 0), None)
+    must("cuMemCreate", ctypes.byref(handle), ctypes.c_size_t(GRANULE), ctypes.byref(prop), u64(0))
+    must("cuMemExportToShareableHandle", ctypes.byref(out), handle, 1, u64(0))
+    peer = socket.socket(fileno=fd)
+    socket.send_fds(peer, [b"x"], [out.value])
+    peer.recv(1)
+
+
+def obey(command: list[Any]) -> Any:
+    name, *rest = command
+    if name == "find":
+        find(*rest)
+        return "ok"
+    if not memory and not getattr(obey, "begun", False):
+        start()
+        obey.begun = True  # type: ignore[attr-defined]
+    match name:
+        case "alloc" | "alloc async":
+            return allocate(name, *rest)
+        case "map":
+            return map_own(*rest)
+        case "free":
+            return free(*rest)
+        case "fill":
+            return put(rest[0], bytes([rest[1]]) * memory[rest[0]]["size"]) if rest[0] in memory else None
+        case "copy":
+            return copy(*rest)
+        case "check":
+            return check(*rest)
+        case "check all":
+            return [key for key in memory if check(key) != "same"]
+        case "range":
+            return told(*rest)
+        case "address":
+            return memory[rest[0]]["at"]
+        case "fork":
+            return fork()
+        case "import":
+            return take_import()
+        case "release import":
+            return must("cuMemRelease", u64(imported.pop()))
+    raise ValueError(name)
+
+
+if len(sys.argv) > 1:
+    export(int(sys.argv[2]))
+else:
+    for line in sys.stdin:
+        print(json.dumps(obey(json.loads(line))), flush=True)

@@ -1,0 +1,145 @@
+"""Programs in Python, interposed: how they find the driver, forks, threads, and random uses of memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.interposer.conftest import Holder
+
+PROGRAM = Path(__file__).parent / "program.py"
+
+
+class Program:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def __call__(self, *command: Any, wait: bool = True) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+        return await self.answer() if wait else None
+
+    async def answer(self) -> Any:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(20):
+            line = await self.process.stdout.readline()
+        assert line, "the program ended"
+        return json.loads(line)
+
+
+@asynccontextmanager
+async def program(environment: dict[str, str]) -> AsyncIterator[Program]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(PROGRAM), env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield Program(process)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("way", ["dlsym", "cuGetProcAddress", "cuGetProcAddress_v2"])
+async def test_however_it_finds_the_driver_its_memory_moves(
+    interposed: dict[str, str], holder: Holder, way: str
+) -> None:
+    async with program(interposed) as run:
+        await run("find", way)
+        await run("alloc", "a", 5 << 20)
+        await run("fill", "a", 7)
+        assert (await holder("wait"))["lent"] == 0
+        assert (await holder("yield"))["bytes"] == 6 << 20
+        await holder("out")
+        await holder("in")
+        await holder("resume")
+        assert await run("check", "a") == "same"
+
+
+async def test_addresses_and_sizes_are_told_as_they_were_asked_for(interposed: dict[str, str]) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", (300 << 20) // 8 + 5)
+        base, size, start, length = await run("range", "a", 4 << 20)
+        assert (base, size) == (start, length) == (await run("address", "a"), (300 << 20) // 8 + 5)
+
+
+async def test_a_child_begins_anew(interposed: dict[str, str], holder: Holder) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        await run("fill", "a", 3)
+        first = await holder("wait")
+        assert await run("fork") == "the child went on"
+        assert (await holder("yield"))["bytes"] == 4 << 20
+        assert "failed" not in await holder("resume")
+        assert await run("check", "a") == "same"
+        assert first["pid"] == run.process.pid
+
+
+async def test_who_allocates_during_a_yield_goes_on_after_it(interposed: dict[str, str], holder: Holder) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        await run("fill", "a", 3)
+        await holder("wait")
+        await holder("yield")
+        await run("alloc", "b", 8 << 20, wait=False)
+        waiting = asyncio.create_task(run.answer())
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+        await holder("resume")
+        assert await waiting == "ok"
+        await run("fill", "b", 9)
+        assert [await run("check", name) for name in "ab"] == ["same", "same"]
+
+
+async def test_memory_of_another_process_is_a_reason_to_refuse(interposed: dict[str, str], holder: Holder) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        await run("fill", "a", 3)
+        await holder("wait")
+        await run("import")
+        refused = await holder("yield")
+        assert "another process" in refused["failed"]
+        assert await run("check", "a") == "same"
+        await run("release import")
+        assert "failed" not in await holder("yield")
+        await holder("resume")
+        assert await run("check", "a") == "same"
+
+
+MOVES = st.sampled_from([["yield", "resume"], ["yield", "out", "in", "resume"], ["localise"]])
+STEP = st.one_of(
+    st.tuples(st.just("alloc"), st.integers(0, 5), st.integers(1, 5 << 20)),
+    st.tuples(st.just("alloc async"), st.integers(0, 5), st.integers(1, 5 << 20)),
+    st.tuples(st.just("map"), st.integers(0, 5), st.integers(1, 3)),
+    st.tuples(st.just("free"), st.integers(0, 5)),
+    st.tuples(st.just("fill"), st.integers(0, 5), st.integers(0, 255)),
+    st.tuples(st.just("copy"), st.integers(0, 5), st.integers(0, 5)),
+    st.tuples(st.just("move"), MOVES),
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEP, min_size=4, max_size=20))
+async def test_random_programs_keep_every_byte(
+    interposed: dict[str, str], holder: Holder, steps: list[tuple[Any, ...]]
+) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "first", 2 << 20)
+        await holder("wait")
+        for step in [*steps, ("move", ["yield", "out", "in", "resume"])]:
+            if step[0] == "move":
+                for command in step[1]:
+                    answer = await holder(command)
+                    assert "failed" not in answer, (command, answer)
+            else:
+                await run(*step)
+        assert await run("check all") == []
+    await holder("forget")

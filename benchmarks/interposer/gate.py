@@ -24,7 +24,8 @@ PROGRAM = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-int cuLaunchKernel(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
+typedef unsigned u;
+int cuLaunchKernel(void *, u, u, u, u, u, u, u, void *, void **, void **);
 static long calls;
 static void *run(void *out) {
     struct timespec a, b;

@@ -122,6 +122,7 @@ class Holder:
         self.request += 1
         assert self.connection is not None
         self.connection.send(HEAD.pack(1, kind, self.request) + rest)
+        named: set[int] = set()
         while True:
             message, fds, *_ = socket.recv_fds(self.connection, ROOM, BATCH)
             if not message:
@@ -133,11 +134,14 @@ class Holder:
                 return {"failed": said[7].split(b"\0")[0].decode(), "result": said[3], "bytes": said[6]}
             if kind != BLOCKS_T:
                 done = DONE.unpack(message)
+                if kind == YIELDED:  # what the process has freed since
+                    self.forget(set(self.blocks) - named)
                 return {"blocks": done[3], "bytes": done[4]}
             count = BLOCKS.unpack_from(message)[3]
             local = list(fds)
             for i in range(count):
                 ident, address, size, _, lent, _ = BLOCK.unpack_from(message, BLOCKS.size + i * BLOCK.size)
+                named.add(ident)
                 if lent:
                     assert ident in self.blocks
                 else:
@@ -180,13 +184,13 @@ class Holder:
         block["data"][at] ^= 1
         return {}
 
-    def forget(self) -> dict[str, Any]:
-        for block in self.blocks.values():
+    def forget(self, which: set[int] | None = None) -> dict[str, Any]:
+        for ident in set(self.blocks) if which is None else which:
+            block = self.blocks.pop(ident)
             if "data" not in block:
                 self.cuda.release(block["handle"])
             if "fd" in block:
                 os.close(block["fd"])
-        self.blocks.clear()
         return {}
 
     def run(self) -> None:

@@ -286,7 +286,7 @@ class Effects:
         """What each process holds on each device now, and whether the host can still take it."""
         self.scene.uses = await self._devices.use()
         self.scene.cuda = {
-            process: replace(holding, gpu=truth.by_process(self.scene.uses, process.pid))
+            process: replace(holding, gpu=self.lender.context(process, truth.by_process(self.scene.uses, process.pid)))
             for process, holding in self.scene.cuda.items()
         }
         if self.scene.host is not None:
@@ -324,8 +324,9 @@ class Effects:
             drop = truth.dropped(self.scene.uses, after, self.scene.pids)
             parked = truth.to_find_free(held=mine, dropped=drop, processes=len(self.scene.cuda))
             moved = {index: nbytes or max(0, drop.get(index, 0)) for index, nbytes in mine.items()}
-            self.scene.parked = truth.added(parked, self.scene.blocks)
-            self.scene.moved = truth.added(moved, self.scene.blocks)
+            blocks = truth.less(self.scene.blocks, truth.less(mine, self.scene.contexts))  # listed in its name, or not
+            self.scene.parked = truth.added(parked, blocks)
+            self.scene.moved = truth.added(moved, blocks)
 
     def _judge_release(self, listed: dict[int, int], short: dict[int, int], *, strangers: set[int]) -> None:
         hint = "look with `nvidia-smi`; `hotseat doctor` checks the driver and its library path"

@@ -25,6 +25,7 @@ class Lender:
         self._scene = scene
         self._store = store
         self._meter = meter
+        self._listed_twice: dict[ProcessRef, Mapping[int, int]] = {}
 
     async def look(self, *, patience: float = 0.0) -> None:
         """Read where the blocks are. `patience`: seconds that a store which died may take to come back; after them the
@@ -51,9 +52,20 @@ class Lender:
 
     async def known(self, processes: Collection[ProcessRef]) -> Collection[ProcessRef]:
         """Those of `processes` that the store holds."""
+        return await self._held(processes)
+
+    async def _held(self, processes: Collection[ProcessRef]) -> Mapping[ProcessRef, Held]:
         if self._store is None:
-            return ()
+            return {}
         return await self._store.held(list(processes), deadline=self._scene.deadlines.query)
+
+    def context(self, process: ProcessRef, listed: Mapping[int, int]) -> dict[int, int]:
+        """Of what a device lists for a process that was taken: its context. Blocks that it made itself may stand in its
+        name until they are freed; where its figure did not fall by them, they still do. A figure may come out too
+        large (blocks on several devices of which some are lent), never too small."""
+        before, own = self._scene.cuda[process].gpu, self._listed_twice.get(process, {})
+        still = {index: n for index, n in own.items() if listed.get(index, 0) > before.get(index, 1 << 62) - n // 2}
+        return {index: max(0, n - still.get(index, 0)) for index, n in listed.items()}
 
     async def take(self) -> None:
         """Those that are taken already stay so."""
@@ -61,11 +73,13 @@ class Lender:
         if not targets:
             return
         store = self._needed()
+        lent = {process: held.lent_bytes for process, held in (await self._held(targets)).items()}
         self._scene.held |= dict.fromkeys(targets)
         taken = await store.take(targets, deadline=self._scene.deadlines.store)
         self._scene.held |= {process: taken[process].state if process in taken else None for process in targets}
         for process, held in taken.items():
             blocks = by_index(held.device_bytes, self._scene.uses)
+            self._listed_twice[process] = {index: max(0, n - lent.get(process, n)) for index, n in blocks.items()}
             self._scene.cuda[process] = replace(self._scene.cuda[process], blocks=blocks)
         await self.check(*ON_OR_OFF)
 

@@ -61,7 +61,11 @@ class Scene:
     @property
     def context_bytes(self) -> int:
         """What the driver moves into the processes' own memory: all but the store's blocks."""
-        return sum(sum(holding.gpu.values()) for holding in self.cuda.values())
+        return sum(self.contexts.values())
+
+    @property
+    def contexts(self) -> dict[int, int]:
+        return total([replace(one, blocks=None) for one in self.cuda.values()])
 
     @property
     def blocks(self) -> dict[int, int]:

@@ -26,6 +26,11 @@ def added(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
     return {index: one.get(index, 0) + other.get(index, 0) for index in {*one, *other}}
 
 
+def less(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    """Not below 0."""
+    return {index: max(0, nbytes - other.get(index, 0)) for index, nbytes in one.items()}
+
+
 def with_blocks(
     listed: Mapping[int, int], *, held: Mapping[ProcessRef, Held], uses: Sequence[DeviceUse]
 ) -> dict[int, int]:

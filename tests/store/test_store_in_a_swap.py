@@ -1,0 +1,127 @@
+"""Whole swaps by hotseat with real processes: the emulated driver, a store, and agents that hold device memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from store_bench import Bench
+
+from hotseat.daemon.wiring import Runtime, build
+from hotseat.emulator.faults import Fault, FaultKind
+from hotseat.emulator.node import EmulatedNode
+from hotseat.errors import Refused, RolledBack
+from hotseat.store.port import HeldState
+from hotseat.store.wire import GRANULE
+from hotseat.swap.port import Workload
+from hotseat.words import State
+
+pytestmark = pytest.mark.emulated
+CONTEXT = GRANULE
+"""What the node takes for a context."""
+
+
+def environ(bench: Bench, *, socket: str = "control.sock") -> dict[str, str]:
+    return {**bench.environ, "HOTSEAT_STORE_CONTROL": str(bench.directory / socket)}
+
+
+async def workload(runtime: Runtime, pid: int) -> Workload:
+    return await runtime.find_workload(str(pid))
+
+
+async def test_a_process_is_parked_and_seated_byte_by_byte_by_the_store(bench: Bench, tmp_path: Path) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    await one.ask("alloc", 2, 2, 0)
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        it = await workload(runtime, one.ref.pid)
+        for seed in (500, 501, 502):  # the first time its blocks are its own, later they are lent
+            await one.ask("write", 1, 3, seed)
+            before = await one.ask("read")
+            out = await runtime.swapper.swap_out(it)
+            assert out.interposed == (one.ref,)
+            assert await bench.state(one) is HeldState.OUT
+            seen = await runtime.swapper.observe(it)
+            assert (seen.state, seen.way.name) == (State.PARKED, "interposed")
+            assert seen.parked_gpu_bytes == {0: 6 * GRANULE + CONTEXT}
+            back = await runtime.swapper.swap_in(it)
+            assert back.gpu_bytes == out.gpu_bytes == {0: 6 * GRANULE + CONTEXT}
+            assert await bench.state(one) is HeldState.RUNNING
+            assert await one.ask("read") == before
+
+
+async def test_a_device_that_the_two_fill_in_turn_has_room_for_each(node: EmulatedNode, tmp_path: Path) -> None:
+    """Nothing is counted twice: each takes more than half of the device."""
+    async with (
+        Bench(node, tmp_path / "store", arena=96) as bench,
+        build(state=tmp_path / "state", environ=environ(bench)) as runtime,
+    ):
+        first, second = await bench.start(), await bench.start()
+        await first.ask("alloc", 1, 40, 100)
+        one, two = await workload(runtime, first.ref.pid), await workload(runtime, second.ref.pid)
+        before = await first.ask("read")
+        await runtime.swapper.swap_out(one)
+        await second.ask("alloc", 1, 40, 900)
+        other = await second.ask("read")
+        for _ in range(2):
+            await runtime.swapper.swap_out(two)
+            await runtime.swapper.swap_in(one)
+            assert await first.ask("read") == before
+            await runtime.swapper.swap_out(one)
+            await runtime.swapper.swap_in(two)
+            assert await second.ask("read") == other
+
+
+async def test_the_stores_worker_may_die_while_the_workload_is_parked(bench: Bench, tmp_path: Path) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    before = await one.ask("read")
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        it = await workload(runtime, one.ref.pid)
+        await runtime.swapper.swap_out(it)
+        await bench.kill_worker()
+        await runtime.swapper.swap_in(it)
+    assert await one.ask("read") == before
+
+
+async def test_lent_memory_is_not_parked_without_the_store(bench: Bench, tmp_path: Path) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    before = await one.ask("read")
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        it = await workload(runtime, one.ref.pid)
+        await runtime.swapper.swap_out(it)
+        await runtime.swapper.swap_in(it)
+    async with build(state=tmp_path / "state", environ=environ(bench, socket="nobody.sock")) as alone:
+        with pytest.raises(Refused, match="could not be restored"):
+            await alone.swapper.swap_out(it)
+    assert await one.ask("read") == before
+
+
+async def test_a_process_that_refuses_to_yield_runs_on(bench: Bench, tmp_path: Path) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    before = await one.ask("read")
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        it = await workload(runtime, one.ref.pid)
+        await one.ask("refuse")
+        with pytest.raises(RolledBack, match="take"):
+            await runtime.swapper.swap_out(it)
+        assert (await runtime.swapper.observe(it)).state is State.SEATED
+        assert await one.ask("read") == before
+        await runtime.swapper.swap_out(it)
+        await runtime.swapper.swap_in(it)
+    assert await one.ask("read") == before
+
+
+async def test_a_checkpoint_that_fails_brings_blocks_and_all_back(bench: Bench, tmp_path: Path) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    before = await one.ask("read")
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        it = await workload(runtime, one.ref.pid)
+        bench.node.set_fault(Fault(kind=FaultKind.RESULT, op="checkpoint", pid=one.ref.pid, value=999))
+        with pytest.raises(RolledBack):
+            await runtime.swapper.swap_out(it)
+        assert (await runtime.swapper.observe(it)).state is State.SEATED
+    assert await one.ask("read") == before

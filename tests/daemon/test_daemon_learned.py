@@ -98,6 +98,17 @@ async def test_a_daemon_knows_after_a_restart_what_it_measured_before(make_house
     house.journal.close()
 
 
+async def test_a_daemon_drops_at_its_start_what_is_long_gone(make_house: MakeHouse) -> None:
+    house = await make_house(names="a")
+    house.journal = Journal(directory=house.directory / "kept")
+    old = LearnedStore(house.journal, clock=lambda: 0.0, wall=lambda: 1000.0)
+    old.save({name: Learned(container=name) for name in ("a", "gone")})
+    await house.up()
+    await until(lambda: set(old.load()) == {"a"})
+    await house.down()
+    house.journal.close()
+
+
 # -- the queue
 
 

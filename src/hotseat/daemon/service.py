@@ -27,8 +27,13 @@ from hotseat.daemon.stopping import Order, stop
 from hotseat.daemon.watch import Watch
 from hotseat.daemon.wiring import Runtime, build
 from hotseat.errors import Busy, HotseatError, NotFound, Refused
+from hotseat.swap.journal import Journal
+from hotseat.swap.tidy import tidy
 
 _log = logging.getLogger(__name__)
+
+TIDY_EVERY = 86400.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,8 @@ async def serve(
                 await asyncio.sleep(0)
                 rows = _rows(actor)
                 ready(Serving(gateway=url, control=config.control, workloads=rows))
+                if runtime.journal is not None:
+                    background.append(asyncio.create_task(_tidy(actor, runtime.journal)))
                 notifier.ready(f"serves {len(actor.records)} workloads at {url}")
                 await _until(order.stop, background)
                 notifier.stopping()
@@ -132,6 +139,20 @@ async def _reconcile(actor: Actor, watch: Watch) -> None:
 
     await asyncio.gather(*(recover(name) for name in actor.records))
     await watch.look_at_all()
+
+
+async def _tidy(actor: Actor, journal: Journal) -> None:
+    """Now and once a day, until cancelled."""
+    while True:
+        records = actor.records.values()
+        keys = {record.learned.container for record in records}
+        keys.update(seen.container.key for record in records if (seen := record.observation) is not None)
+        try:
+            if gone := tidy(journal, names=set(actor.records), keys=keys):
+                _log.info("dropped %d rows and files of what was not seen for 30 days", gone)
+        except (HotseatError, OSError) as error:
+            _log.warning("the state directory cannot be tidied: %s", error)
+        await asyncio.sleep(TIDY_EVERY)
 
 
 async def _until(stop: asyncio.Event, background: list[asyncio.Task[None]]) -> None:

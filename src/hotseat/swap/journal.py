@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,6 +152,25 @@ class Journal:
         """Of this container, oldest first, at most `KEPT_REPORTS`."""
         rows = self.rows("SELECT report FROM history WHERE key = ? ORDER BY id", key)
         return [self._made(load_report, text) for (text,) in rows]
+
+    def forget_old(self, *, before: float, names: Collection[str], keys: Collection[str]) -> int:
+        """Drop the history of containers that did not swap since `before` (seconds since the epoch), and what was
+        learned of workloads not seen since then, but for these `keys` and `names`. Returns how many rows."""
+        with self.transaction() as db:
+            last = db.execute("SELECT key FROM history GROUP BY key HAVING max(at) < ?", (before,)).fetchall()
+            learned = db.execute("SELECT name FROM learned WHERE rate_at < ?", (before,)).fetchall()
+            gone = [row for row in last if row[0] not in keys]
+            unseen = [row for row in learned if row[0] not in names]
+            return sum(
+                db.execute(f"DELETE FROM {what} = ?", row).rowcount
+                for what, rows in (("history WHERE key", gone), ("learned WHERE name", unseen))
+                for row in rows
+            )
+
+    @property
+    def locks(self) -> Path:
+        """The directory of `guard.only_one`."""
+        return self.directory / "swaps"
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Also for the modules that keep a table of their own in this file. `Failed`."""

@@ -241,7 +241,7 @@ class ContainerSwapper:
         return came_back[-1].interposed if came_back else ()
 
     def _guard(self, key: str, name: str) -> AbstractContextManager[None]:
-        return guard.only_one(self._journal.directory / "swaps", key=key, name=name)
+        return guard.only_one(self._journal.locks, key=key, name=name)
 
     def _scene(self, sight: Sight, direction: Direction) -> Scene:
         """What the swap starts from: what a parked process held is in the journal, a seated one on the devices."""

@@ -213,7 +213,7 @@ def page(lab: Lab) -> str:
         "",
         f"{machine['gpu']}, driver {machine['driver']}, {machine['date']}. Medians. Checks: {lab.results['checks']}.",
         f"Pinned copy, GB/s: {rates['to_device'] / 1e9:.1f} to the device, {rates['to_host'] / 1e9:.1f} to the host.",
-        "The process speaks the store's protocol itself; there was no interposer.",
+        "The process speaks the store's protocol itself, in the place of the interposer.",
         "",
         "| way | direction | seconds | GB/s | of the pinned rate |",
         "|---|---|---|---|---|",

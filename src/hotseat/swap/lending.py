@@ -47,7 +47,7 @@ class Lender:
         if wrong:
             told = ", ".join(f"those of {pid} are {state}" for pid, state in wrong)
             raise VerifyFailed(
-                f"not all blocks are {' or '.join(expected)}: {told}", hint="`hotseat store status` tells of the store"
+                f"not all blocks are {' or '.join(expected)}: {told}", hint="`hotseat ps --no-daemon --json` tells where they are"
             )
 
     async def known(self, processes: Collection[ProcessRef]) -> Collection[ProcessRef]:
@@ -124,7 +124,7 @@ def silent(name: str) -> Unavailable:
     return Unavailable(
         f"the store does not answer, and it has memory of {name}",
         rule="store",
-        hint=f"start it (`hotseat store serve`); once it answers, the next command for {name} goes on from there",
+        hint=f"start it (python -m hotseat.store --arena SIZE); once it answers, the next command for {name} goes on from there",
     )
 
 

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""PyTorch under the interposer on one GPU: its memory out to the store and in again, beside the driver's own way.
+
+    python3 benchmarks/gpu/interposed.py --out results --gib 32 --cycles 3 [--interposer LIBRARY]
+
+All in one run: what the interposer costs (a launch-bound and a memory-bound call, with and without it), the pinned
+rate, swaps by the store with nothing changed and with every byte changed, each with the context's checkpoint and with
+the context kept, and at last the driver alone on the same process. After each swap in every integer and a CUDA graph's
+results are compared.
+Needs hotseat, its dependencies and PyTorch, no network, no containers. Exit code 1 if a byte differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from lab import Lab  # noqa: E402 - the folder above is no package, so that it runs from a bare checkout
+
+from hotseat import native  # noqa: E402
+from hotseat.gpu.client import GpuClient  # noqa: E402
+from hotseat.store.client import StoreClient  # noqa: E402
+from store import GIB, STEP, Clock, Subject, by_driver, by_store, environ, until  # noqa: E402
+
+
+async def start(gib: int, extra: dict[str, str]) -> Subject:
+    argv = [sys.executable, str(HERE / "interposed_process.py"), str(gib)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    subject = Subject(await asyncio.create_subprocess_exec(*argv, env=environ() | extra, **pipes))
+    await subject.line()
+    return subject
+
+
+async def pinned(lab: Lab) -> None:
+    subject = await Subject.start("-", blocks=1, block_bytes=1 << 28)
+    lab.record("pinned_bytes_per_s", await subject.ask("rate"))
+    await subject.end()
+
+
+async def context_kept(store: StoreClient, subject: Subject) -> dict[str, Any]:
+    clock, refs = Clock(), [subject.ref]
+    began = time.perf_counter()
+    await clock.of("take", store.take(refs, deadline=STEP))
+    moved = await clock.of("move_out", store.move_out(refs, deadline=STEP))
+    out = time.perf_counter() - began
+    began = time.perf_counter()
+    await clock.of("move_in", store.move_in(refs, deadline=STEP))
+    await clock.of("give", store.give(refs, deadline=STEP))
+    return {"steps": clock.steps, "out": out, "in": time.perf_counter() - began, "moved": {"copied_out": moved.copied}}
+
+
+async def measure(lab: Lab, *, gib: int, cycles: int, library: str) -> None:
+    lab.record("gib", gib)
+    await pinned(lab)
+    gpu = GpuClient(environ=environ())
+    await gpu.start()
+    with tempfile.TemporaryDirectory(prefix="hotseat-store-") as directory:
+        arena = (2 * gib + 2) * GIB
+        argv = [sys.executable, "-m", "hotseat.store", f"--arena={arena}", f"--directory={directory}", "--threads=16"]
+        keeper = await asyncio.create_subprocess_exec(*argv, env=environ())
+        store = StoreClient(Path(directory) / "control.sock")
+        try:
+            began = time.monotonic()
+            await until(store, lambda status: status.running and status.ready == status.arena)
+            lab.record("arena_ready_s", round(time.monotonic() - began, 2))
+            extra = {"LD_PRELOAD": library, "HOTSEAT_STORE": f"{directory}/agents.sock"}
+            plain, subject = await start(gib, {}), await start(gib, extra)
+            speeds = []
+            for _ in range(cycles):  # in turns
+                speeds.append({"without": await plain.ask("speed"), "with": await subject.ask("speed")})
+            lab.record("speed", speeds)
+            await plain.end()
+            await swaps(lab, gpu, store, subject, cycles=cycles)
+            await subject.end()
+        finally:
+            keeper.terminate()
+            async with asyncio.timeout(STEP):
+                await keeper.wait()
+            await gpu.aclose()
+
+
+async def swaps(lab: Lab, gpu: GpuClient, store: StoreClient, subject: Subject, *, cycles: int) -> None:
+    await until(store, lambda status: subject.ref in status.processes)
+    await subject.ask("capture")
+    seed = 1
+    await subject.ask("fill", seed)
+    await by_store(lab, gpu, store, subject)  # the arena learns it
+    for way in ("context restored", "context kept"):
+        for case in ("unchanged", "changed"):
+            rows = []
+            for _ in range(cycles):
+                if case == "changed":
+                    seed += 1
+                    await subject.ask("fill", seed)
+                restored = way == "context restored"
+                row = await (by_store(lab, gpu, store, subject) if restored else context_kept(store, subject))
+                rows.append(row)
+                wrong = [await subject.ask("check", seed), await subject.ask("replay")]
+                lab.check(f"{way}, {case}: content and graph are the same", wrong == [0, 0], wrong)
+            lab.record(f"{way}, {case}", rows)
+    await store.localise([subject.ref], deadline=STEP)
+    lab.record("driver", await by_driver(gpu, subject))
+    wrong = [await subject.ask("check", seed), await subject.ask("replay")]
+    lab.check("driver alone: content and graph are the same", wrong == [0, 0], wrong)
+
+
+def page(lab: Lab) -> str:
+    """What was measured, as Markdown; medians."""
+    seen, machine = lab.results["sections"][""], lab.results["machine"]
+    nbytes, rates = seen["gib"] * GIB, seen["pinned_bytes_per_s"]
+
+    def row(way: str, direction: str, seconds: float) -> str:
+        pinned_s = nbytes / rates["to_host" if direction == "out" else "to_device"]
+        return f"| {way} | {direction} | {seconds:.3f} | {nbytes / seconds / 1e9:.1f} | {pinned_s / seconds:.0%} |"
+
+    lines = [
+        f"# PyTorch under the interposer, {seen['gib']} GiB",
+        "",
+        f"{machine['gpu']}, driver {machine['driver']}, {machine['date']}; `{machine['command']}`. Medians. "
+        f"Checks: {lab.results['checks']['passed']} of {lab.results['checks']['of']}.",
+        f"Pinned copy, GB/s: {rates['to_device'] / 1e9:.1f} to the device, {rates['to_host'] / 1e9:.1f} to the host.",
+        "",
+        "| way | direction | seconds | GB/s | of the pinned rate |",
+        "|---|---|---|---|---|",
+        row("driver alone", "out", seen["driver"]["lock"] + seen["driver"]["checkpoint"]),
+        row("driver alone", "in", seen["driver"]["restore"] + seen["driver"]["unlock"]),
+    ]
+    cases = [f"context {way}, {case}" for way in ("restored", "kept") for case in ("unchanged", "changed")]
+    for case in cases:
+        lines += [
+            row(f"store, {case}", way, statistics.median(one[way] for one in seen[case])) for way in ("out", "in")
+        ]
+    lines += ["", "| step, ms | " + " | ".join(cases) + " |", "|---|" + "---|" * len(cases)]
+    for step in ("take", "lock", "checkpoint", "move_out", "restore", "move_in", "unlock", "give"):
+        cells = []
+        for case in cases:
+            times = [one["steps"][step] for one in seen[case] if step in one["steps"]]
+            cells.append(f"{statistics.median(times) * 1000:.1f}" if times else "-")
+        lines.append(f"| {step} | " + " | ".join(cells) + " |")
+    lines += ["", "| call | without, us | with, us |", "|---|---|---|"]
+    for call in ("launch_us", "memory_us"):
+        cells = [f"{statistics.median(one[way][call] for one in seen['speed']):.2f}" for way in ("without", "with")]
+        lines.append(f"| {call.removesuffix('_us')}-bound | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--gib", type=int, default=16, help="device memory of the process")
+    parser.add_argument("--cycles", type=int, default=3, help="of each case")
+    parser.add_argument("--interposer", help="the library, where it is not the one of this installation")
+    args = parser.parse_args()
+    lab = Lab(out=args.out, hotseat=[])
+    lab.describe_machine()
+    library = args.interposer or str(native.path("libhotseat-interposer.so"))
+    asyncio.run(measure(lab, gib=args.gib, cycles=args.cycles, library=library))
+    lab.save()
+    (args.out / "interposed.md").write_text(page(lab))
+    lab.say((args.out / "interposed.md").read_text())
+    if lab.results["wrong"]:
+        lab.say("WRONG", *lab.results["wrong"])
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

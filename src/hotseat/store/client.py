@@ -64,7 +64,8 @@ class StoreClient:
             async with asyncio.timeout(deadline + GRACE):
                 line = await self._exchange(msgspec.json.encode(request) + b"\n")
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise _NoStore(f"no store answers at {self._path}", hint="start it: python -m hotseat.store --arena SIZE") from error
+            hint = "start it: python -m hotseat.store --arena SIZE"
+            raise _NoStore(f"no store answers at {self._path}", hint=hint) from error
         except (OSError, TimeoutError, ValueError) as error:
             raise Unavailable(
                 f"the store at {self._path} did not answer: {error or 'it took too long'}",

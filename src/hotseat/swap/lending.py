@@ -47,7 +47,8 @@ class Lender:
         if wrong:
             told = ", ".join(f"those of {pid} are {state}" for pid, state in wrong)
             raise VerifyFailed(
-                f"not all blocks are {' or '.join(expected)}: {told}", hint="`hotseat ps --no-daemon --json` tells where they are"
+                f"not all blocks are {' or '.join(expected)}: {told}",
+                hint="`hotseat ps --no-daemon --json` tells where they are",
             )
 
     async def known(self, processes: Collection[ProcessRef]) -> Collection[ProcessRef]:
@@ -124,7 +125,8 @@ def silent(name: str) -> Unavailable:
     return Unavailable(
         f"the store does not answer, and it has memory of {name}",
         rule="store",
-        hint=f"start it (python -m hotseat.store --arena SIZE); once it answers, the next command for {name} goes on from there",
+        hint="start it (python -m hotseat.store --arena SIZE); "
+        f"once it answers, the next command for {name} goes on from there",
     )
 
 

@@ -181,6 +181,8 @@ static void *run(void *unused) {
 			if (hello(fd))
 				while (serve(fd))
 					;
+			hsi_let_go();
+			memset(&failure, 0, sizeof failure);
 		} else {
 			say("no store answers; until one does, the driver alone moves this process's memory", address.sun_path);
 		}

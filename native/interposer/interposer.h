@@ -120,6 +120,7 @@ void hsi_imports_forked(void);
 /* move.c, by the agent only. `failed->result` is 0 if it went well. */
 void hsi_yield(int fd, const struct hs_store_yield *asked, struct hs_store_done *done, struct hs_store_failed *failed);
 void hsi_take_back(const struct hs_store_block *block, int fd, struct hs_store_failed *failed);
+void hsi_let_go(void); /* the connection is lost */
 void hsi_resume(struct hs_store_done *done, struct hs_store_failed *failed);
 void hsi_localise(struct hs_store_done *done, struct hs_store_failed *failed);
 void hsi_count(uint64_t *blocks, uint64_t *bytes, uint64_t *lent_bytes);

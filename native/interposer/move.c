@@ -118,7 +118,8 @@ static void unmap_all(struct hs_store_failed *failed) {
 		CUresult result = hsi_mappings[i].memory ? hsi_unmap(&hsi_mappings[i]) : CUDA_SUCCESS;
 		if (result != CUDA_SUCCESS) {
 			fail(failed, result, "unmapping memory");
-			map_all(i);
+			if (map_all(i) != CUDA_SUCCESS)
+				broken = true;
 			return;
 		}
 	}
@@ -147,8 +148,21 @@ void hsi_yield(int fd, const struct hs_store_yield *asked, struct hs_store_done 
 		unmap_all(failed);
 	done->map_ns = hsi_now_ns() - begun;
 	pthread_mutex_unlock(&hsi_lock);
-	if (failed->result)
+	if (failed->result && !broken)
 		hsi_gate_open();
+}
+
+/* What an interrupted RESUME has brought. While any of it is held a checkpoint would lose the process, and the next
+ * RESUME brings everything anew. */
+void hsi_let_go(void) {
+	pthread_mutex_lock(&hsi_lock);
+	for (struct hsi_memory *memory = hsi_memories; away && memory; memory = memory->next)
+		for (unsigned i = 0; i < memory->count; i++)
+			if (memory->piece[i].here) {
+				REAL(cuMemRelease)(memory->piece[i].real);
+				memory->piece[i].here = false;
+			}
+	pthread_mutex_unlock(&hsi_lock);
 }
 
 void hsi_take_back(const struct hs_store_block *block, int fd, struct hs_store_failed *failed) {

@@ -2,7 +2,8 @@
 
     python holder.py SOCKET        with the environment of an emulated node
 
-`yield`, `out` (copy to host memory, free the device's), `in`, `resume`, `localise`, `drop` (close the connection),
+`yield`, `out` (copy to host memory, free the device's), `in`, `give` (the blocks, without RESUME), `resume`,
+`localise`, `drop` (close the connection),
 `wait` (for the next connection), `spoil` (change one byte of what is out), `forget` (everything), `quit`.
 """
 
@@ -165,6 +166,11 @@ class Holder:
 
     def resume(self, leave: int = 0) -> dict[str, Any]:
         """`leave`: so many blocks are not sent."""
+        self.give(leave)
+        return self.ask(RESUME)
+
+    def give(self, leave: int = 0) -> dict[str, Any]:
+        """The blocks alone."""
         assert self.connection is not None
         given = list(self.blocks.items())[leave:]
         for start in range(0, len(given), BATCH):
@@ -176,7 +182,7 @@ class Holder:
             self.connection.sendmsg([message], rights)
             for fd in fds:
                 os.close(fd)
-        return self.ask(RESUME)
+        return {}
 
     def spoil(self) -> dict[str, Any]:
         block = max(self.blocks.values(), key=lambda one: len(one["data"]))
@@ -218,6 +224,7 @@ class Holder:
                     "in": self.into,
                     "spoil": self.spoil,
                     "forget": self.forget,
+                    "give": self.give,
                 }[command]()
             print(json.dumps(answer), flush=True)
 

@@ -70,3 +70,15 @@ async def test_lent_memory_is_localised_before_the_driver_alone_moves_it(
             assert "failed" not in answer, (command, answer)
         assert await driver(node, engine, "Lock", "Checkpoint", "Restore", "Unlock") == [0, 0, 0, 0]
         assert await text(engine) == undisturbed
+
+
+async def test_a_resume_that_breaks_off_leaves_nothing_that_a_checkpoint_would_lose_the_process_by(
+    undisturbed: str, interposed: dict[str, str], holder: Holder, node: EmulatedNode
+) -> None:
+    async with running(SPEC, environment=interposed) as engine:
+        for command in ("wait", "yield", "out", "in", "give", "drop"):
+            await holder(command)
+        assert (await holder("wait"))["state"] == 2
+        assert await driver(node, engine, "Lock", "Checkpoint", "Restore", "Unlock") == [0, 0, 0, 0]
+        assert "failed" not in await holder("resume")
+        assert await text(engine) == undisturbed

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.interposer.conftest import Holder
 
+from hotseat.emulator import EmulatedNode, Fault, FaultKind
+
 PROGRAM = Path(__file__).parent / "program.py"
 
 
@@ -112,6 +114,31 @@ async def test_memory_of_another_process_is_a_reason_to_refuse(interposed: dict[
         assert "failed" not in await holder("yield")
         await holder("resume")
         assert await run("check", "a") == "same"
+
+
+@pytest.mark.parametrize("rollback", ["works", "fails"])
+async def test_memory_that_cannot_be_unmapped_is_mapped_again_or_nobody_may_touch_it(
+    interposed: dict[str, str], holder: Holder, node: EmulatedNode, rollback: str
+) -> None:
+    async with program(interposed) as run:
+        for name in ("a", "b"):
+            await run("alloc", name, 4 << 20)
+            await run("fill", name, 3)
+        await holder("wait")
+        pid = run.process.pid
+        node.set_fault(Fault(kind=FaultKind.RESULT, op="cuMemUnmap", pid=pid, value=206, skip=1, times=1))
+        if rollback == "fails":
+            node.set_fault(Fault(kind=FaultKind.RESULT, op="cuMemMap", pid=pid, value=205, times=1))
+        assert "unmapping memory" in (await holder("yield"))["failed"]
+        if rollback == "works":
+            assert [await run("check", name) for name in "ab"] == ["same", "same"]
+            assert "failed" not in await holder("yield")
+        else:
+            await run("check", "a", wait=False)
+            waiting = asyncio.create_task(run.answer())
+            done, _ = await asyncio.wait([waiting], timeout=0.3)
+            assert not done
+            waiting.cancel()
 
 
 MOVES = st.sampled_from([["yield", "resume"], ["yield", "out", "in", "resume"], ["localise"]])

@@ -74,7 +74,10 @@ async def test_twenty_swaps_leak_nothing(house: House) -> None:
     await other.unharmed(beside)
     assert await inside() == its
     after = footprint(house)
-    assert after == mine
+    assert (after.processes, after.cgroups) == (mine.processes, mine.cgroups)
+    for name in ("descriptors", "threads", "theirs"):
+        # Pools of threads and connections fill when they are first busy; what leaks does so once a swap.
+        assert getattr(after, name) - getattr(mine, name) < CYCLES // 3, (name, mine, after)
     assert house.swapper.reserved() == {}
     assert await house.swapper.known() == []
     # What the journal keeps is bounded.

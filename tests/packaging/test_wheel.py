@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("wheel")  # one worker builds it, once
 
-COMPILED = {"hotseat-demo-engine", "libcuda.so.1", "libnvidia-ml.so.1"}
+COMPILED = {"hotseat-demo-engine", "libcuda.so.1", "libhotseat-interposer.so", "libnvidia-ml.so.1"}
 
 
 def run(*command: str | Path, cwd: Path, code: int | None = 0, deadline: float = 110) -> str:

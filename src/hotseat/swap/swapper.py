@@ -73,8 +73,12 @@ class ContainerSwapper:
         """What the world shows now. Changes nothing, waits for no swap."""
         sight = await self._observer.look(workload, meter=Meter())
         seen = sight.observation
-        host_bytes = await asyncio.to_thread(self._host_bytes, seen.processes)
-        loaded = await asyncio.to_thread(self._interposer_in, [one for one in seen.cuda if one not in seen.held])
+        unheld = [one for one in seen.cuda if one not in seen.held]
+
+        def read() -> tuple[int, Collection[ProcessRef]]:
+            return self._host_bytes(seen.processes), self._interposer_in(unheld)
+
+        host_bytes, loaded = await asyncio.to_thread(read)
         way = way_of(cuda=seen.cuda, held=seen.held, loaded=loaded, store=sight.store)
         return replace(seen, host_bytes=host_bytes, way=way)
 

@@ -66,6 +66,7 @@ async def test_the_rest_of_a_language_model(oai: openai.AsyncOpenAI) -> None:
 
 
 async def test_models_tell_where_they_are(oai: openai.AsyncOpenAI) -> None:
+    await chat(oai, "bob", 1)  # so that what it costs is known
     await chat(oai, "ada", 1)
     models = {model.id: model.model_dump()["hotseat"] async for model in oai.models.list()}
     assert set(models) == {"ada", "bob", "studio"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hotseat.errors import DriverFailed, Failed, HotseatError, Unavailable
-from hotseat.store.control import ANSWER_MAX, Answer, Request
+from hotseat.store.lines import ANSWER_MAX, Answer, Request
 from hotseat.store.port import Held, Moved, Status
 from hotseat.words import ProcessRef
 

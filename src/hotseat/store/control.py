@@ -8,48 +8,17 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
 from hotseat.errors import Forbidden, HotseatError, UsageError
-from hotseat.store.port import Held, Moved, Status
+from hotseat.store.lines import LINE_MAX, VERSION, Answer, Error, Request, flat
+from hotseat.store.port import Held
 from hotseat.store.service import Service
 from hotseat.words import ProcessRef
 
-VERSION = 1
-LINE_MAX = 1 << 20
-"""Bytes of a request."""
-ANSWER_MAX = 16 << 20
 READ_WITHIN = 5.0
 """Seconds in which whoever connects must have asked."""
-
-
-class Request(msgspec.Struct):
-    op: str
-    processes: list[tuple[int, int]] = []
-    """(pid, start time)."""
-    deadline: float = 5.0
-    version: int = VERSION
-
-
-class Error(msgspec.Struct):
-    code: str
-    message: str
-    hint: str = ""
-    details: dict[str, Any] = {}
-
-
-class Answer(msgspec.Struct, omit_defaults=True):
-    error: Error | None = None
-    held: list[tuple[int, int, Held]] = []
-    moved: Moved | None = None
-    status: Status | None = None
-    """Without its processes, whose names are no JSON keys: they are in `held`."""
-
-
-def flat(held: Mapping[ProcessRef, Held]) -> list[tuple[int, int, Held]]:
-    return [(*ref, one) for ref, one in held.items()]
 
 
 class Control:

@@ -120,8 +120,7 @@ def cannot_seat(record: Record, *, closing: bool) -> str:
         return f"{record.name}: a {record.job.kind.value} is under way"
     if record.state is State.SEATED and record.job is None:
         return f"{record.name} is seated already"
-    error = verdicts.hopeless(record, closing=closing)
-    return error.message if error is not None else ""
+    return cannot_prewarm(record, closing=closing)
 
 
 def cannot_prewarm(record: Record, *, closing: bool) -> str:

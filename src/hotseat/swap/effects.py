@@ -268,9 +268,9 @@ class Effects:
             # All over again: a rank cannot be locked once another of its communicator was locked by an earlier call.
             await self._let_go()
             await self._unlock()
-            known = await self.lender.known(found)
+            held = await self.lender.held(found)
             for process, thread in found.items():
-                blocks: dict[int, int] | None = {} if process in known else None
+                blocks: dict[int, int] | None = {} if process in held else None
                 self.scene.cuda[process] = Holding(process=process, restore_thread=thread, blocks=blocks)
             await self.look()
             await self.lender.take()

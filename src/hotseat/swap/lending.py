@@ -51,11 +51,8 @@ class Lender:
                 hint="`hotseat ps --no-daemon --json` tells where they are",
             )
 
-    async def known(self, processes: Collection[ProcessRef]) -> Collection[ProcessRef]:
+    async def held(self, processes: Collection[ProcessRef]) -> Mapping[ProcessRef, Held]:
         """Those of `processes` that the store holds."""
-        return await self._held(processes)
-
-    async def _held(self, processes: Collection[ProcessRef]) -> Mapping[ProcessRef, Held]:
         if self._store is None:
             return {}
         return await self._store.held(list(processes), deadline=self._scene.deadlines.query)
@@ -74,7 +71,7 @@ class Lender:
         if not targets:
             return
         store = self._needed()
-        lent = {process: held.lent_bytes for process, held in (await self._held(targets)).items()}
+        lent = {process: held.lent_bytes for process, held in (await self.held(targets)).items()}
         self._scene.held |= dict.fromkeys(targets)
         taken = await store.take(targets, deadline=self._scene.deadlines.store)
         self._scene.held |= {process: taken[process].state if process in taken else None for process in targets}

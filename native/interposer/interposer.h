@@ -11,11 +11,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "calls.h"
 #include "hs_cuda.h"
 #include "hs_store.h"
 
-/* driver.c: the real driver */
-void *hsi_driver(const char *name); /* NULL: it has no such call */
 #define REAL(name)                                                             \
 	({                                                                     \
 		static void *at_;                                              \
@@ -35,19 +34,7 @@ void *hsi_driver(const char *name); /* NULL: it has no such call */
 		real_;                                      \
 	})
 
-/* wrappers.c: what stands in front of the driver */
-struct hsi_call {
-	const char *name;
-	void *ours;
-};
-extern const struct hsi_call hsi_calls[];
-extern const unsigned hsi_call_count;
-const struct hsi_call *hsi_call_named(const char *name);
-void *hsi_call_for(void *real); /* ours for the driver's function at that address, or NULL */
-
-/* gate.c */
-void hsi_enter(void);
-void hsi_leave(void);
+/* gate.c; to enter and leave stands in calls.h */
 bool hsi_gate_close(uint64_t timeout_ns); /* until every call in flight has ended; false: not by then, and open again */
 void hsi_gate_open(void);
 void hsi_gate_forked(void);

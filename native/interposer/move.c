@@ -212,25 +212,43 @@ void hsi_resume(struct hs_store_done *done, struct hs_store_failed *failed) {
 		hsi_gate_open();
 }
 
-/* The bytes of one piece that is mapped at `at` into a new one of its process, by way of addresses of its own. */
+/* `real` at addresses of its own, for a copy; `hide` ends it. */
+static CUresult show(CUdeviceptr *at, CUmemGenericAllocationHandle real, const struct hsi_memory *memory,
+		     uint64_t bytes) {
+	CUmemAccessDesc access = {.location = memory->prop.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+	CUresult result = REAL(cuMemAddressReserve)(at, bytes, HS_STORE_GRANULE, 0, 0);
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = REAL(cuMemMap)(*at, bytes, 0, real, 0);
+	if (result == CUDA_SUCCESS) {
+		result = REAL(cuMemSetAccess)(*at, bytes, &access, 1);
+		if (result != CUDA_SUCCESS)
+			REAL(cuMemUnmap)(*at, bytes);
+	}
+	if (result != CUDA_SUCCESS)
+		REAL(cuMemAddressFree)(*at, bytes);
+	return result;
+}
+
+static void hide(CUdeviceptr at, uint64_t bytes) {
+	REAL(cuMemUnmap)(at, bytes);
+	REAL(cuMemAddressFree)(at, bytes);
+}
+
+/* The bytes of one piece that is mapped at `at` into a new one of its process. */
 static CUresult copy_piece(uint64_t at, const struct hsi_memory *memory, const struct hsi_piece *piece,
 			   CUmemGenericAllocationHandle *real) {
-	CUmemAccessDesc access = {.location = memory->prop.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
-	CUdeviceptr scratch = 0;
+	CUdeviceptr scratch;
 	CUresult result = REAL(cuMemCreate)(real, piece->bytes, &memory->prop, 0);
 	if (result != CUDA_SUCCESS)
 		return result;
-	result = REAL(cuMemAddressReserve)(&scratch, piece->bytes, HS_STORE_GRANULE, 0, 0);
-	if (result == CUDA_SUCCESS && (result = REAL(cuMemMap)(scratch, piece->bytes, 0, *real, 0)) == CUDA_SUCCESS) {
-		result = REAL(cuMemSetAccess)(scratch, piece->bytes, &access, 1);
-		if (result == CUDA_SUCCESS)
-			result = REAL(cuMemcpyDtoD_v2)(scratch, at, piece->bytes);
+	result = show(&scratch, *real, memory, piece->bytes);
+	if (result == CUDA_SUCCESS) {
+		result = REAL(cuMemcpyDtoD_v2)(scratch, at, piece->bytes);
 		if (result == CUDA_SUCCESS)
 			result = REAL(cuCtxSynchronize)();
-		REAL(cuMemUnmap)(scratch, piece->bytes);
+		hide(scratch, piece->bytes);
 	}
-	if (scratch)
-		REAL(cuMemAddressFree)(scratch, piece->bytes);
 	if (result != CUDA_SUCCESS)
 		REAL(cuMemRelease)(*real);
 	return result;
@@ -261,23 +279,17 @@ static CUresult localise(struct hsi_memory *memory, unsigned index) {
 	CUmemGenericAllocationHandle real;
 	CUcontext before;
 	CUdeviceptr at = address_of(memory, index), scratch = 0;
-	CUmemAccessDesc access = {.location = memory->prop.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
 	CUresult result = hsi_context_on(memory->prop.location.id);
 	if (result != CUDA_SUCCESS)
 		return result;
 	if (!at) { /* mapped nowhere: for the copy only */
-		result = REAL(cuMemAddressReserve)(&scratch, piece->bytes, HS_STORE_GRANULE, 0, 0);
-		if (result == CUDA_SUCCESS)
-			result = REAL(cuMemMap)(scratch, piece->bytes, 0, piece->real, 0);
-		if (result == CUDA_SUCCESS)
-			result = REAL(cuMemSetAccess)(scratch, piece->bytes, &access, 1);
+		result = show(&scratch, piece->real, memory, piece->bytes);
 		at = scratch;
 	}
-	if (result == CUDA_SUCCESS)
+	if (result == CUDA_SUCCESS) {
 		result = copy_piece(at, memory, piece, &real);
-	if (scratch) {
-		REAL(cuMemUnmap)(scratch, piece->bytes);
-		REAL(cuMemAddressFree)(scratch, piece->bytes);
+		if (scratch)
+			hide(scratch, piece->bytes);
 	}
 	if (result == CUDA_SUCCESS)
 		result = exchange(memory, piece, real);

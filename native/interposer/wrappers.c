@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
+
 #define NOT_FOUND 500 /* CUDA_ERROR_NOT_FOUND */
 #define EXPORT __attribute__((visibility("default")))
 
@@ -15,16 +17,6 @@ struct abi_location {
 struct abi_ipc {
 	char reserved[64];
 };
-
-void hsi_enter(void);
-void hsi_leave(void);
-void *hsi_driver(const char *name);
-void *hsi_call_for(void *real);
-struct hsi_call {
-	const char *name;
-	void *ours;
-};
-const struct hsi_call *hsi_call_named(const char *name);
 
 #define OWN(name) EXPORT int name();
 #define GATE(name, declared, given)                                                    \
@@ -49,23 +41,23 @@ const struct hsi_call *hsi_call_named(const char *name);
 
 #define OWN(name) {#name, (void *)name},
 #define GATE(name, declared, given) {#name, (void *)name},
-const struct hsi_call hsi_calls[] = {
+static const struct hsi_call calls[] = {
 #include "wrappers.inc"
 };
-const unsigned hsi_call_count = sizeof hsi_calls / sizeof *hsi_calls;
+#define COUNT (sizeof calls / sizeof *calls)
 
 static int by_name(const void *key, const void *one) {
 	return strcmp(key, ((const struct hsi_call *)one)->name);
 }
 
 const struct hsi_call *hsi_call_named(const char *name) { /* generate.py has sorted them as strcmp does */
-	return bsearch(name, hsi_calls, hsi_call_count, sizeof *hsi_calls, by_name);
+	return bsearch(name, calls, COUNT, sizeof *calls, by_name);
 }
 
 struct address {
 	void *real, *ours;
 };
-static struct address addresses[sizeof hsi_calls / sizeof *hsi_calls];
+static struct address addresses[COUNT];
 static unsigned address_count;
 
 static int by_address(const void *a, const void *b) {
@@ -74,10 +66,10 @@ static int by_address(const void *a, const void *b) {
 }
 
 static void find_addresses(void) {
-	for (unsigned i = 0; i < hsi_call_count; i++) {
-		void *real = hsi_driver(hsi_calls[i].name);
+	for (unsigned i = 0; i < COUNT; i++) {
+		void *real = hsi_driver(calls[i].name);
 		if (real)
-			addresses[address_count++] = (struct address){real, hsi_calls[i].ours};
+			addresses[address_count++] = (struct address){real, calls[i].ours};
 	}
 	qsort(addresses, address_count, sizeof *addresses, by_address);
 }

@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,7 @@ from lab import Lab  # noqa: E402 - the folder above is no package, so that it r
 from hotseat import native  # noqa: E402
 from hotseat.gpu.client import GpuClient  # noqa: E402
 from hotseat.store.client import StoreClient  # noqa: E402
-from store import GIB, STEP, Clock, Subject, by_driver, by_store, environ, until  # noqa: E402
-
-
-async def start(gib: int, extra: dict[str, str]) -> Subject:
-    argv = [sys.executable, str(HERE / "interposed_process.py"), str(gib)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    subject = Subject(await asyncio.create_subprocess_exec(*argv, env=environ() | extra, **pipes))
-    await subject.line()
-    return subject
+from store import GIB, STEP, Clock, Subject, Table, by_driver, by_store, environ, running_store, until  # noqa: E402
 
 
 async def pinned(lab: Lab) -> None:
@@ -64,29 +55,21 @@ async def measure(lab: Lab, *, gib: int, cycles: int, library: str) -> None:
     await pinned(lab)
     gpu = GpuClient(environ=environ())
     await gpu.start()
-    with tempfile.TemporaryDirectory(prefix="hotseat-store-") as directory:
-        arena = (2 * gib + 2) * GIB
-        argv = [sys.executable, "-m", "hotseat.store", f"--arena={arena}", f"--directory={directory}", "--threads=16"]
-        keeper = await asyncio.create_subprocess_exec(*argv, env=environ())
-        store = StoreClient(Path(directory) / "control.sock")
-        try:
-            began = time.monotonic()
-            await until(store, lambda status: status.running and status.ready == status.arena)
-            lab.record("arena_ready_s", round(time.monotonic() - began, 2))
-            extra = {"LD_PRELOAD": library, "HOTSEAT_STORE": f"{directory}/agents.sock"}
-            plain, subject = await start(gib, {}), await start(gib, extra)
+    try:
+        async with running_store(lab, arena=(2 * gib + 2) * GIB) as (store, directory), AsyncExitStack() as ended:
+            extra = {"LD_PRELOAD": library, "HOTSEAT_STORE": str(directory / "agents.sock")}
+            subject = await Subject.run("interposed_process.py", gib, extra=extra)
+            ended.push_async_callback(subject.end)
+            plain = await Subject.run("interposed_process.py", gib)
+            ended.push_async_callback(plain.end)
             speeds = []
             for _ in range(cycles):  # in turns
                 speeds.append({"without": await plain.ask("speed"), "with": await subject.ask("speed")})
             lab.record("speed", speeds)
             await plain.end()
             await swaps(lab, gpu, store, subject, cycles=cycles)
-            await subject.end()
-        finally:
-            keeper.terminate()
-            async with asyncio.timeout(STEP):
-                await keeper.wait()
-            await gpu.aclose()
+    finally:
+        await gpu.aclose()
 
 
 async def swaps(lab: Lab, gpu: GpuClient, store: StoreClient, subject: Subject, *, cycles: int) -> None:
@@ -117,21 +100,16 @@ async def swaps(lab: Lab, gpu: GpuClient, store: StoreClient, subject: Subject, 
 def page(lab: Lab) -> str:
     """What was measured, as Markdown; medians."""
     seen, machine = lab.results["sections"][""], lab.results["machine"]
-    nbytes, rates = seen["gib"] * GIB, seen["pinned_bytes_per_s"]
-
-    def row(way: str, direction: str, seconds: float) -> str:
-        pinned_s = nbytes / rates["to_host" if direction == "out" else "to_device"]
-        return f"| {way} | {direction} | {seconds:.3f} | {nbytes / seconds / 1e9:.1f} | {pinned_s / seconds:.0%} |"
-
+    table = Table(seen["gib"] * GIB, seen["pinned_bytes_per_s"])
+    row = table.row
     lines = [
         f"# PyTorch under the interposer, {seen['gib']} GiB",
         "",
         f"{machine['gpu']}, driver {machine['driver']}, {machine['date']}; `{machine['command']}`. Medians. "
         f"Checks: {lab.results['checks']['passed']} of {lab.results['checks']['of']}.",
-        f"Pinned copy, GB/s: {rates['to_device'] / 1e9:.1f} to the device, {rates['to_host'] / 1e9:.1f} to the host.",
+        table.pinned(),
         "",
-        "| way | direction | seconds | GB/s | of the pinned rate |",
-        "|---|---|---|---|---|",
+        *table.HEAD,
         row("driver alone", "out", seen["driver"]["lock"] + seen["driver"]["checkpoint"]),
         row("driver alone", "in", seen["driver"]["restore"] + seen["driver"]["unlock"]),
     ]

@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ STEP = 60.0
 
 
 class Subject:
-    """store_process.py as a child."""
+    """A child that is told what to do line by line: store_process.py, or interposed_process.py."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -50,9 +51,14 @@ class Subject:
 
     @classmethod
     async def start(cls, socket: str, *, blocks: int, block_bytes: int) -> Subject:
-        argv = [sys.executable, str(HERE / "store_process.py"), socket, str(blocks), str(block_bytes)]
+        return await cls.run("store_process.py", socket, blocks, block_bytes)
+
+    @classmethod
+    async def run(cls, script: str, *arguments: object, extra: dict[str, str] | None = None) -> Subject:
+        """`extra`: of its environment. Returns when it is ready."""
+        argv = [sys.executable, str(HERE / script), *map(str, arguments)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        process = await asyncio.create_subprocess_exec(*argv, env=environ(), **pipes)
+        process = await asyncio.create_subprocess_exec(*argv, env=environ() | (extra or {}), **pipes)
         subject = cls(process)
         await subject.line()
         return subject
@@ -151,24 +157,36 @@ async def measure(lab: Lab, *, nbytes: int, block_bytes: int, cycles: int, arena
                 lab.record("cycles", rows)
             finally:
                 await subject.end()
-        with tempfile.TemporaryDirectory(prefix="hotseat-store-") as directory, lab.section("store"):
-            await with_store(lab, gpu, Path(directory), shape=shape, cycles=cycles, arena=arena)
+        with lab.section("store"):
+            async with running_store(lab, arena=arena) as (store, directory):
+                await with_store(lab, gpu, store, directory, shape=shape, cycles=cycles)
     finally:
         await gpu.aclose()
 
 
+@asynccontextmanager
+async def running_store(lab: Lab, *, arena: int) -> AsyncIterator[tuple[StoreClient, Path]]:
+    """A store whose arena is ready, and its directory."""
+    with tempfile.TemporaryDirectory(prefix="hotseat-store-") as directory:
+        argv = [sys.executable, "-m", "hotseat.store", f"--arena={arena}", f"--directory={directory}", "--threads=16"]
+        keeper = await asyncio.create_subprocess_exec(*argv, env=environ())
+        store = StoreClient(Path(directory) / "control.sock")
+        try:
+            began = time.monotonic()
+            await until(store, lambda status: status.running and status.ready == status.arena)
+            lab.record("arena_ready_s", round(time.monotonic() - began, 2))
+            yield store, Path(directory)
+        finally:
+            keeper.terminate()
+            async with asyncio.timeout(STEP):
+                await keeper.wait()
+
+
 async def with_store(
-    lab: Lab, gpu: GpuClient, directory: Path, *, shape: dict[str, int], cycles: int, arena: int
+    lab: Lab, gpu: GpuClient, store: StoreClient, directory: Path, *, shape: dict[str, int], cycles: int
 ) -> None:
-    argv = [sys.executable, "-m", "hotseat.store", f"--arena={arena}", f"--directory={directory}", "--threads=16"]
-    keeper = await asyncio.create_subprocess_exec(*argv, env=environ())
-    store = StoreClient(directory / "control.sock")
-    subject = None
+    subject = await Subject.start(str(directory / "agents.sock"), **shape)
     try:
-        began = time.monotonic()
-        await until(store, lambda status: status.running and status.ready == status.arena)
-        lab.record("arena_ready_s", round(time.monotonic() - began, 2))
-        subject = await Subject.start(str(directory / "agents.sock"), **shape)
         await until(store, lambda status: subject.ref in status.processes)
         for case in ("changed", "unchanged"):
             rows = []
@@ -183,11 +201,7 @@ async def with_store(
                 lab.check(f"{case}: content is the same", wrong == 0, wrong)
             lab.record(case, rows)
     finally:
-        if subject is not None:
-            await subject.end()
-        keeper.terminate()
-        async with asyncio.timeout(STEP):
-            await keeper.wait()
+        await subject.end()
 
 
 async def until(store: StoreClient, true: Any) -> None:
@@ -198,25 +212,37 @@ async def until(store: StoreClient, true: Any) -> None:
             await asyncio.sleep(0.05)
 
 
+class Table:
+    """Ways of `nbytes` beside the pinned copy, whose bytes a second are `rates`."""
+
+    HEAD = ("| way | direction | seconds | GB/s | of the pinned rate |", "|---|---|---|---|---|")
+
+    def __init__(self, nbytes: float, rates: dict[str, float]) -> None:
+        self.nbytes, self.rates = nbytes, rates
+
+    def pinned(self) -> str:
+        into, out = self.rates["to_device"] / 1e9, self.rates["to_host"] / 1e9
+        return f"Pinned copy, GB/s: {into:.1f} to the device, {out:.1f} to the host."
+
+    def row(self, way: str, direction: str, seconds: float) -> str:
+        pinned = self.nbytes / self.rates["to_host" if direction == "out" else "to_device"]
+        return f"| {way} | {direction} | {seconds:.3f} | {self.nbytes / seconds / 1e9:.1f} | {pinned / seconds:.0%} |"
+
+
 def page(lab: Lab) -> str:
     """What was measured, as Markdown; medians."""
     sections, machine = lab.results["sections"], lab.results["machine"]
     nbytes = sections[""]["bytes"]
-    rates = sections["driver"]["pinned_bytes_per_s"]
-
-    def row(way: str, direction: str, seconds: float) -> str:
-        pinned = nbytes / rates["to_host" if direction == "out" else "to_device"]
-        return f"| {way} | {direction} | {seconds:.3f} | {nbytes / seconds / 1e9:.1f} | {pinned / seconds:.0%} |"
-
+    table = Table(nbytes, sections["driver"]["pinned_bytes_per_s"])
+    row = table.row
     lines = [
         f"# The snapshot store, {nbytes / GIB:g} GiB",
         "",
         f"{machine['gpu']}, driver {machine['driver']}, {machine['date']}. Medians. Checks: {lab.results['checks']}.",
-        f"Pinned copy, GB/s: {rates['to_device'] / 1e9:.1f} to the device, {rates['to_host'] / 1e9:.1f} to the host.",
+        table.pinned(),
         "The process speaks the store's protocol itself, in the place of the interposer.",
         "",
-        "| way | direction | seconds | GB/s | of the pinned rate |",
-        "|---|---|---|---|---|",
+        *table.HEAD,
     ]
     driver = sections["driver"]["cycles"]
     lines.append(row("driver", "out", statistics.median(one["lock"] + one["checkpoint"] for one in driver)))

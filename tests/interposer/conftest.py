@@ -31,6 +31,14 @@ class Holder:
         assert line, f"the holder ended at {command}"
         return dict(json.loads(line))
 
+    async def through(self, *commands: str) -> list[dict[str, Any]]:
+        """One after the other; none may fail."""
+        answers = []
+        for command in commands:
+            answers.append(await self(command))
+            assert "failed" not in answers[-1], (command, answers[-1])
+        return answers
+
 
 @pytest.fixture
 def node() -> Iterator[EmulatedNode]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
 
 from tests.interposer.conftest import Holder
 from tests.interposer.test_interposed_engine import SPEC, text, undisturbed
@@ -65,9 +64,7 @@ async def test_lent_memory_is_localised_before_the_driver_alone_moves_it(
 ) -> None:
     async with running(SPEC, environment=interposed) as engine:
         await holder("wait")
-        for command in ("yield", "out", "in", "resume", "localise"):
-            answer: dict[str, Any] = await holder(command)
-            assert "failed" not in answer, (command, answer)
+        await holder.through("yield", "out", "in", "resume", "localise")
         assert await driver(node, engine, "Lock", "Checkpoint", "Restore", "Unlock") == [0, 0, 0, 0]
         assert await text(engine) == undisturbed
 
@@ -76,8 +73,7 @@ async def test_a_resume_that_breaks_off_leaves_nothing_that_a_checkpoint_would_l
     undisturbed: str, interposed: dict[str, str], holder: Holder, node: EmulatedNode
 ) -> None:
     async with running(SPEC, environment=interposed) as engine:
-        for command in ("wait", "yield", "out", "in", "give", "drop"):
-            await holder(command)
+        await holder.through("wait", "yield", "out", "in", "give", "drop")
         assert (await holder("wait"))["state"] == 2
         assert await driver(node, engine, "Lock", "Checkpoint", "Restore", "Unlock") == [0, 0, 0, 0]
         assert "failed" not in await holder("resume")

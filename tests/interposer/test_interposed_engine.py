@@ -53,12 +53,7 @@ async def test_its_memory_moves_and_its_text_stays(
 
 async def test_a_lost_byte_would_be_seen(undisturbed: str, interposed: dict[str, str], holder: Holder) -> None:
     async with running(SPEC, environment=interposed) as engine:
-        await holder("wait")
-        await holder("yield")
-        await holder("out")
-        await holder("spoil")
-        await holder("in")
-        await holder("resume")
+        await holder.through("wait", "yield", "out", "spoil", "in", "resume")
         assert await text(engine) != undisturbed
 
 
@@ -66,14 +61,11 @@ async def test_who_asks_meanwhile_waits_behind_the_gate(
     undisturbed: str, interposed: dict[str, str], holder: Holder
 ) -> None:
     async with running(SPEC, environment=interposed) as engine:
-        await holder("wait")
-        await holder("yield")
-        await holder("out")
+        await holder.through("wait", "yield", "out")
         asked = asyncio.create_task(text(engine))
         done, _ = await asyncio.wait([asked], timeout=0.3)
         assert not done
-        await holder("in")
-        await holder("resume")
+        await holder.through("in", "resume")
         assert await asked == undisturbed
 
 
@@ -81,15 +73,12 @@ async def test_a_yield_is_undone_by_giving_back_what_never_moved(
     undisturbed: str, interposed: dict[str, str], holder: Holder
 ) -> None:
     async with running(SPEC, environment=interposed) as engine:
-        await holder("wait")
-        await holder("yield")
+        await holder.through("wait", "yield")
         assert "failed" not in await holder("resume")
         assert await text(engine) == undisturbed
         given = await holder("yield")  # all is lent now
         assert given["blocks"]
-        await holder("out")
-        await holder("in")
-        await holder("resume")
+        await holder.through("out", "in", "resume")
         assert await text(engine) == undisturbed
 
 
@@ -97,10 +86,7 @@ async def test_a_block_that_is_missing_keeps_the_gate_closed_until_it_comes(
     undisturbed: str, interposed: dict[str, str], holder: Holder
 ) -> None:
     async with running(SPEC, environment=interposed) as engine:
-        await holder("wait")
-        await holder("yield")
-        await holder("out")
-        await holder("in")
+        await holder.through("wait", "yield", "out", "in")
         refused = await holder("resume 1")
         assert "missing" in refused["failed"]
         asked = asyncio.create_task(text(engine))
@@ -112,11 +98,7 @@ async def test_lent_memory_becomes_its_own_again(
     undisturbed: str, interposed: dict[str, str], holder: Holder, node: EmulatedNode
 ) -> None:
     async with running(SPEC, environment=interposed) as engine:
-        await holder("wait")
-        await holder("yield")
-        await holder("out")
-        await holder("in")
-        await holder("resume")
+        await holder.through("wait", "yield", "out", "in", "resume")
         own = await holder("localise")
         assert own["bytes"] >= SPEC.weights_bytes
         assert await text(engine) == undisturbed
@@ -129,14 +111,10 @@ async def test_the_connection_is_lost_while_it_waits_and_it_says_so_when_it_is_b
     undisturbed: str, interposed: dict[str, str], holder: Holder
 ) -> None:
     async with running(SPEC, environment=interposed) as engine:
-        await holder("wait")
-        await holder("yield")
-        await holder("out")
-        await holder("drop")
+        await holder.through("wait", "yield", "out", "drop")
         again = await holder("wait")
         assert (again["state"], again["token"]) == (2, 17)
-        await holder("in")
-        await holder("resume")
+        await holder.through("in", "resume")
         assert await text(engine) == undisturbed
 
 

@@ -57,7 +57,7 @@ async def measure(lab: Lab, *, gib: int, cycles: int, library: str) -> None:
     await gpu.start()
     try:
         async with running_store(lab, arena=(2 * gib + 2) * GIB) as (store, directory), AsyncExitStack() as ended:
-            extra = {"LD_PRELOAD": library, "HOTSEAT_STORE": str(directory / "agents.sock")}
+            extra = {"LD_PRELOAD": library, "HOTSEAT_STORE": str(directory / "agents/store.sock")}
             subject = await Subject.run("interposed_process.py", gib, extra=extra)
             ended.push_async_callback(subject.end)
             plain = await Subject.run("interposed_process.py", gib)

@@ -185,7 +185,7 @@ async def running_store(lab: Lab, *, arena: int) -> AsyncIterator[tuple[StoreCli
 async def with_store(
     lab: Lab, gpu: GpuClient, store: StoreClient, directory: Path, *, shape: dict[str, int], cycles: int
 ) -> None:
-    subject = await Subject.start(str(directory / "agents.sock"), **shape)
+    subject = await Subject.start(str(directory / "agents/store.sock"), **shape)
     try:
         await until(store, lambda status: subject.ref in status.processes)
         for case in ("changed", "unchanged"):

@@ -44,6 +44,12 @@ def preallocate() -> bool:
 
 
 @pytest.fixture
+def control(tmp_path: Path) -> Path:
+    """The control socket by which this house would find a store."""
+    return tmp_path / "store" / "control.sock"
+
+
+@pytest.fixture
 def deadlines() -> Deadlines | None:
     """None = the defaults, which no busy machine outruns. Tests that wait for a deadline to pass set shorter ones."""
     return None

@@ -222,7 +222,7 @@ class House:
     def describe(self, spec: EngineSpec, **options: Any) -> ContainerSpec:
         """What the platform is to run: the engine, and how it finds the node."""
         if self.kind == "process":
-            environment = self.node.environment()
+            environment = {**self.node.environment(), **options.pop("env", {})}
             return ContainerSpec(name=self.name(), command=tuple(spec.command()), env=environment, **options)
         pairs = self.node.mounts(library_directory=image.library_directory())
         return ContainerSpec(
@@ -301,6 +301,7 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """DOCKER_HOST and CONTAINER_HOST lead to the test run's own engines already."""
     environment = {**os.environ, **node.environment(), "HOTSEAT_STATE": str(directory / "state")}
+    environment["HOTSEAT_STORE_CONTROL"] = str(directory / "store" / "control.sock")
     timeout = aiohttp.ClientTimeout(total=60)
     async with (
         build(state=directory / "state", environ=environment, deadlines=deadlines, policy=policy) as runtime,

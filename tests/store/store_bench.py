@@ -61,6 +61,11 @@ class Bench:
         self._keeper: asyncio.subprocess.Process | None = None
 
     @property
+    def agents(self) -> Path:
+        """The socket of the agents."""
+        return self.directory / "agents" / "store.sock"
+
+    @property
     def environ(self) -> dict[str, str]:
         return {**os.environ, **self.node.environment()}
 
@@ -71,10 +76,15 @@ class Bench:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        await self.end()
+
+    async def end(self) -> None:
+        """Also of a store that somebody has ended already."""
         for workload in self._workloads:
             await workload.kill()
         assert self._keeper is not None
-        self._keeper.terminate()
+        if self._keeper.returncode is None:
+            self._keeper.terminate()
         async with asyncio.timeout(WITHIN):
             assert await self._keeper.wait() == 0
 
@@ -103,7 +113,7 @@ class Bench:
 
     async def start(self) -> Workload:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(AGENT), str(self.directory / "agents.sock")),
+            *(sys.executable, str(AGENT), str(self.agents)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self.environ,

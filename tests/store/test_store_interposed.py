@@ -34,7 +34,7 @@ async def text(engine: RunningEngine) -> str:
 @pytest.fixture
 def environment(bench: Bench, node: EmulatedNode) -> dict[str, str]:
     library = str(native.path("libhotseat-interposer.so"))
-    return {**node.environment(), "LD_PRELOAD": library, "HOTSEAT_STORE": str(bench.directory / "agents.sock")}
+    return {**node.environment(), "LD_PRELOAD": library, "HOTSEAT_STORE": str(bench.agents)}
 
 
 @pytest.fixture

@@ -225,12 +225,12 @@ async def test_no_store_at_all_is_said(tmp_path: Path) -> None:
 
 async def test_sockets_are_closed_to_others_and_nonsense_ends_a_connection(bench: Bench) -> None:
     assert stat.S_IMODE(bench.directory.stat().st_mode) == 0o700
-    for name in ("agents.sock", "control.sock"):
+    for name in ("agents/store.sock", "control.sock"):
         assert stat.S_IMODE((bench.directory / name).stat().st_mode) == 0o600
     loop = asyncio.get_running_loop()
     for data in (b"nonsense", bytes(wire.head(Type.BLOCKS, 1))):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-            sock.connect(str(bench.directory / "agents.sock"))
+            sock.connect(str(bench.agents))
             sock.setblocking(False)
             await loop.sock_sendall(sock, data)
             async with asyncio.timeout(WITHIN):

@@ -1,4 +1,4 @@
-"""`hotseat reload` and `hotseat down`: what is asked of the daemon as a whole."""
+"""`hotseat reload` and `hotseat down`: what is asked of the daemon as a whole. And how any process's end is awaited."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ async def down(*, parked: str | None, control: str | None, as_json: bool) -> Non
     last: dict[str, Any] = {}
     async with Client(Path(control) if control is not None else None) as client:
         pid = int((await client.health())["pid"])
-        daemon = _process(pid)
+        daemon = process(pid)
         try:
             async for last in client.stop(parked=parked):
                 if not as_json:
                     draw.remark(step(last))
-            await _ended(daemon)
+            if daemon is not None:
+                await ended(daemon, what="the daemon has stopped serving but")
         finally:
             if daemon is not None:
                 daemon.close()
@@ -75,7 +76,7 @@ def _words(value: Any) -> str:
     return str(value)
 
 
-def _process(pid: int) -> Process | None:
+def process(pid: int) -> Process | None:
     """None if it is not to be seen from here (another pid namespace) or has just ended."""
     ref = proc.ref(pid)
     if ref is None:
@@ -86,15 +87,14 @@ def _process(pid: int) -> Process | None:
         return None
 
 
-async def _ended(daemon: Process | None) -> None:
-    if daemon is None:
-        return
+async def ended(process: Process, *, what: str) -> None:
+    """Until it has. `Failed` if it does not."""
     try:
         async with asyncio.timeout(LAST_BREATH):
-            while daemon.alive():  # noqa: ASYNC110 - a pidfd of another's child has no event on this loop
+            while process.alive():  # noqa: ASYNC110 - a pidfd of another's child has no event on this loop
                 await asyncio.sleep(0.02)
     except TimeoutError as error:
         raise Failed(
-            f"the daemon (pid {daemon.ref.pid}) has stopped serving but has not ended",
+            f"{what} has not ended (pid {process.ref.pid})",
             hint="a driver call may hang in the kernel; see its log and /proc/PID/stack",
         ) from error

@@ -12,7 +12,7 @@ from hotseat.cli import problems
 
 COMMANDS = (
     *("demo", "doctor", "ps", "top", "park", "seat", "swap", "prewarm"),
-    *("up", "reload", "down", "logs", "events", "key", "config", "import", "bench", "simulate"),
+    *("up", "reload", "down", "logs", "events", "key", "config", "import", "store", "bench", "simulate"),
 )
 """In the order of the help; each lives in the module `hotseat.cli.commands.NAME` under its own name."""
 

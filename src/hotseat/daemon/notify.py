@@ -26,6 +26,9 @@ class Notifier:
     def ready(self, status: str) -> None:
         self._send(f"READY=1\nSTATUS={_line(status)}")
 
+    def status(self, text: str) -> None:
+        self._send(f"STATUS={_line(text)}")
+
     def reloading_or_ready(self, reloading: bool) -> None:
         """Both ends of a reload."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

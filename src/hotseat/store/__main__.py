@@ -1,70 +1,88 @@
-"""`python -m hotseat.store`: runs a store in the foreground."""
+"""`python -m hotseat.store`, and what `hotseat store run` shares with it: the options and the store itself."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hotseat.config.units import parse_size
 from hotseat.errors import HotseatError
-from hotseat.store.keeper import Keeper, Options
 
-EXAMPLES = """
-\b
-Examples:
-  python -m hotseat.store --arena 64GiB
-  python -m hotseat.store --arena 64GiB --directory /run/hotseat/store --compare
-"""
+if TYPE_CHECKING:
+    from hotseat.store.keeper import Options
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def size(context: click.Context, option: click.Parameter, value: str) -> int:
+def size(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    from hotseat.config.units import parse_size  # not for --help
+
     try:
-        return parse_size(value)
+        return None if value is None else parse_size(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
 
-@click.command(epilog=EXAMPLES)
-@click.option("--arena", required=True, callback=size, metavar="SIZE", help="Host memory for what is parked: 64GiB.")
-@click.option(
-    "--directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/run/hotseat/store"),
-    show_default=True,
-    help="Where its sockets are: control.sock for hotseat, agents.sock for containers. Closed to other users.",
-)
-@click.option(
-    "--agents-mode",
-    default="600",
-    show_default=True,
-    metavar="MODE",
-    help="Rights of agents.sock. 666 for containers that do not run as this user; they reach it by a mount only.",
-)
-@click.option(
-    "--compare", is_flag=True, help="Compare bytes where digests are equal. Costs a copy of what is kept once."
-)
-@click.option("--library", default="libcuda.so.1", show_default=True, help="The driver's library.")
-@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="That populate the arena.")
-def main(arena: int, directory: Path, agents_mode: str, compare: bool, library: str, threads: int) -> None:
-    """Run the snapshot store: it owns the device memory of parked workloads, in pinned host memory.
-
-    It runs until it gets SIGTERM; what is parked in it is lost then. If the part of it that uses the driver dies,
-    another takes over and nothing is lost.
-    """
+def rights(context: click.Context, option: click.Parameter, value: str) -> int:
     try:
-        options = Options(
-            directory=directory,
-            arena=arena,
-            agents_mode=int(agents_mode, 8),
-            compare=compare,
-            library=library,
-            threads=threads,
-        )
-        status = Keeper(options).run()
+        return int(value, 8)
     except ValueError as error:
-        raise click.BadParameter(f"{agents_mode!r} are no rights: {error}", param_hint="--agents-mode") from error
+        raise click.BadParameter(f"{value!r} are no rights; write for example 666") from error
+
+
+def settings(command: F) -> F:
+    """The options of a store, as `made` takes them."""
+    options = (
+        click.option("--arena", callback=size, metavar="SIZE", help="Host memory for what is parked: 64GiB."),
+        click.option(
+            "--directory",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Where its sockets are: control.sock for hotseat, agents/store.sock for containers. Closed to other "
+            "users. Usual place: /run/hotseat/store.",
+        ),
+        click.option(
+            "--agents-mode",
+            default="600",
+            callback=rights,
+            show_default=True,
+            metavar="MODE",
+            help="Rights of the agents' socket. 666 for containers that do not run as this user; they reach it by a "
+            "mount only.",
+        ),
+        click.option(
+            "--compare", is_flag=True, help="Compare bytes where digests are equal. Costs a copy of what is kept once."
+        ),
+        click.option("--library", default="libcuda.so.1", show_default=True, help="The driver's library."),
+        click.option(
+            "--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="That populate the arena."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def made(**values: Any) -> Options:
+    """Of the values of `settings`. `click.UsageError` without an arena."""
+    from hotseat.config import paths
+    from hotseat.store.keeper import Options
+
+    if values["arena"] is None:
+        raise click.UsageError("say how much host memory the store may have: --arena 64GiB")
+    return Options(**values | {"directory": values["directory"] or paths.store_socket().parent})
+
+
+@click.command(epilog="Example: python -m hotseat.store --arena 64GiB --compare")
+@settings
+def main(**values: Any) -> None:
+    """Run the snapshot store in the foreground, without a word: `hotseat store run` tells how far it is."""
+    from hotseat.store.keeper import Keeper
+
+    try:
+        status = Keeper(made(**values)).run()
     except HotseatError as error:
         click.echo(f"error: {error.message}\nhint: {error.hint}", err=True)
         sys.exit(error.exit_code)

@@ -64,7 +64,7 @@ class StoreClient:
             async with asyncio.timeout(deadline + GRACE):
                 line = await self._exchange(msgspec.json.encode(request) + b"\n")
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            hint = "start it: python -m hotseat.store --arena SIZE"
+            hint = "start it: hotseat store run --arena SIZE"
             raise _NoStore(f"no store answers at {self._path}", hint=hint) from error
         except (OSError, TimeoutError, ValueError) as error:
             raise Unavailable(

@@ -22,8 +22,10 @@ from hotseat.errors import NoRoom, Refused
 from hotseat.store import keeping
 from hotseat.store.digest import CHUNK
 
-AGENTS = "agents.sock"
 CONTROL = "control.sock"
+AGENTS = "agents/store.sock"
+"""In a directory of its own: containers get that one mounted, and never see the other socket. It stays when the store
+ends, so that a mount of it leads to the next one's socket."""
 HUGE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 RETRY_FIRST, RETRY_LAST = 0.1, 30.0
 """Seconds until a worker that died is started again: doubled while it keeps dying within `STEADY`."""
@@ -76,6 +78,9 @@ class Keeper:
         self._options = options
         options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(options.directory, 0o700)
+        agents = (options.directory / AGENTS).parent
+        agents.mkdir(exist_ok=True)
+        os.chmod(agents, 0o711)  # who is in a container reaches it by the mount, whatever user that is
         self._control = _listen(options.directory / CONTROL, socket.SOCK_STREAM, 0o600)
         self._agents = _listen(options.directory / AGENTS, socket.SOCK_SEQPACKET, options.agents_mode)
         self._arena = make_arena(options.arena)

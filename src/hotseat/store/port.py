@@ -45,6 +45,8 @@ class Held:
     (FACTS.md); `localise` ends that."""
     parked_bytes: int = 0
     """Arena bytes that hold its memory: its own, and its share of what it shares."""
+    zero_bytes: int = 0
+    """Of what is parked: all zero, and kept nowhere."""
     connected: bool = True
     """False: the connection is lost and not yet made again. What is parked is kept as long as the process lives."""
     note: str = ""
@@ -81,6 +83,8 @@ class Status:
     """Of it: copies of what is on a device now, given up when room is needed."""
     worker: int = 0
     """Pid of the process that does the work."""
+    keeper: int = 0
+    """Pid of the process that keeps what is parked, also over the worker's death. Its end is the store's."""
     starts: int = 0
     """How often that process was started; above 1 it died and what is parked was taken over."""
     processes: Mapping[ProcessRef, Held] = field(default_factory=dict)

@@ -64,6 +64,7 @@ class Service:
             used=self.book.used * CHUNK,
             cached=self.book.cached * CHUNK,
             worker=os.getpid(),
+            keeper=os.getppid(),
             starts=self.starts,
             processes=self.held(list(self.tenants)),
             note=self.note,

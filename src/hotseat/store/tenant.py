@@ -117,6 +117,7 @@ class Tenant:
             device_bytes=known,
             lent_bytes=self.said[2] if running else self.bytes,
             parked_bytes=round(parked),
+            zero_bytes=0 if self.slots is None else int((self.slots == ZERO).sum()) * CHUNK,
             connected=self.agent is not None,
             note=self.note,
         )

@@ -122,7 +122,7 @@ def silent(name: str) -> Unavailable:
     return Unavailable(
         f"the store does not answer, and it has memory of {name}",
         rule="store",
-        hint="start it (python -m hotseat.store --arena SIZE); "
+        hint="start it (hotseat store run --arena SIZE); "
         f"once it answers, the next command for {name} goes on from there",
     )
 

@@ -54,7 +54,7 @@ def refuse_lent(name: str, seen: Observation, *, lent: Collection[ProcessRef], s
         held = seen.held.get(process)
         if held is None and process in lent:
             why = store or "the store does not know it"
-            hint = "start the store again (python -m hotseat.store --arena SIZE), or restart the workload: a cold start"
+            hint = "start the store again (hotseat store run --arena SIZE), or restart the workload: a cold start"
         elif held is not None and held.state is HeldState.LOST:
             why, hint = f"the store has lost it: {held.note}", "restart the workload: a cold start"
         elif held is not None and not held.connected:

@@ -1,0 +1,97 @@
+"""hotseat store run, status, stop"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hotseat.cli import options
+from hotseat.store.__main__ import settings
+
+socket = click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The store's control socket. Usual place: $HOTSEAT_STORE_CONTROL, or where `hotseat store run` makes it.",
+)
+
+
+@click.group(epilog="Example: hotseat store run --arena 64GiB")
+def store() -> None:
+    """The snapshot store: parked device memory in pinned host memory, outside every container.
+
+    It moves the memory of workloads that run with the interposer (docs/store.md); all others take the driver's way.
+    """
+
+
+@store.command(
+    epilog="""\b
+Exit codes: 0 ended by SIGTERM or Ctrl-C, 2 usage, 4 a store runs there already, or the host lacks the memory.
+
+\b
+Examples:
+  hotseat store run --arena 64GiB
+  hotseat store run --arena 64GiB --agents-mode 666     containers that do not run as this user, too
+  hotseat store run --arena 64GiB --compare             trust no digest
+"""
+)
+@settings
+def run(**values: Any) -> int:
+    """Run a store in the foreground; one a node.
+
+    It serves at once and populates its arena meanwhile: on a terminal it shows how far that is, and tells systemd. It
+    runs until SIGTERM or Ctrl-C, and WHAT IS PARKED IN IT IS LOST THEN: end it with `hotseat store stop`, which
+    looks first. If the part of it that uses the driver dies, another takes over and nothing is lost.
+    """
+    from hotseat.cli.storing import run as foreground
+    from hotseat.store.__main__ import made
+
+    return foreground(made(**values))
+
+
+@store.command(
+    epilog="""\b
+Exit codes: 0 a store runs, 3 none answers.
+
+\b
+Examples:
+  hotseat store status
+  hotseat store status --json | jq '.workloads[] | {name, parked_bytes}'
+"""
+)
+@socket
+@options.as_json
+def status(socket: Path | None, as_json: bool) -> None:
+    """The arena, what it holds of each workload, and how much sharing and zeros save."""
+    import asyncio
+
+    from hotseat.cli.storing import status as show
+
+    asyncio.run(show(socket, as_json=as_json))
+
+
+@store.command(
+    epilog="""\b
+Exit codes: 0 it has ended, 3 none answers, 4 memory would be lost (nothing was touched).
+
+\b
+Examples:
+  hotseat store stop
+  hotseat store stop --lose-parked      whatever is parked in it is lost; its processes must be restarted
+"""
+)
+@socket
+@click.option("--lose-parked", is_flag=True, help="Stop it even if memory is parked in it, which is lost then.")
+@options.as_json
+def stop(socket: Path | None, lose_parked: bool, as_json: bool) -> None:
+    """Stop the store in order and wait until it has ended.
+
+    Seated workloads get memory of their own in place of what the store lent them, so that they can be parked by the
+    driver later. Refused while memory of a workload is parked in it: seat that one first.
+    """
+    import asyncio
+
+    from hotseat.cli.storing import stop as end
+
+    asyncio.run(end(socket, lose_parked=lose_parked, as_json=as_json))

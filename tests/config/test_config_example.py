@@ -21,6 +21,7 @@ from hotseat.config import (
     HostMemory,
     Key,
     Run,
+    Store,
     Workload,
     paths,
 )
@@ -94,6 +95,7 @@ HEADINGS = {
     Key: "## `keys.NAME`",
     DeviceCap: "## `devices.INDEX`",
     HostMemory: "## `host_memory`",
+    Store: "## `store`",
     Discovery: "## `discovery`",
     Defaults: "## `defaults`",
     Workload: "## `workloads.NAME`",

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from integration_daemon import status_of
 from integration_house import MIB, SOON, House
+from integration_store import running_store
 from integration_unit import Unit
 
 from hotseat import native
-from hotseat.store.client import StoreClient
 from hotseat.words import State
 
 UNIT = Unit("hotseat-store.service")
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
-@asynccontextmanager
-async def confined_store(house: House, *, control: Path) -> AsyncIterator[StoreClient]:
-    """A whole arena, with the unit's rights."""
-    command = [*UNIT.confined(), sys.executable, "-m", "hotseat", "store", "run", "--arena=64MiB"]
-    process = await asyncio.create_subprocess_exec(
-        *command, f"--directory={control.parent}", env=dict(house.environment), stderr=asyncio.subprocess.PIPE
-    )
-    client = StoreClient(control)
-    try:
-        async with asyncio.timeout(SOON):
-            while not (seen := await client.status(deadline=SOON)).running or seen.ready < seen.arena:
-                assert process.returncode is None
-                await asyncio.sleep(0.02)
-        for pid in (seen.keeper, seen.worker):
-            assert int(status_of(pid)["CapEff"], 16).bit_count() == len(UNIT.capabilities)
-        yield client
-    finally:
-        process.terminate()
-        async with asyncio.timeout(SOON):
-            await process.communicate()
-
-
 @pytest.mark.root
 async def test_these_rights_are_enough(house: House, control: Path) -> None:
-    async with confined_store(house, control=control) as client:
+    async with running_store(house, control=control, prefix=UNIT.confined()) as client:
+        seen = await client.status(deadline=SOON)
+        for pid in (seen.keeper, seen.worker):
+            assert int(status_of(pid)["CapEff"], 16).bit_count() == len(UNIT.capabilities)
         library = str(native.path("libhotseat-interposer.so"))
         agents = str(control.parent / "agents" / "store.sock")
         guest = await house.start(weights=12 * MIB, env={"LD_PRELOAD": library, "HOTSEAT_STORE": agents})

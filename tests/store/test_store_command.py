@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import stat
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -49,11 +50,11 @@ def environ(node: EmulatedNode, tmp_path: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def told(tmp_path: Path) -> AsyncIterator[tuple[str, asyncio.Queue[str]]]:
+async def told(address: Path) -> AsyncIterator[tuple[str, asyncio.Queue[str]]]:
     """A service manager's socket, and what it is told."""
     loop, said = asyncio.get_running_loop(), asyncio.Queue[str]()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        path = str(tmp_path / "notify")
+        path = str(address)
         sock.bind(path)
         sock.setblocking(False)
         loop.add_reader(sock, lambda: said.put_nowait(sock.recv(4096).decode()))
@@ -62,7 +63,7 @@ async def told(tmp_path: Path) -> AsyncIterator[tuple[str, asyncio.Queue[str]]]:
 
 
 async def test_a_store_runs_tells_what_it_holds_and_ends(environ: dict[str, str], tmp_path: Path) -> None:
-    async with told(tmp_path) as (address, said):
+    async with told(tmp_path / "notify") as (address, said):
         running = asyncio.create_task(
             hotseat("run", f"--arena={8 * GRANULE}", environ={**environ, "NOTIFY_SOCKET": address})
         )
@@ -156,3 +157,19 @@ async def test_what_is_parked_goes_with_the_store_where_told_so(ending: Bench, e
     await ending.client.move_out([one.ref], deadline=WITHIN)
     code, out, _ = await hotseat("stop", "--lose-parked", "--json", environ=environ)
     assert (code, json.loads(out)["lost"]) == (0, [one.ref.pid])
+
+
+async def test_what_the_command_line_does_not_say_is_in_the_file(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "hotseat.yaml"
+    file.write_text(f"store: {{arena: 8MiB, control: {tmp_path}/elsewhere/control.sock, agents_mode: '640'}}\n")
+    control = tmp_path / "elsewhere" / "control.sock"
+    for words, arena in ((["--config", str(file)], 8 << 20), (["--config", str(file), "--arena=4MiB"], 4 << 20)):
+        async with told(tmp_path / f"notify-{arena}") as (address, said):
+            running = asyncio.create_task(hotseat("run", *words, environ={**environ, "NOTIFY_SOCKET": address}))
+            async with asyncio.timeout(WITHIN):
+                await said.get()
+        code, out, _ = await hotseat("status", "--json", f"--socket={control}", environ=environ)
+        assert (code, json.loads(out)["arena_bytes"]) == (0, arena)
+        assert stat.S_IMODE((control.parent / "agents" / "store.sock").stat().st_mode) == 0o640
+        assert (await hotseat("stop", f"--socket={control}", environ=environ))[0] == 0
+        assert (await running)[0] == 0

@@ -7,7 +7,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import click
 from hotseat.cli import draw, units
 from hotseat.cli.ending import ended, process
 from hotseat.cli.storage import storage
-from hotseat.config import paths
+from hotseat.config import find, load, paths
 from hotseat.daemon.notify import Notifier
 from hotseat.daemon.wiring import build
 from hotseat.errors import Failed, HotseatError, NotFound, Refused
 from hotseat.platforms.port import Status as ContainerStatus
+from hotseat.store.__main__ import made
 from hotseat.store.client import StoreClient
 from hotseat.store.keeper import CONTROL, Keeper, Options
 from hotseat.store.port import HeldState, Status, Store
@@ -31,6 +33,25 @@ LOOK_EVERY = 0.25
 ANSWER = 5.0
 LOCALISE = 60.0
 """Seconds for a store to answer, and to give seated processes memory of their own."""
+
+
+def with_file(config: Path | None, values: Mapping[str, Any], *, said: Collection[str]) -> Options:
+    """What the command line does not say comes from the file. `said`: what it does. Without `--config` a file is looked
+    for where no arena is said; that there is none is no mistake."""
+    file = config
+    if file is None and "arena" not in said:
+        with suppress(NotFound):
+            file = find()
+    if file is None:
+        return made(**values)
+    store = load(file).store
+    found: dict[str, Any] = {
+        "arena": store.arena,
+        "directory": store.control.parent,
+        "compare": store.compare,
+        "agents_mode": int(store.agents_mode, 8),
+    }
+    return made(**{**values, **{name: value for name, value in found.items() if name not in said}})
 
 
 def run(options: Options) -> int:

@@ -8,6 +8,7 @@ from hotseat.config.hooks import Hook, Hooks
 from hotseat.config.load import find, load, parse
 from hotseat.config.model import Config, DeviceCap, Discovery, HostMemory, json_schema
 from hotseat.config.run import Run
+from hotseat.config.store import Store
 from hotseat.config.workload import Defaults, Workload
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "HostMemory",
     "Key",
     "Run",
+    "Store",
     "Workload",
     "find",
     "json_schema",

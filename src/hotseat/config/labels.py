@@ -28,8 +28,11 @@ MADE_FROM = PREFIX + "made-from"
 _SERVICE = ("com.docker.compose.service", "io.podman.compose.service")
 _REPLICA = ("com.docker.compose.container-number", "io.podman.compose.container-number")
 
-_NOT_BY_LABEL = frozenset({"platform", "container", "models", "image", "command", "env", "workdir", "run", "hooks"})
-"""The container is made already, and says which it is; hooks are for the file."""
+_NOT_BY_LABEL = frozenset(
+    {"platform", "container", "models", "image", "command", "env", "workdir", "run", "hooks", "interposed"}
+)
+"""The container is made already, and says which it is; hooks are for the file. The interposer
+comes with a container's making."""
 _ALIASES = {"pin": "pinned"}
 SETTINGS = tuple(name for name in Workload.model_fields if name not in _NOT_BY_LABEL)
 """Each may stand as hotseat.SETTING."""

@@ -235,6 +235,7 @@ def _anchor(config: Config, base: Path) -> Config:
         update={
             "control": base / config.control.expanduser(),
             "state": base / config.state.expanduser(),
+            "store": config.store.model_copy(update={"control": base / config.store.control.expanduser()}),
             "workloads": {name: workload(item) for name, item in config.workloads.items()},
         }
     )

@@ -14,6 +14,7 @@ from hotseat.config import paths
 from hotseat.config.base import DeviceIndex, Model, Name, misplaced
 from hotseat.config.fill import filled
 from hotseat.config.gateway import Gateway, Key
+from hotseat.config.store import Store
 from hotseat.config.units import Size
 from hotseat.config.workload import Defaults, Workload
 
@@ -58,6 +59,8 @@ class Config(Model):
     """Caps, by the index that `hotseat doctor` shows. A device that is not named may be used whole."""
     host_memory: HostMemory = Field(default_factory=HostMemory)
     """How much of the host's memory parked workloads may hold. Who would not fit is stopped rather than parked."""
+    store: Store = Field(default_factory=Store)
+    """The snapshot store of this node."""
     discovery: Discovery = Field(default_factory=Discovery)
     """Adopt labelled containers."""
     on_stop: Literal["leave", "seat", "stop"] = "leave"

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath, misplaced
 from hotseat.config.hooks import Hooks
 from hotseat.config.run import Run
+from hotseat.config.store import Interposed
 from hotseat.config.units import Duration, DurationOrOff, Size
 
 
@@ -99,6 +100,8 @@ class Workload(Defaults):
     seated: hotseat has then seen it. Not given and not yet seen: a cold start gets the devices to itself."""
     pinned: bool = False
     """Never parked to make room for others."""
+    interposed: Interposed = "auto"
+    """Its processes run with the interposer, so that the store can move their memory. `auto`: as `store.use` says."""
     hooks: Hooks = Field(default_factory=Hooks)
     """HTTP calls to the engine around a swap."""
 
@@ -148,6 +151,11 @@ class Workload(Defaults):
             raise misplaced(
                 ("workdir",), "`workdir` is for platform `process`; a container has its own, or `run.workdir`"
             )
+        if self.interposed is True and not self.made_here:
+            said = (
+                "a process gets the interposer when it is made, and hotseat does not make this one: see docs/store.md"
+            )
+            raise misplaced(("interposed",), said)
         if self.image is None and "run" in self.model_fields_set:
             raise misplaced(("run",), "`run` says how the container of an `image` is made; name the image")
         return self

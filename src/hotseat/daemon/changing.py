@@ -39,7 +39,7 @@ from hotseat.words import State
 if TYPE_CHECKING:
     from hotseat.daemon.core import Core
 
-AT_NEXT_START = frozenset({"command", "env", "workdir", "image", "run"})
+AT_NEXT_START = frozenset({"command", "env", "workdir", "image", "run", "interposed"})
 """Settings that make a process or container; a change of any other counts at once."""
 
 WHERE_IT_ANSWERS = ("url", "port", "health")

@@ -7,8 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from hotseat.config import Store
 from hotseat.config import Workload as Spec
 from hotseat.daemon.hooks import HookCalls
+from hotseat.daemon.interposing import interposer_for
 from hotseat.daemon.making import explained, made
 from hotseat.errors import Busy, EngineFailed, HotseatError, NotFound, PlatformFailed, Unavailable
 from hotseat.gateway.health import Health
@@ -77,8 +79,10 @@ class RealHands:
         health: Health,
         hooks: HookCalls,
         caps: Mapping[int, int],
+        store: Store,
     ) -> None:
         self._specs = specs
+        self._store = store
         self._hooks = hooks
         self._swapper = swapper
         self._platforms = platforms
@@ -134,7 +138,7 @@ class RealHands:
         spec, platform = self._specs[name], self._platform(name)
         begun, clock = time.time(), time.perf_counter()
         progress("start", "start")
-        container = await made(name, spec, platform)
+        container = await made(name, spec, platform, interposer=interposer_for(spec, self._store))
         if container.status is Status.PAUSED:
             raise Unavailable(f"{name} is paused by {spec.platform}", rule="what others paused stays paused")
         if container.status is not Status.RUNNING:

@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 from hotseat.config import Workload, labels
 from hotseat.config.run import publish_parts, volume_parts
 from hotseat.errors import HotseatError, NotFound, PlatformFailed, Unavailable
+from hotseat.platforms.interposed import Interposer, interposed
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.platforms.spec import Bind, ContainerSpec, Publish, Volume
 
@@ -44,10 +45,12 @@ class Renames(Creates, Protocol):
     async def rename(self, container: Container, name: str) -> Container: ...
 
 
-async def made(name: str, spec: Workload, platform: Platform) -> Container:
+async def made(name: str, spec: Workload, platform: Platform, *, interposer: Interposer | None = None) -> Container:
     """The container of `spec`, made if it is not there or the file has changed. `NotFound`: not ours to make.
-    `Unavailable`: it cannot be made here, and what to do about it."""
+    `Unavailable`: it cannot be made here, and what to do about it. `interposer`: it is made with that."""
     wanted = container_spec(name, spec)
+    if interposer is not None:
+        wanted = interposed(wanted, interposer)
     try:
         container = await platform.inspect(spec.ref(name))
     except NotFound as error:
@@ -104,6 +107,8 @@ def container_spec(name: str, spec: Workload) -> ContainerSpec:
 def fingerprint(spec: Workload) -> str:
     """Of the settings that make it. A name of a model makes no other container."""
     settings = {"command", "env", "image", "run"} if spec.image is not None else {"command", "env", "workdir", "models"}
+    if spec.interposed != "auto":  # what is there while it is made is no change of the file
+        settings.add("interposed")
     text = json.dumps(spec.model_dump(mode="json", include=settings), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

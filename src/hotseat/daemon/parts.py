@@ -69,6 +69,7 @@ async def assemble(
             health=health,
             hooks=hooks,
             caps=config.caps(),
+            store=config.store,
         )
         # Ids of events grow over restarts, so that who comes back with one of before hears all that is new.
         events = EventBus(first=int(time.time() * 1000))

@@ -23,7 +23,7 @@ from hotseat.events import EventBus
 
 _log = logging.getLogger(__name__)
 
-NEEDS_RESTART = ("control", "state", "gateway.host", "gateway.port")
+NEEDS_RESTART = ("control", "state", "store", "gateway.host", "gateway.port")
 """Settings that a running daemon keeps as it has them."""
 LOOK_EVERY = 1.0
 """Seconds between looks at the file. It is taken once it is the same in two looks: not half written."""

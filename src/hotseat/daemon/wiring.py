@@ -117,8 +117,9 @@ async def build(
         stack.callback(journal.close)
         gpu = GpuClient(environ=environ)
         stack.push_async_callback(gpu.aclose)
-        store = StoreClient(paths.store_socket(env=environ))
-        stack.push_async_callback(store.aclose)
+        store = _store(config, environ)
+        if store is not None:
+            stack.push_async_callback(store.aclose)
         freezer = PtraceFreezer()
         stack.push_async_callback(freezer.aclose)
         platforms: dict[str, Platform] = {
@@ -149,6 +150,13 @@ async def build(
             events=events,
             config=config,
         )
+
+
+def _store(config: Config | None, environ: Mapping[str, str] | None) -> StoreClient | None:
+    """Nothing is asked of it here: none may be there."""
+    if config is None:
+        return StoreClient(paths.store_socket(env=environ))
+    return StoreClient(config.store.control) if config.store.use != "off" else None
 
 
 async def _end(warming: list[asyncio.Task[Any]]) -> None:

@@ -71,7 +71,9 @@ def made(**values: Any) -> Options:
     from hotseat.store.keeper import Options
 
     if values["arena"] is None:
-        raise click.UsageError("say how much host memory the store may have: --arena 64GiB")
+        raise click.UsageError(
+            "say how much host memory the store may have: --arena 64GiB, or `store: {arena: 64GiB}` in hotseat.yaml"
+        )
     return Options(**values | {"directory": values["directory"] or paths.store_socket().parent})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from hotseat.cli import options
 from hotseat.store.__main__ import settings
@@ -32,12 +33,20 @@ Exit codes: 0 ended by SIGTERM or Ctrl-C, 2 usage, 4 a store runs there already,
 \b
 Examples:
   hotseat store run --arena 64GiB
+  hotseat store run --config /etc/hotseat/hotseat.yaml
   hotseat store run --arena 64GiB --agents-mode 666     containers that do not run as this user, too
   hotseat store run --arena 64GiB --compare             trust no digest
 """
 )
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Take what is not said here from the `store` of this hotseat.yaml; looked for as `hotseat up` does.",
+)
 @settings
-def run(**values: Any) -> int:
+@click.pass_context
+def run(context: click.Context, /, config: Path | None, **values: Any) -> int:
     """Run a store in the foreground; one a node.
 
     It serves at once and populates its arena meanwhile: on a terminal it shows how far that is, and tells systemd. It
@@ -45,9 +54,10 @@ def run(**values: Any) -> int:
     looks first. If the part of it that uses the driver dies, another takes over and nothing is lost.
     """
     from hotseat.cli.storing import run as foreground
-    from hotseat.store.__main__ import made
+    from hotseat.cli.storing import with_file
 
-    return foreground(made(**values))
+    said = {name for name in values if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return foreground(with_file(config, values, said=said))
 
 
 @store.command(

@@ -1,0 +1,63 @@
+"""`store`: the snapshot store of this node, for the daemon and for `hotseat store run` alike."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from hotseat.config import paths
+from hotseat.config.base import Model
+from hotseat.config.units import Size
+
+
+def _use(value: Any) -> Any:
+    # YAML 1.1 reads a bare `on` as true and `off` as false.
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+def _auto_or_bool(value: Any) -> Any:
+    return value if isinstance(value, bool) or value == "auto" else _refuse()
+
+
+def _refuse() -> Any:
+    raise ValueError("write true, false or auto")
+
+
+def _rights(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+        raise ValueError('write the rights in quotes, such as "600" or "666"')
+    return value
+
+
+def _control(value: Path) -> Path:
+    if value.name != "control.sock":
+        raise ValueError("the socket of a store is called control.sock; its directory is what may be chosen")
+    return value
+
+
+def _not_empty(value: int) -> int:
+    if value < 2 << 20:
+        raise ValueError("an arena is at least 2MiB")
+    return value
+
+
+Interposed = Annotated[bool | Literal["auto"], BeforeValidator(_auto_or_bool)]
+
+
+class Store(Model):
+    """The snapshot store: parked device memory in pinned host memory, see docs/store.md."""
+
+    use: Annotated[Literal["auto", "on", "off"], BeforeValidator(_use)] = "auto"
+    """`auto`: what hotseat makes runs with the interposer where a store is there. `on`: also where none is there yet.
+    `off`: no store is asked, and nothing runs with the interposer."""
+    control: Annotated[Path, AfterValidator(_control)] = Field(default_factory=paths.store_socket)
+    """The store's control socket. Default: /run/hotseat/store/control.sock, or below $XDG_RUNTIME_DIR."""
+    arena: Annotated[Size, AfterValidator(_not_empty)] | None = None
+    """Host memory that `hotseat store run` takes for what is parked, if its command line does not say."""
+    compare: bool = False
+    """`hotseat store run` compares bytes where digests are equal."""
+    agents_mode: Annotated[str, BeforeValidator(_rights)] = "600"
+    """Rights of the socket that workloads reach. `"666"`: also containers that do not run as the store's user."""

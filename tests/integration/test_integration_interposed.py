@@ -1,0 +1,109 @@
+"""What hotseat makes runs with the interposer where a store is there, and is swapped by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration_daemon import PROMPTS, Daemon, settled
+from integration_house import IMAGE, LIMITS, MIB, SOON, Guest, House, everywhere, free_port
+from integration_store import running_store
+
+from hotseat.demo import EngineSpec, image
+from hotseat.store.port import HeldState
+from hotseat.words import State
+
+
+@pytest.fixture
+def devices() -> tuple[int, ...]:
+    return (64 * MIB,)
+
+
+def workload(house: House, spec: EngineSpec, **more: Any) -> dict[str, Any]:
+    """As hotseat.yaml has it, for hotseat to make."""
+    common: dict[str, Any] = {
+        "platform": house.kind,
+        "models": list(spec.models),
+        "port": spec.port,
+        "gpu_memory": "40MiB",
+        **more,
+    }
+    if house.kind == "process":
+        return {**common, "command": spec.command(), "env": house.node.environment()}
+    mounts = house.node.mounts(library_directory=image.library_directory())
+    run = {
+        "network": "host",
+        "gpus": "none",
+        "volumes": [f"{source}:{target}" for source, target in mounts],
+        "ulimits": LIMITS,
+    }
+    return {**common, "image": IMAGE, "command": spec.command(image.PROGRAM), "run": run}
+
+
+async def guest_of(house: House, name: str, spec: EngineSpec) -> Guest:
+    """What the daemon has made; removed at the end."""
+    guest = Guest(house=house, spec=spec, container=await house.platform.inspect(name))
+    house.guests.append(guest)
+    return guest
+
+
+@everywhere
+async def test_what_hotseat_makes_is_swapped_by_the_store(house: House, control: Path) -> None:
+    names = [house.name(), house.name()]
+    specs = [
+        EngineSpec(models=(name,), seed=seed, weights_bytes=24 * MIB, kv_bytes=4 * MIB, port=free_port())
+        for seed, name in enumerate(names, start=1)
+    ]
+    workloads = {name: workload(house, spec) for name, spec in zip(names, specs, strict=True)}
+    daemon = Daemon(house=house, guests=[], settings={"workloads": workloads, "store": {"control": str(control)}})
+    async with running_store(house, control=control) as store:
+        await daemon.up()
+        guests = []
+        said: dict[str, str] = {}
+        for name, spec in zip(names, specs, strict=True):
+            said[name] = await ask(daemon, name)  # its first request makes and starts it; the other one is parked
+            guests.append(await guest_of(house, name, spec))
+        assert said[names[0]] != said[names[1]]
+        for _ in range(2):
+            for name in names:
+                assert await ask(daemon, name) == said[name]
+                await settled(daemon)
+                states = {held.state for held in (await store.status(deadline=SOON)).processes.values()}
+                assert states == {HeldState.RUNNING, HeldState.OUT}, "one of them sits, the store has the other"
+        seen = [await guest.seen() for guest in guests]
+        assert [(one.state, one.way.name) for one in seen] == [
+            (State.PARKED, "interposed"),
+            (State.SEATED, "interposed"),
+        ]
+        await daemon.down()
+
+
+@everywhere
+async def test_without_the_interposer_it_takes_the_drivers_way(house: House, control: Path) -> None:
+    name = house.name()
+    spec = EngineSpec(models=(name,), weights_bytes=12 * MIB, port=free_port())
+    settings = {
+        "workloads": {name: workload(house, spec, interposed=False)},
+        "store": {"control": str(control)},
+    }
+    daemon = Daemon(house=house, guests=[], settings=settings)
+    async with running_store(house, control=control) as store:
+        await daemon.up()
+        said = await ask(daemon, name)
+        guest = await guest_of(house, name, spec)
+        async with daemon.client() as client:
+            await client.park(name)
+        assert (await guest.seen()).way.name == "driver"
+        assert (await store.status(deadline=SOON)).processes == {}
+        assert await ask(daemon, name) == said
+        await daemon.down()
+
+
+async def ask(daemon: Daemon, model: str) -> str:
+    """What it says to a prompt, through the gateway."""
+    body = {"model": model, "prompt": PROMPTS[0], "max_tokens": 24}
+    async with daemon.house.http.post(f"{daemon.gateway}/v1/completions", json=body) as response:
+        answer = await response.json()
+        assert response.status == 200, (answer, daemon.words())
+        return str(answer["choices"][0]["text"])

@@ -99,6 +99,16 @@ async def test_who_goes_or_is_renamed_or_is_made_anew(ground: Field) -> None:
     assert ground.told.workloads["a"].models == ["other"]
 
 
+async def test_two_hotseats_share_an_engine_by_a_label_each(ground: Field) -> None:
+    ours = ContainerSpec(name="ours", command=("x",), labels={"hotseat.model": "m", "team": "search"}, expose=(8000,))
+    theirs = ContainerSpec(name="theirs", command=("x",), labels={"hotseat.model": "n", "team": "ads"}, expose=(8000,))
+    for one in (ours, theirs, spec("nobodys", model="o"), spec("wrong", (), model="p")):
+        await ground.platform.create(one)
+    ground.text = "discovery: {labels: {team: search}}"
+    await ground.discovery().look("docker")
+    assert (set(ground.told.workloads), ground.told.unfit) == ({"ours"}, {})
+
+
 async def test_a_mistake_costs_its_own_container_only(ground: Field) -> None:
     await ground.platform.create(spec("a", model="m"))
     await ground.platform.create(spec("b", model="m2", prot="1", idle="sleep"))

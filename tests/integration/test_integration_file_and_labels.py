@@ -42,7 +42,14 @@ class Daemon:
     def write(self, workloads: dict[str, Any] | None = None) -> None:
         only = {name: name == self.house.kind for name in ("docker", "podman")}
         settings = {"min_stay": 0, "linger": 0, "start_timeout": "60s", "stop_grace": "1s"}
-        file = {"control": "c.sock", "state": "state", "gateway": {"port": 0}, "discovery": only, "defaults": settings}
+        discovery = {**only, "labels": {"house": str(self.house.directory)}}  # the engine serves other tests too
+        file = {
+            "control": "c.sock",
+            "state": "state",
+            "gateway": {"port": 0},
+            "discovery": discovery,
+            "defaults": settings,
+        }
         self.file.write_text(yaml.safe_dump({**file, "workloads": workloads or {}}))
 
     async def up(self) -> None:
@@ -113,6 +120,7 @@ async def run(house: House, container: str, model: str, *, seed: int = 1, **labe
     """As a person does: docker run -d --label hotseat.model=... Returns the engine's port."""
     port = free_port()
     arguments = ["run", "--detach", "--name", container, "--network", "host"]
+    arguments += ["--label", f"house={house.directory}"]
     for volume in volumes(house):
         arguments += ["--volume", volume]
     for limit, value in LIMITS.items():
@@ -253,7 +261,11 @@ async def test_a_compose_file_is_enough(daemon: Daemon, house: House, tmp_path: 
             "network_mode": "host",
             "volumes": volumes(house),
             "ulimits": LIMITS,
-            "labels": {"hotseat.model": f"{model}, {model}-too", "hotseat.port": str(port)},
+            "labels": {
+                "hotseat.model": f"{model}, {model}-too",
+                "hotseat.port": str(port),
+                "house": str(house.directory),
+            },
         }
 
     file = tmp_path / "docker-compose.yml"

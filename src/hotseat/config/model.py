@@ -42,6 +42,8 @@ class Discovery(Model):
     """Look for them on Docker."""
     podman: bool = True
     """Look for them on Podman."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Find only containers that carry these labels too, with these values: several hotseats share one engine by it."""
 
 
 class Config(Model):

@@ -101,9 +101,12 @@ class Discovery:
         found: dict[str, Workload] = {}
         unfit: dict[str, str] = {}
         fit: list[tuple[str, Workload]] = []
-        defaults = self._config().defaults
+        config = self._config()
+        defaults, ours = config.defaults, config.discovery.labels.items()
         for container in sorted(containers, key=lambda one: (one.started_at or float("inf"), one.name)):
-            if not labels.wanted(container.labels) or self._sources.claims(container):
+            if not labels.wanted(container.labels) or not ours <= container.labels.items():
+                continue
+            if self._sources.claims(container):
                 continue
             read = labels.read(
                 container.labels, platform=name, container=container.name, ports=container.ports, defaults=defaults

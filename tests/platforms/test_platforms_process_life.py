@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from platforms_contract import FOREST, runs
 from platforms_waiting import DEADLINE, eventually
 
@@ -250,3 +251,26 @@ async def test_no_cgroup_is_left_behind(platform: ProcessPlatform, make: Make) -
     container = await make()
     await platform.kill(container)
     assert cgroups_named(container.name) == []
+
+
+def test_a_start_closes_no_descriptor_of_others(directory: Path, unique: Callable[[str], str]) -> None:
+    """On uvloop, where the daemon runs: what is opened right after a start gets the numbers that it has let go of."""
+
+    async def main() -> list[int]:
+        platform = ProcessPlatform(directory=directory)
+        container = await platform.create(ContainerSpec(name=unique("p"), command=(BUSYBOX, "true")))
+        await platform.start(container)
+        opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+        for _ in range(10):  # what still has to be closed is closed in the loop's next turns
+            await asyncio.sleep(0)
+        lost = []
+        for number in opened:
+            try:
+                os.close(number)
+            except OSError:
+                lost.append(number)
+        await platform.remove(container)
+        await platform.aclose()
+        return lost
+
+    assert uvloop.run(main()) == []

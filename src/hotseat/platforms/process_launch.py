@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from hotseat.errors import PlatformFailed, Refused, UsageError
 from hotseat.linux import own_cgroup
@@ -108,11 +108,20 @@ async def _run_shim(directory: Path, *, name: str) -> None:
         raise PlatformFailed(f"{name} did not start: {answer['error']}", hint="run its command by hand to see why")
 
 
-async def _line(end: IO[Any]) -> bytes:
-    """One line, not to the end of file."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), end)
+async def _line(end: IO[bytes]) -> bytes:
+    """One line, not to the end of file. Not by a transport: one of uvloop's closes the number of the descriptor some
+    time after its `close`, when it may be another's."""
+    loop = asyncio.get_running_loop()
+    came, some = bytearray(), asyncio.Event()
+    loop.add_reader(end, some.set)
     try:
-        return await reader.readline()
+        while b"\n" not in came:
+            await some.wait()
+            some.clear()
+            piece = os.read(end.fileno(), 65536)
+            if not piece:
+                break
+            came += piece
+        return bytes(came)
     finally:
-        transport.close()
+        loop.remove_reader(end)

@@ -18,3 +18,9 @@ if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --n
   tail -40 "$log" >&2
   die "the build failed" "the lines above are the end of its log"
 fi
+"$venv/bin/python" - src/hotseat/_native/hotpath/sources.json <<'END'
+import json, sys
+why = json.load(open(sys.argv[1])).get("why")
+if why:
+    print(f"WARNING: the gateway runs uncompiled, which takes about twice the CPU for a request: {why}", file=sys.stderr)
+END

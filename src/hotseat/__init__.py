@@ -13,6 +13,10 @@ Layers, top to bottom; an import may only point down (checked by import-linter):
     config, events, errors, words     used by all, using none of the above
 """
 
+from hotseat import hotpath as _hotpath
+
+_hotpath.install()
+
 
 def __getattr__(name: str) -> str:
     """`__version__`, looked up when asked for: importlib.metadata alone would be half of the command's start."""

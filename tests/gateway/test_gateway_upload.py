@@ -3,13 +3,18 @@
 import asyncio
 import json
 import resource
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from gateway_stage import Stage
 from wire import answer, asked, connected, engine_that, exchange, post
 
+from hotseat.config.gateway import Key
 from hotseat.errors import UsageError
-from hotseat.gateway.asking import ModelAsking
+from hotseat.gateway.keys import KeyRing, hash_of
+from hotseat.testing.seats import FakeSeats, SeatLease
 
 BOUNDARY = "b0undary"
 FORM = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
@@ -210,25 +215,41 @@ async def test_a_form_that_disagrees_with_its_header_takes_no_seat_and_no_connec
     assert len(pool._all) == 1
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class BadLease(SeatLease):
+    """Its seat is had, its engine is not: asking where that listens fails."""
+
+    error: Exception
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "url":
+            raise object.__getattribute__(self, "error")
+        return object.__getattribute__(self, name)
+
+
 @pytest.mark.parametrize("error", [UsageError("not so"), RuntimeError("a fault of ours")])
 async def test_what_fails_between_seat_and_engine_gives_the_seat_back(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception
+    make_stage: Callable[..., Awaitable[Stage]], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    left = []
+    keys = KeyRing({"a": Key(hash=hash_of("hs-0123456789abcdef"), models=["*"])})
+    stage = await make_stage(keys=keys)
 
-    def fails(url: str) -> None:
-        raise error
+    def give(seats: FakeSeats, model: str) -> SeatLease:
+        lease = BadLease(workload=model, url="", give_back=seats._take_back, error=error)
+        seats.leases.append(lease)
+        return lease
 
-    def leave(asking: ModelAsking) -> None:
-        left.append(asking.model)
-
-    monkeypatch.setattr(stage.gateway._desk.pool, "take", fails)
-    monkeypatch.setattr(ModelAsking, "leave", leave)
+    monkeypatch.setattr(FakeSeats, "_give", give)
     for _ in range(2):
-        async with stage.post() as response:
+        request = stage.client.post(
+            f"{stage.url}/v1/completions",
+            json={"model": "m"},
+            headers={"Authorization": "Bearer hs-0123456789abcdef"},
+        )
+        async with request as response:
             assert response.status == (400 if isinstance(error, UsageError) else 500)
     assert not stage.seats.leases
-    assert left == ["m", "m"]
+    assert keys.running("a") == 0
 
 
 @pytest.mark.parametrize(

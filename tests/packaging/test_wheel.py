@@ -7,21 +7,28 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("wheel")  # one worker builds it, once
+# One worker builds it, once.
+pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(300)]
 
 COMPILED = {"hotseat-demo-engine", "libcuda.so.1", "libhotseat-interposer.so", "libnvidia-ml.so.1"}
 
 
 def run(*command: str | Path, cwd: Path, code: int | None = 0, deadline: float = 110) -> str:
     """Without anything of this source tree in the way: no PYTHONPATH, another directory."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "LD_LIBRARY_PATH")}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONPATH", "LD_LIBRARY_PATH", "HOTSEAT_COMPILED")
+    }
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -52,7 +59,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "PATH": tools},
         check=True,
         capture_output=True,
-        timeout=110,
+        timeout=280,
     )
     (built,) = place.glob("*.whl")
     return built
@@ -85,7 +92,9 @@ def test_the_wheel_carries_the_compiled_parts_and_nothing_that_does_not_belong(w
         metadata = archive.read(next(name for name in names if name.endswith("dist-info/METADATA"))).decode()
     page = {"static/index.html", "static/js/main.js", "static/vendor/uplot.js", "static/vendor/LICENSE.preact.txt"}
     assert {f"hotseat/dashboard/{file}" for file in page} <= set(names), "the page at /ui comes along"
-    assert {name.rpartition("/")[2] for name in names if name.startswith("hotseat/_native/")} == COMPILED
+    native = {name.removeprefix("hotseat/_native/") for name in names if name.startswith("hotseat/_native/")}
+    assert {name for name in native if not name.startswith("hotpath/")} == COMPILED
+    assert "hotpath/sources.json" in native
     assert engine.external_attr >> 16 & 0o111, "the demo engine is not executable"
     assert all(name.startswith(("hotseat/", "hotseat-")) for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith((".c", ".o"))]
@@ -97,6 +106,10 @@ def test_the_command_runs_from_the_wheel(installed: Path) -> None:
     where = run(installed / "bin" / "python", "-c", "import hotseat; print(hotseat.__file__)", cwd=installed)
     assert Path(where.strip()).is_relative_to(installed)
     assert run(installed / "bin" / "hotseat", "--version", cwd=installed).startswith("hotseat 0.")
+    gateway = "import hotseat.gateway.front as front; print(front.__file__)"
+    headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+    front = run(installed / "bin" / "python", "-c", gateway, cwd=installed).strip()
+    assert front.endswith(EXTENSION_SUFFIXES[0] if headers else ".py")
     report = json.loads(run(installed / "bin" / "hotseat", "doctor", "--json", cwd=installed, code=None))
     assert {"driver", "rights", "cgroups", "host"} <= {finding["subject"] for finding in report["findings"]}
 

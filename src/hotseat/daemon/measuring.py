@@ -235,4 +235,4 @@ def _outcome(code: str) -> str:
 
 
 def _codes(kind: type[HotseatError]) -> set[str]:
-    return {kind.code}.union(*(_codes(child) for child in kind.__subclasses__()))
+    return {kind.code}.union(*[_codes(child) for child in kind.__subclasses__()])

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hotseat import hotpath
 from hotseat.config import Config
 from hotseat.daemon import messages as m
 from hotseat.daemon.actor import Actor
@@ -64,6 +65,8 @@ async def up(
     def stopped() -> None:
         (order.hurry if order.stop.is_set() else order.stop).set()
 
+    if why := hotpath.finder.why:
+        _log.warning("the gateway runs uncompiled, which takes about twice the CPU for a request: %s", why)
     handlers = {signal.SIGTERM: stopped, signal.SIGINT: stopped, signal.SIGHUP: again.set}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)

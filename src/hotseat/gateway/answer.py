@@ -17,9 +17,10 @@ from hotseat.gateway.http.client import Client
 from hotseat.gateway.http.engine import Head
 from hotseat.gateway.http.request import Headers, Request
 
+_UNFRAMED = response.Framing(False, False)
+
 
 class Answer:
-    _how = response.Framing(False, False)
     _coded = False
     _events = False
     """The client reads a stream of events, into which comments and errors may be put."""
@@ -34,6 +35,7 @@ class Answer:
     broken = False
 
     def __init__(self, client: Client, request: Request, dialect: Dialect, *, request_id: str) -> None:
+        self._how = _UNFRAMED
         self._client = client
         self._request = request
         self._dialect = dialect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from typing import cast
 
 from hotseat.config import Gateway as Settings
 from hotseat.errors import UsageError
@@ -64,7 +65,7 @@ class Gateway:
         front = FrontDesk(self._desk)
         try:
             self._server = await loop.create_server(
-                lambda: Client(front, register), host, port, reuse_address=True, backlog=BACKLOG
+                lambda: cast(asyncio.Protocol, Client(front, register)), host, port, reuse_address=True, backlog=BACKLOG
             )
         except OSError as error:
             raise UsageError(

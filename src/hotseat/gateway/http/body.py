@@ -17,8 +17,6 @@ class Body:
     complete = False
     consumed = False
     """Some of it was taken, so it cannot be sent again."""
-    high = WINDOW
-    """Above so many bytes held the sender is paused."""
     limit: int | None = None
     """Above so many bytes in all it is refused. None: not decided yet."""
     trailers: Sequence[tuple[bytes, bytes]] = ()
@@ -29,6 +27,8 @@ class Body:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self.high = WINDOW
+        """Above so many bytes held the sender is paused."""
 
     @property
     def full(self) -> bool:

@@ -27,7 +27,9 @@ _CLOSE_WAIT = 8
 """linux/tcp_states.h: the other end has closed."""
 
 
-class Client(asyncio.Protocol):
+class Client:
+    """Implements `asyncio.Protocol`, without its base class: see docs/development.md, "The compiled path"."""
+
     def __init__(self, front: Front, register: Register) -> None:
         self._front = front
         self._register = register

@@ -71,8 +71,9 @@ class RawSink(Protocol):
     def engine_writable(self, yes: bool) -> None: ...
 
 
-class Engine(asyncio.Protocol):
-    """`give_back` gets it when an answer is complete and the next request may be sent on it."""
+class Engine:
+    """Implements `asyncio.Protocol`. `give_back` gets it when an answer is complete and the next request may be sent on
+    it."""
 
     def __init__(
         self,

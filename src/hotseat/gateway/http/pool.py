@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 from hotseat.gateway.http.engine import Engine, Head
@@ -64,10 +65,11 @@ class Pool:
         """`Unreachable`."""
         origin = self.origin(url)
         loop = asyncio.get_running_loop()
+        engine = Engine(origin=url, heads=self._heads, give_back=self._put, forget=self._forget)
         try:
             async with asyncio.timeout(self._timeout):
-                _, engine = await loop.create_connection(
-                    lambda: Engine(origin=url, heads=self._heads, give_back=self._put, forget=self._forget),
+                await loop.create_connection(
+                    lambda: cast(asyncio.Protocol, engine),
                     origin.host,
                     origin.port,
                     ssl=self._trust() if origin.tls else None,

@@ -71,6 +71,9 @@ async def test_what_hotseat_makes_is_swapped_by_the_store(house: House, control:
                 await settled(daemon)
                 states = {held.state for held in (await store.status(deadline=SOON)).processes.values()}
                 assert states == {HeldState.RUNNING, HeldState.OUT}, "one of them sits, the store has the other"
+        rows = await daemon.rows()
+        assert {rows[name]["way"] for name in names} == {"interposed"}
+        assert all("the store" in rows[name]["way_why"] for name in names)
         seen = [await guest.seen() for guest in guests]
         assert [(one.state, one.way.name) for one in seen] == [
             (State.PARKED, "interposed"),
@@ -91,10 +94,11 @@ async def test_without_the_interposer_it_takes_the_drivers_way(house: House, con
     async with running_store(house, control=control) as store:
         await daemon.up()
         said = await ask(daemon, name)
-        guest = await guest_of(house, name, spec)
+        await guest_of(house, name, spec)
         async with daemon.client() as client:
             await client.park(name)
-        assert (await guest.seen()).way.name == "driver"
+        row = (await daemon.rows())[name]
+        assert (row["way"], "was started without the interposer" in row["way_why"]) == ("driver", True)
         assert (await store.status(deadline=SOON)).processes == {}
         assert await ask(daemon, name) == said
         await daemon.down()

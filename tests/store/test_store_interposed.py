@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -105,3 +108,33 @@ async def test_two_engines_of_one_model_are_kept_once(bench: Bench, environment:
         await bench.client.move_in(refs, deadline=WITHIN)
         await bench.client.give(refs, deadline=WITHIN)
         assert [await text(one), await text(other)] == texts
+
+
+async def test_doctor_and_ps_tell_which_way_it_takes(bench: Bench, engine: RunningEngine, tmp_path: Path) -> None:
+    ref = await reference(bench, engine)
+    environ = {
+        **bench.environ,
+        "HOTSEAT_STORE_CONTROL": str(bench.directory / "control.sock"),
+        "HOTSEAT_STATE": str(tmp_path / "state"),
+        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+        "CONTAINER_HOST": "unix:///nonexistent/podman.sock",
+    }
+
+    async def hotseat(*words: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hotseat", *words), env=environ, stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(2 * WITHIN):
+            out, _ = await process.communicate()
+        return out.decode()
+
+    findings = json.loads(await hotseat("doctor", str(ref.pid), "--json"))["findings"]
+    said = {finding["check"]: (finding["level"], finding["what"]) for finding in findings}
+    assert said["way"] == ("ok", "interposed: the store moves its memory")
+    assert said["arena"][1].startswith("an arena of 128 MiB")
+    await hotseat("park", str(ref.pid), "--no-daemon")
+    (row,) = [row for row in json.loads(await hotseat("ps", "--no-daemon", "--json")) if ref.pid in row["pids"]]
+    assert (row["state"], row["way"]) == ("parked", "interposed")
+    assert "interposed: the store" in await hotseat("ps", "--no-daemon")
+    await hotseat("seat", str(ref.pid), "--no-daemon")
+    assert (await bench.client.held([ref], deadline=WITHIN))[ref].state is HeldState.RUNNING

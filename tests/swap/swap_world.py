@@ -20,6 +20,7 @@ from pathlib import Path
 from hotseat.errors import DriverFailed, FreezeFailed, HotseatError, NotFound, PlatformFailed, Refused, Unavailable
 from hotseat.events import EventBus
 from hotseat.gpu.answers import Answers
+from hotseat.gpu.preload import Preload
 from hotseat.linux.port import HostMemory, ListProcesses
 from hotseat.platforms.port import Container, PlatformEvent, Status
 from hotseat.store.port import Held, HeldState, Moved
@@ -334,7 +335,7 @@ class World:
             devices=self.gpu,
             freezer=self.freezer,
             store=self.store if self.store.kept else None,
-            interposer_in=lambda processes: [one for one in processes if one in self.store.kept],
+            preloads=lambda processes: {one: Preload(loaded=one in self.store.kept, store=True) for one in processes},
             journal=self.journal,
             events=self.events,
             deadlines=DEADLINES,

@@ -9,6 +9,7 @@ from swap_checks import stable
 from swap_world import MIB, World
 
 from hotseat.errors import NoRoom, Quarantined, Refused, Unavailable
+from hotseat.gpu.preload import Preload
 from hotseat.linux.port import HostMemory
 from hotseat.store.port import Held, HeldState, Moved
 from hotseat.swap.port import Workload
@@ -188,20 +189,22 @@ async def test_a_move_out_that_fails_twice_brings_everything_back(world: World, 
 
 
 P, Q = ProcessRef(1, 1), ProcessRef(2, 2)
+HAS = Preload(loaded=True, store=True)
 HELD = Held(state=HeldState.RUNNING, blocks=1, bytes=5)
 
 
 @pytest.mark.parametrize(
-    ("held", "loaded", "store", "name", "why"),
+    ("held", "preloads", "store", "name", "why"),
     [
-        ({P: HELD, Q: HELD}, [], "", "interposed", "holds its blocks"),
-        ({P: replace(HELD, lent_bytes=5), Q: HELD}, [], "", "interposed", "lends it memory"),
-        ({P: HELD}, [], "", "mixed", "process 2 has not loaded"),
-        ({}, [P, Q], "no store runs", "driver", "process 1 is interposed, and no store runs"),
-        ({}, [P, Q], "", "driver", "not connected"),
+        ({P: HELD, Q: HELD}, {}, "", "interposed", "holds its blocks"),
+        ({P: replace(HELD, lent_bytes=5), Q: HELD}, {}, "", "interposed", "lends it memory"),
+        ({P: HELD}, {}, "", "mixed", "process 2 was started without"),
+        ({}, {P: HAS, Q: HAS}, "no store runs", "driver", "process 1 is interposed, and no store runs"),
+        ({}, {P: HAS, Q: HAS}, "", "driver", "not connected"),
+        ({}, {P: Preload(loaded=True)}, "", "driver", "process 1 has the interposer without HOTSEAT_STORE"),
     ],
 )
-def test_the_way_and_why(held, loaded, store: str, name: str, why: str):
-    way = way_of(cuda=[P, Q], held=held, loaded=loaded, store=store)
+def test_the_way_and_why(held, preloads, store: str, name: str, why: str):
+    way = way_of(cuda=[P, Q], held=held, preloads=preloads, store=store)
     assert way.name == name
     assert why in way.why

@@ -39,8 +39,8 @@ class Row:
     """Never parked to make room for others (hotseat.yaml)."""
     note: str = ""
     way: str = ""
-    """How its GPU memory moves: "interposed" (by the store), "driver", "mixed"; `why` tells. Only without a daemon."""
-    why: str = ""
+    """How its GPU memory moves: "interposed" (by the store), "driver", "mixed"; `way_why` tells. "": it has none."""
+    way_why: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -60,7 +60,7 @@ class Row:
             "pinned": self.pinned,
             "note": self.note,
             "way": self.way,
-            "why": self.why,
+            "way_why": self.way_why,
         }
 
     def cells(self) -> list[str]:
@@ -83,7 +83,7 @@ class Row:
     @property
     def _by(self) -> str:
         """The driver's way is the usual one, and not worth a word in each row."""
-        return "" if self.way in ("", "driver") else f"{self.way}: {self.why}"
+        return "" if self.way in ("", "driver") else f"{self.way}: {self.way_why}"
 
 
 HEADINGS = ["NAME", "STATE", "PLATFORM", "MODELS", "PIDS", "GPU", "HOST", "WAITING", "NOTE"]
@@ -110,7 +110,7 @@ def row_from(data: Mapping[str, Any]) -> Row:
         pinned=data.get("pinned", False),
         note=data.get("note", ""),
         way=data.get("way", ""),
-        why=data.get("why", ""),
+        way_why=data.get("way_why", ""),
     )
 
 

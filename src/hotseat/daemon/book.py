@@ -250,4 +250,6 @@ def row(record: Record) -> dict[str, Any]:
         "in_flight": len(record.in_flight),
         "pinned": record.spec.pinned,
         "note": note,
+        "way": seen.way.name if seen is not None else "",
+        "way_why": seen.way.why if seen is not None else "",
     }

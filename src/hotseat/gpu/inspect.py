@@ -92,7 +92,7 @@ def inspect_process(ref: ProcessRef, *, proc: Path = Path("/proc")) -> ProcessHi
         mps_pipe=_mps_pipe(environment, files),
         environment=environment,
         libraries=libraries,
-        static=_static(here / "exe"),
+        static=is_static(here / "exe"),
     )
     return hints if procfs.start_time(ref.pid, proc=str(proc)) == ref.start_time else None
 
@@ -147,7 +147,7 @@ def _mps_pipe(environment: Mapping[str, str] | None, files: set[str] | None) -> 
     return MPS_PIPE_DEFAULT if any(one.startswith(MPS_PIPE_DEFAULT + "/") for one in files) else ""
 
 
-def _static(exe: Path) -> bool | None:
+def is_static(exe: Path) -> bool | None:
     """Whether an ELF file names no interpreter (its dynamic loader); elf(5)."""
     try:
         with exe.open("rb") as file:

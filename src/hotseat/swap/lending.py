@@ -48,7 +48,7 @@ class Lender:
             told = ", ".join(f"those of {pid} are {state}" for pid, state in wrong)
             raise VerifyFailed(
                 f"not all blocks are {' or '.join(expected)}: {told}",
-                hint="`hotseat ps --no-daemon --json` tells where they are",
+                hint="`hotseat store status` tells where they are",
             )
 
     async def held(self, processes: Collection[ProcessRef]) -> Mapping[ProcessRef, Held]:

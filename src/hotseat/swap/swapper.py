@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from hotseat.events import EventBus
 from hotseat.gpu.port import CheckpointDriver, DeviceTruth
+from hotseat.gpu.preload import Preload, Preloads
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
 from hotseat.store.port import HeldState, Store
@@ -27,7 +28,7 @@ from hotseat.swap.records import Holding
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.scene import Scene
 from hotseat.swap.transaction import Transaction
-from hotseat.swap.way import interposer_in, way_of
+from hotseat.swap.way import way_of
 from hotseat.words import Direction, ProcessRef, ProcessState, State, SwapReport
 
 
@@ -50,7 +51,7 @@ class ContainerSwapper:
         deadlines: Deadlines | None = None,
         policy: Policy | None = None,
         host_bytes: HostBytes = resident_bytes,
-        interposer_in: Callable[[Collection[ProcessRef]], Collection[ProcessRef]] = interposer_in,
+        preloads: Callable[[Collection[ProcessRef]], Mapping[ProcessRef, Preload]] | None = None,
         process_alive: Callable[[ProcessRef], bool] = guard.living,
     ) -> None:
         self._driver = driver
@@ -58,7 +59,7 @@ class ContainerSwapper:
         self._freezer = freezer
         self._journal = journal
         self._store = store
-        self._interposer_in = interposer_in
+        self._preloads = preloads or Preloads()
         self._events = events or EventBus()
         self._deadlines = deadlines or Deadlines()
         self._policy = policy or Policy()
@@ -75,11 +76,11 @@ class ContainerSwapper:
         seen = sight.observation
         unheld = [one for one in seen.cuda if one not in seen.held]
 
-        def read() -> tuple[int, Collection[ProcessRef]]:
-            return self._host_bytes(seen.processes), self._interposer_in(unheld)
+        def read() -> tuple[int, Mapping[ProcessRef, Preload]]:
+            return self._host_bytes(seen.processes), self._preloads(unheld)
 
-        host_bytes, loaded = await asyncio.to_thread(read)
-        way = way_of(cuda=seen.cuda, held=seen.held, loaded=loaded, store=sight.store)
+        host_bytes, preloads = await asyncio.to_thread(read)
+        way = way_of(cuda=seen.cuda, held=seen.held, preloads=preloads, store=sight.store)
         return replace(seen, host_bytes=host_bytes, way=way)
 
     async def known(self) -> Sequence[tuple[str, State, str]]:

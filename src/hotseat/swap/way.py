@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from hotseat.gpu.preload import Preload
 from hotseat.store.port import Held
 from hotseat.words import ProcessRef
-
-LIBRARY = "/libhotseat-interposer.so"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,35 +19,28 @@ class Way:
 
 
 def way_of(
-    *, cuda: Collection[ProcessRef], held: Mapping[ProcessRef, Held], loaded: Collection[ProcessRef], store: str
+    *, cuda: Collection[ProcessRef], held: Mapping[ProcessRef, Held], preloads: Mapping[ProcessRef, Preload], store: str
 ) -> Way:
-    """`loaded`: those of `cuda` that have the interposer's library mapped. `store`: why none answers, or ""."""
+    """`preloads`: of those of `cuda` that are not in `held`. `store`: why none answers, or ""."""
     if not cuda:
         return Way()
     rest = [process for process in cuda if process not in held]
     if not rest:
         lent = sum(one.lent_bytes for one in held.values())
         return Way(name="interposed", why="the store lends it memory" if lent else "the store holds its blocks")
-    why = "; ".join(_why(process, loaded=process in loaded, store=store) for process in rest)
+    why = "; ".join(why_driver(process.pid, preloads.get(process, Preload()), store=store) for process in rest)
     return Way(name="mixed" if held else "driver", why=why)
 
 
-def _why(process: ProcessRef, *, loaded: bool, store: str) -> str:
-    if not loaded:
-        return f"process {process.pid} has not loaded the interposer (started without it, a static binary, or musl)"
+def why_driver(pid: int, preload: Preload, *, store: str) -> str:
+    """Why a process that the store does not hold takes the driver's way."""
+    if not preload.loaded:
+        return f"process {pid} {preload.why_not()}"
+    if not preload.store:
+        return f"process {pid} has the interposer without HOTSEAT_STORE, so that it passes everything through"
     if store:
-        return f"process {process.pid} is interposed, and {store}"
-    return f"process {process.pid} has loaded the interposer and is not connected to the store"
-
-
-def interposer_in(processes: Collection[ProcessRef]) -> Collection[ProcessRef]:
-    """Those that have the interposer's library mapped. Reads /proc; one that ended has it not."""
-    return [process for process in processes if _maps(process.pid)]
-
-
-def _maps(pid: int) -> bool:
-    try:
-        with Path(f"/proc/{pid}/maps").open("rb") as lines:
-            return any(LIBRARY.encode() in line for line in lines)
-    except OSError:
-        return False
+        return f"process {pid} is interposed, and {store}"
+    return (
+        f"process {pid} is interposed and not connected to the store: it has no context yet, or a driver that "
+        "the interposer does not know (its log says so)"
+    )

@@ -177,7 +177,7 @@ def _row(name: str, seen: Observation) -> Row:
         host_bytes=seen.host_bytes,
         note=seen.note,
         way=seen.way.name,
-        why=seen.way.why,
+        way_why=seen.way.why,
     )
 
 

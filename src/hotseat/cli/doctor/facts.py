@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hotseat.gpu.preload import Preload
+
 
 class Level(enum.StrEnum):
     OK = "ok"
@@ -160,6 +162,9 @@ class ProcessFact:
     """Those of `gpu.inspect.VARIABLES` that it was started with."""
     gpu_bytes: int = 0
     resident: int = 0
+    preload: Preload = field(default_factory=Preload)
+    held_bytes: int | None = None
+    """Of its memory that the store moves; None: the store does not hold it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +183,21 @@ class ContainerFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFact:
+    """The snapshot store. Bytes."""
+
+    socket: str
+    running: bool = False
+    arena: int = 0
+    ready: int = 0
+    used: int = 0
+    held: Mapping[int, int] = field(default_factory=dict)
+    """Pid -> bytes of device memory of every process that is connected to it, seated or parked."""
+    note: str = ""
+    """Why it does not run, or works only in part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     driver: Driver
     gpus: tuple[Gpu, ...]
@@ -185,5 +205,6 @@ class Facts:
     rights: Rights
     cgroups: Cgroups
     host: Host
+    store: StoreFact
     platforms: tuple[PlatformFact, ...]
     containers: tuple[ContainerFact, ...]

@@ -8,21 +8,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hotseat.cli.doctor import gather_machine, gather_platforms
-from hotseat.cli.doctor.facts import ContainerFact, Driver, Facts, Gpu
+from hotseat.cli.doctor.facts import ContainerFact, Driver, Facts, Gpu, StoreFact
 from hotseat.errors import DriverFailed, HotseatError
 from hotseat.gpu.client import GpuClient
 from hotseat.gpu.describe import DeviceFacts, GpuFacts, describe
 from hotseat.platforms.port import Container, Platform
+from hotseat.store.client import StoreClient
+from hotseat.store.port import Store
 from hotseat.words import DeviceUse
 
 
 async def gather(
-    client: GpuClient, platforms: Mapping[str, Platform], *, only: tuple[Platform, Container] | None = None
+    client: GpuClient,
+    platforms: Mapping[str, Platform],
+    *,
+    store_socket: Path,
+    only: tuple[Platform, Container] | None = None,
 ) -> Facts:
     """Everything, or with `only` one container and the machine."""
+    seen = await store(StoreClient(store_socket), socket=store_socket)
     described = await describe(client)
     uses = [one.use for one in described.devices]
-    containers = await _containers(platforms, uses, only=only)
+    containers = await _containers(platforms, uses, store=seen, only=only)
     ours = {process.pid for container in containers for process in container.processes} | client.worker_pids
     if only is not None:
         foreign: dict[int, dict[int, int]] = {}
@@ -37,12 +44,33 @@ async def gather(
         rights=gather_machine.rights(),
         cgroups=gather_machine.cgroups(),
         host=gather_machine.host(),
+        store=seen,
         platforms=tuple(
             await asyncio.gather(
                 *(gather_platforms.platform(name, adapter) for name, adapter in platforms.items() if name != "process")
             )
         ),
         containers=tuple(containers),
+    )
+
+
+STORE_DEADLINE = 5.0
+"""Seconds."""
+
+
+async def store(client: Store, *, socket: Path) -> StoreFact:
+    try:
+        seen = await client.status(deadline=STORE_DEADLINE)
+    except HotseatError as error:
+        return StoreFact(socket=str(socket), note=error.message)
+    return StoreFact(
+        socket=str(socket),
+        running=seen.running,
+        arena=seen.arena,
+        ready=seen.ready,
+        used=seen.used,
+        held={ref.pid: held.bytes for ref, held in seen.processes.items()},
+        note=seen.note,
     )
 
 
@@ -123,15 +151,19 @@ def _same(one: Path, other: Path) -> bool:
 
 
 async def _containers(
-    platforms: Mapping[str, Platform], uses: Sequence[DeviceUse], *, only: tuple[Platform, Container] | None
+    platforms: Mapping[str, Platform],
+    uses: Sequence[DeviceUse],
+    *,
+    store: StoreFact,
+    only: tuple[Platform, Container] | None,
 ) -> list[ContainerFact]:
     if only is not None:
-        return [await gather_platforms.container(*only, uses=uses)]
+        return [await gather_platforms.container(*only, uses=uses, store=store)]
     out = []
     for adapter in platforms.values():
         try:
             listed = await adapter.list()
         except HotseatError:
             continue  # its PlatformFact says so
-        out += [await gather_platforms.container(adapter, found, uses=uses) for found in listed]
+        out += [await gather_platforms.container(adapter, found, uses=uses, store=store) for found in listed]
     return out

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hotseat.cli.doctor import gather_process
-from hotseat.cli.doctor.facts import ContainerFact, PlatformFact
+from hotseat.cli.doctor.facts import ContainerFact, PlatformFact, StoreFact
 from hotseat.errors import HotseatError
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.words import DeviceUse
@@ -75,7 +75,9 @@ async def _info(program: str) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-async def container(adapter: Platform, found: Container, *, uses: Sequence[DeviceUse]) -> ContainerFact:
+async def container(
+    adapter: Platform, found: Container, *, uses: Sequence[DeviceUse], store: StoreFact
+) -> ContainerFact:
     """Its processes as /proc shows them, its memory limit, the devices it uses."""
     fact = ContainerFact(key=found.key, name=found.name, platform=found.platform, status=found.status.value)
     if found.status not in (Status.RUNNING, Status.PAUSED):
@@ -94,7 +96,9 @@ async def container(adapter: Platform, found: Container, *, uses: Sequence[Devic
             if ref.pid in use.processes:
                 held[ref.pid] = held.get(ref.pid, 0) + use.processes[ref.pid]
                 devices.add(use.device.index)
-    read = [gather_process.process(ref, gpu_bytes=held.get(ref.pid, 0)) for ref in refs]
+    read = [
+        gather_process.process(ref, gpu_bytes=held.get(ref.pid, 0), held_bytes=store.held.get(ref.pid)) for ref in refs
+    ]
     return ContainerFact(
         key=found.key,
         name=found.name,

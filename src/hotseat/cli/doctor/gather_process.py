@@ -6,12 +6,15 @@ from pathlib import Path
 
 from hotseat.cli.doctor.facts import ProcessFact
 from hotseat.cli.doctor.gather_machine import read
+from hotseat.gpu import preload
 from hotseat.gpu.inspect import inspect_process
 from hotseat.linux import proc
 from hotseat.words import ProcessRef
 
 
-def process(ref: ProcessRef, *, gpu_bytes: int = 0, root: Path = Path("/")) -> ProcessFact | None:
+def process(
+    ref: ProcessRef, *, gpu_bytes: int = 0, held_bytes: int | None = None, root: Path = Path("/")
+) -> ProcessFact | None:
     """None if it is gone."""
     status = proc.read(f"{root / 'proc'}/{ref.pid}/status")
     hints = inspect_process(ref, proc=root / "proc")
@@ -32,4 +35,6 @@ def process(ref: ProcessRef, *, gpu_bytes: int = 0, root: Path = Path("/")) -> P
         environment=hints.environment or {},
         gpu_bytes=gpu_bytes,
         resident=seen.rss_bytes,
+        preload=preload.read(ref, proc=root / "proc"),
+        held_bytes=held_bytes,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotseat.cli.doctor import rules_containers, rules_machine
+from hotseat.cli.doctor import rules_containers, rules_machine, rules_store
 from hotseat.cli.doctor.facts import Facts, Finding, Level
 
 
@@ -15,6 +15,7 @@ def judge(facts: Facts) -> list[Finding]:
         *rules_machine.rights(facts.rights),
         *rules_machine.cgroups(facts.cgroups, euid=facts.rights.euid),
         *rules_machine.host(facts.host, gpu_bytes=held),
+        *rules_store.store(facts.store, containers=facts.containers),
         *(
             finding
             for platform in facts.platforms
@@ -23,7 +24,10 @@ def judge(facts: Facts) -> list[Finding]:
         *(
             finding
             for container in facts.containers
-            for finding in rules_containers.container(container, driver=facts.driver, host=facts.host)
+            for finding in (
+                *rules_containers.container(container, driver=facts.driver, host=facts.host),
+                *rules_store.way(container, store=facts.store),
+            )
         ),
     ]
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from hotseat.cli.doctor.facts import Finding
 from hotseat.cli.doctor.gather import gather
 from hotseat.cli.doctor.judge import judge
+from hotseat.config import paths
 from hotseat.errors import HotseatError, NotFound, PlatformFailed
 from hotseat.gpu.client import GpuClient
 from hotseat.platforms.docker import DockerPlatform
@@ -28,7 +29,7 @@ async def look(name: str | None) -> list[Finding]:
         for platform in platforms.values():
             stack.push_async_callback(platform.aclose)
         only = await find(platforms, name) if name is not None else None
-        return judge(await gather(client, platforms, only=only))
+        return judge(await gather(client, platforms, store_socket=paths.store_socket(), only=only))
 
 
 async def find(platforms: Mapping[str, Platform], name: str) -> tuple[Platform, Container]:

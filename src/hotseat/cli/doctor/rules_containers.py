@@ -86,7 +86,8 @@ def _cuda(facts: ContainerFact, on_gpu: list[ProcessFact]) -> list[Finding]:
 
 
 def _memory(facts: ContainerFact, on_gpu: list[ProcessFact], host: Host) -> list[Finding]:
-    need = sum(process.gpu_bytes for process in on_gpu)
+    # What the store moves goes into its arena, which is outside of the container.
+    need = sum(max(0, process.gpu_bytes - (process.held_bytes or 0)) for process in on_gpu)
     if not need:
         return []
     if facts.memory_limit is not None and facts.memory_used + need > facts.memory_limit:

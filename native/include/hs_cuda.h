@@ -289,6 +289,12 @@ HS_API CUresult cuMemGetAllocationGranularity(size_t *bytes, const CUmemAllocati
 					      CUmemAllocationGranularity_flags option);
 HS_API CUresult cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop, CUmemGenericAllocationHandle handle);
 HS_API CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *handle, void *addr);
+typedef struct {
+	char reserved[64];
+} CUipcMemHandle;
+HS_API CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr ptr);
+HS_API CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *ptr, CUipcMemHandle handle, unsigned int flags);
+HS_API CUresult cuIpcCloseMemHandle(CUdeviceptr ptr);
 HS_API CUresult cuMemExportToShareableHandle(void *os_handle, CUmemGenericAllocationHandle handle,
 					     CUmemAllocationHandleType type, unsigned long long flags);
 HS_API CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, void *os_handle,

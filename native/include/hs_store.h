@@ -19,8 +19,8 @@
  *   YIELDED                              ->             or FAILED: nothing has changed, the gate is open
  *                                        <-  BLOCKS (fds, all lent now or handed back) ...
  *                                        <-  RESUME     import, map at the same addresses, open the gate
- *   RESUMED                              ->             or FAILED: what is mapped stays mapped, the gate stays closed;
- *                                                       the store may send the rest again, or tell the truth
+ *   RESUMED                              ->             or FAILED: nothing of it is held, the gate stays closed; the
+ *                                                       store may send everything again, or tell the truth
  *                                        <-  LOCALISE   make every lent block local, by copies on the device
  *   LOCALISED                            ->             or FAILED with what is still lent
  * The store asks one thing at a time. All integers are of the machine (both ends are on one). */

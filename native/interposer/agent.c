@@ -23,9 +23,12 @@ bool hsi_active(void) {
 	return atomic_load_explicit(&active, memory_order_relaxed);
 }
 
-static void say(const char *text, const char *why) {
-	static atomic_bool said;
-	if (!atomic_exchange(&said, true))
+void hsi_say(const char *text, const char *why) {
+	static _Atomic(const char *) said[8]; /* each text once */
+	unsigned i = 0;
+	while (i < 8 && said[i] && said[i] != text)
+		i++;
+	if (i < 8 && atomic_exchange(&said[i], text) != text)
 		fprintf(stderr, "hotseat interposer: %s%s%s\n", text, why ? ": " : "", why ? why : "");
 }
 
@@ -35,7 +38,7 @@ __attribute__((constructor)) static void prepare(void) {
 	if (!path || !*path)
 		return;
 	if (strlen(path) >= sizeof address.sun_path) {
-		say("HOTSEAT_STORE is too long for a socket; everything is left to the driver", path);
+		hsi_say("HOTSEAT_STORE is too long for a socket; everything is left to the driver", path);
 		return;
 	}
 	strcpy(address.sun_path, path);
@@ -164,6 +167,8 @@ static bool serve(int fd) {
 		memset(&failure, 0, sizeof failure);
 		if (!failed.result)
 			hsi_resume(&done, &failed);
+		if (failed.result)
+			hsi_let_go();
 		return answer(fd, HS_STORE_RESUMED, head.request, &done, &failed);
 	case HS_STORE_LOCALISE:
 		hsi_localise(&done, &failed);
@@ -184,7 +189,7 @@ static void *run(void *unused) {
 			hsi_let_go();
 			memset(&failure, 0, sizeof failure);
 		} else {
-			say("no store answers; until one does, the driver alone moves this process's memory", address.sun_path);
+			hsi_say("no store answers; until one does, the driver alone moves this process's memory", address.sun_path);
 		}
 		if (fd >= 0)
 			close(fd);
@@ -219,7 +224,7 @@ void hsi_agent_start(CUdevice device) {
 	if (!hsi_active() || atomic_exchange(&started, true))
 		return;
 	if (!can_move(device)) {
-		say("this driver's memory cannot be handed over; everything is left to the driver", NULL);
+		hsi_say("this driver's memory cannot be handed over; everything is left to the driver", NULL);
 		atomic_store(&active, false);
 		return;
 	}
@@ -233,7 +238,7 @@ void hsi_agent_start(CUdevice device) {
 		pthread_setname_np(thread, "hotseat");
 		pthread_detach(thread);
 	} else {
-		say("no thread for it; everything is left to the driver", strerror(errno));
+		hsi_say("no thread for it; everything is left to the driver", strerror(errno));
 		atomic_store(&active, false);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

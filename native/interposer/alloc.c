@@ -18,10 +18,10 @@ CUresult cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *ptr, size_t bytes, CUmemoryPo
 CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height, unsigned int element);
 CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data, CUdeviceptr ptr);
 
-static CUresult map_new(CUdeviceptr *ptr, size_t wanted, CUdevice device) {
+static CUresult map_new(CUdeviceptr *ptr, size_t wanted, CUdevice device, CUcontext context) {
 	CUmemAllocationProp prop = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
 				    .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = device}};
-	struct hsi_mapping mapping = {.bytes = hsi_round(wanted), .wanted = wanted, .alloc = true, .access_count = 1};
+	struct hsi_mapping mapping = {.bytes = hsi_round(wanted), .wanted = wanted, .alloc = true, .context = context, .access_count = 1};
 	mapping.access[0] = (CUmemAccessDesc){.location = prop.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
 	CUdeviceptr at = 0;
 	CUresult result = hsi_memory_create(&mapping.memory, mapping.bytes, &prop);
@@ -50,44 +50,61 @@ static CUresult map_new(CUdeviceptr *ptr, size_t wanted, CUdevice device) {
 /* In the current context. NOT_SUPPORTED: this one is the driver's. */
 static CUresult allocate(CUdeviceptr *ptr, size_t bytes) {
 	CUdevice device;
+	CUcontext context;
 	if (!ptr || bytes < HS_STORE_GRANULE || !hsi_active())
 		return CUDA_ERROR_NOT_SUPPORTED;
 	CUresult result = REAL(cuCtxGetDevice)(&device);
+	if (result == CUDA_SUCCESS)
+		result = REAL(cuCtxGetCurrent)(&context);
 	if (result != CUDA_SUCCESS)
 		return result;
 	hsi_agent_start(device); /* a context that was made before we were asked for */
 	if (!hsi_active())
 		return CUDA_ERROR_NOT_SUPPORTED;
 	pthread_mutex_lock(&hsi_lock);
-	result = map_new(ptr, bytes, device);
+	result = map_new(ptr, bytes, device, context);
 	pthread_mutex_unlock(&hsi_lock);
 	return result;
 }
 
-static bool is_ours(CUdeviceptr ptr) {
+/* `context`: in which it was allocated, if that is asked. */
+static bool is_ours(CUdeviceptr ptr, CUcontext *context) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_mapping *mapping = hsi_mapping_at(ptr);
 	bool ours = mapping && mapping->alloc && mapping->at == ptr;
+	if (ours && context)
+		*context = mapping->context;
 	pthread_mutex_unlock(&hsi_lock);
 	return ours;
+}
+
+static CUresult take_away(struct hsi_mapping *found) {
+	struct hsi_mapping mapping = *found;
+	CUresult result = hsi_unmap(&mapping);
+	if (result == CUDA_SUCCESS) {
+		hsi_mapping_remove(found);
+		REAL(cuMemAddressFree)(mapping.at, mapping.bytes);
+		mapping.memory->maps--;
+		hsi_memory_drop(mapping.memory);
+	}
+	return result;
 }
 
 static CUresult release(CUdeviceptr ptr) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_mapping *found = hsi_mapping_at(ptr);
-	CUresult result = CUDA_ERROR_INVALID_VALUE; /* freed by another thread meanwhile */
-	if (found && found->alloc && found->at == ptr) {
-		struct hsi_mapping mapping = *found;
-		result = hsi_unmap(&mapping);
-		if (result == CUDA_SUCCESS) {
-			hsi_mapping_remove(found);
-			REAL(cuMemAddressFree)(mapping.at, mapping.bytes);
-			mapping.memory->maps--;
-			hsi_memory_drop(mapping.memory);
-		}
-	}
+	/* If not: freed by another thread meanwhile. */
+	CUresult result = found && found->alloc && found->at == ptr ? take_away(found) : CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_unlock(&hsi_lock);
 	return result;
+}
+
+void hsi_alloc_ended(CUcontext context) {
+	pthread_mutex_lock(&hsi_lock);
+	for (size_t i = 0; i < hsi_mapping_count;)
+		if (!hsi_mappings[i].alloc || hsi_mappings[i].context != context || take_away(&hsi_mappings[i]) != CUDA_SUCCESS)
+			i++;
+	pthread_mutex_unlock(&hsi_lock);
 }
 
 static CUresult alloc(CUdeviceptr *ptr, size_t bytes) {
@@ -101,9 +118,10 @@ CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes) {
 
 /* As the driver's, it waits for what the device still does with the memory. */
 static CUresult free_now(CUdeviceptr ptr) {
-	if (!is_ours(ptr))
+	CUcontext context;
+	if (!is_ours(ptr, &context))
 		return REAL(cuMemFree_v2)(ptr);
-	CUresult result = REAL(cuCtxSynchronize)();
+	CUresult result = hsi_context_sync(context);
 	return result == CUDA_SUCCESS ? release(ptr) : result;
 }
 
@@ -154,7 +172,7 @@ ORDERED_ALLOC(cuMemAllocFromPoolAsync_ptsz, (CUdeviceptr * ptr, size_t bytes, CU
 /* What the stream still does with it comes first. */
 #define ORDERED_FREE(name, synchronize)                                    \
 	static CUresult name##_ours(CUdeviceptr ptr, CUstream stream) {    \
-		if (!is_ours(ptr))                                         \
+		if (!is_ours(ptr, NULL))                                         \
 			return REAL_OR_RETURN(name)(ptr, stream);          \
 		CUresult result = REAL_OR_RETURN(synchronize)(stream);     \
 		return result == CUDA_SUCCESS ? release(ptr) : result;     \

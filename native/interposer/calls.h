@@ -3,6 +3,8 @@
 #ifndef HSI_CALLS_H
 #define HSI_CALLS_H
 
+#include "glibc.h"
+
 /* driver.c: the real driver */
 void *hsi_driver(const char *name); /* NULL: it has no such call */
 

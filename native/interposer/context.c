@@ -1,5 +1,11 @@
 /* Which contexts there are: before memory leaves, the work of each of them must have ended. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/futex.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "interposer.h"
 
@@ -23,8 +29,9 @@ static void keep(CUcontext context, CUdevice device) {
 	hsi_agent_start(device);
 }
 
-/* `context` NULL: the primary context of the device. `all`: however often it was retained. */
-static void forget(CUcontext context, bool all) {
+/* `all`: however often it was retained. True: nobody refers to it any more. */
+static bool forget(CUcontext context, bool all) {
+	bool last = false;
 	pthread_mutex_lock(&lock);
 	for (struct hsi_context **at = &contexts; *at; at = &(*at)->next)
 		if ((*at)->context == context) {
@@ -32,10 +39,12 @@ static void forget(CUcontext context, bool all) {
 			if (--one->refs <= 0 || all) {
 				*at = one->next;
 				free(one);
+				last = true;
 			}
 			break;
 		}
 	pthread_mutex_unlock(&lock);
+	return last;
 }
 
 static CUcontext primary[64];
@@ -55,9 +64,12 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *ctx, CUdevice dev) {
 }
 
 static CUresult let_go(CUdevice dev, bool all) {
-	if (dev >= 0 && dev < 64 && primary[dev])
-		forget(primary[dev], all); /* before: a context that is gone cannot be waited for */
-	return all ? REAL(cuDevicePrimaryCtxReset_v2)(dev) : REAL(cuDevicePrimaryCtxRelease_v2)(dev);
+	CUcontext context = dev >= 0 && dev < 64 ? primary[dev] : NULL;
+	bool last = context && forget(context, all); /* before: a context that is gone cannot be waited for */
+	CUresult result = all ? REAL(cuDevicePrimaryCtxReset_v2)(dev) : REAL(cuDevicePrimaryCtxRelease_v2)(dev);
+	if (last)
+		hsi_alloc_ended(context);
+	return result;
 }
 
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice dev) {
@@ -88,26 +100,74 @@ CUresult cuCtxCreate_v4(CUcontext *ctx, void *params, unsigned int flags, CUdevi
 
 static CUresult destroy(CUcontext ctx) {
 	forget(ctx, true);
-	return REAL(cuCtxDestroy_v2)(ctx);
+	CUresult result = REAL(cuCtxDestroy_v2)(ctx);
+	if (result == CUDA_SUCCESS)
+		hsi_alloc_ended(ctx);
+	return result;
 }
 
 CUresult cuCtxDestroy_v2(CUcontext ctx) {
 	GATED(destroy(ctx));
 }
 
-CUresult hsi_contexts_sync(void) {
-	CUresult result = CUDA_SUCCESS;
-	pthread_mutex_lock(&lock);
-	for (struct hsi_context *one = contexts; one && result == CUDA_SUCCESS; one = one->next) {
-		CUcontext before;
-		result = REAL(cuCtxPushCurrent_v2)(one->context);
-		if (result == CUDA_SUCCESS) {
-			result = REAL(cuCtxSynchronize)();
-			REAL(cuCtxPopCurrent_v2)(&before);
-		}
+CUresult hsi_context_sync(CUcontext context) {
+	CUcontext before;
+	CUresult result = REAL(cuCtxPushCurrent_v2)(context);
+	if (result == CUDA_SUCCESS) {
+		result = REAL(cuCtxSynchronize)();
+		REAL(cuCtxPopCurrent_v2)(&before);
 	}
-	pthread_mutex_unlock(&lock);
 	return result;
+}
+
+/* The driver has no wait with a deadline, so a thread waits that can be left behind. */
+static _Atomic unsigned waits; /* 1 also for one that was left behind: the next has to outwait it */
+static CUresult waited;
+
+static CUcontext context_number(unsigned number) {
+	pthread_mutex_lock(&lock);
+	struct hsi_context *one = contexts;
+	while (one && number--)
+		one = one->next;
+	CUcontext found = one ? one->context : NULL;
+	pthread_mutex_unlock(&lock);
+	return found;
+}
+
+static void *wait_for_all(void *unused) {
+	(void)unused;
+	CUresult result = CUDA_SUCCESS;
+	CUcontext context;
+	for (unsigned i = 0; result == CUDA_SUCCESS && (context = context_number(i)); i++)
+		result = hsi_context_sync(context);
+	waited = result;
+	atomic_store(&waits, 0);
+	syscall(SYS_futex, &waits, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	return NULL;
+}
+
+static bool outwait(uint64_t end) {
+	uint64_t now;
+	while (atomic_load(&waits) && (now = hsi_now_ns()) < end) {
+		struct timespec left = {.tv_sec = (time_t)((end - now) / 1000000000), .tv_nsec = (long)((end - now) % 1000000000)};
+		syscall(SYS_futex, &waits, FUTEX_WAIT_PRIVATE, 1, &left, NULL, 0);
+	}
+	return !atomic_load(&waits);
+}
+
+int hsi_contexts_sync(uint64_t timeout_ns) {
+	uint64_t end = hsi_now_ns() + timeout_ns;
+	pthread_t thread;
+	if (!outwait(end))
+		return -ETIMEDOUT;
+	atomic_store(&waits, 1);
+	int failed = pthread_create(&thread, NULL, wait_for_all, NULL);
+	if (failed) {
+		atomic_store(&waits, 0);
+		return -failed;
+	}
+	pthread_detach(thread);
+	return outwait(end) ? (int)waited : -ETIMEDOUT;
 }
 
 CUresult hsi_context_on(CUdevice device) {
@@ -123,4 +183,5 @@ CUresult hsi_context_on(CUdevice device) {
 void hsi_contexts_forked(void) {
 	pthread_mutex_init(&lock, NULL);
 	contexts = NULL;
+	atomic_store(&waits, 0);
 }

@@ -90,8 +90,11 @@ static bool somebody_inside(void) {
 bool hsi_gate_close(uint64_t timeout_ns) {
 	uint64_t end = hsi_now_ns() + timeout_ns;
 	atomic_store(&closed, 1);
-	if (!fenced)
-		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	if (!fenced && syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
+		fenced = true; /* forbidden since: the calls fence from the next one on, so that a later try can count on it */
+		hsi_gate_open();
+		return false;
+	}
 	while (somebody_inside()) {
 		if (hsi_now_ns() >= end) {
 			hsi_gate_open();

@@ -1,4 +1,4 @@
-/* Memory of other processes that the engine has imported itself, by handle: while any of it is held, a checkpoint would
+/* Memory of other processes that the engine has imported itself, by handle or by address: while any of it is held, a checkpoint would
  * lose the process (FACTS of the H200: also when it is not mapped). */
 #include <stdlib.h>
 
@@ -48,4 +48,52 @@ unsigned hsi_imports(void) {
 
 void hsi_imports_forked(void) {
 	count = 0;
+}
+
+CUresult cuIpcOpenMemHandle(CUdeviceptr *ptr, CUipcMemHandle handle, unsigned int flags);
+
+static CUresult opened(CUresult result, const CUdeviceptr *ptr) {
+	if (result == CUDA_SUCCESS) {
+		pthread_mutex_lock(&hsi_lock);
+		hsi_import_add(*ptr);
+		pthread_mutex_unlock(&hsi_lock);
+	}
+	return result;
+}
+
+HS_API CUresult cuIpcOpenMemHandle(CUdeviceptr *ptr, CUipcMemHandle handle, unsigned int flags) {
+	GATED(opened(REAL_OR_RETURN(cuIpcOpenMemHandle)(ptr, handle, flags), ptr));
+}
+
+CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *ptr, CUipcMemHandle handle, unsigned int flags) {
+	GATED(opened(REAL_OR_RETURN(cuIpcOpenMemHandle_v2)(ptr, handle, flags), ptr));
+}
+
+static CUresult close_handle(CUdeviceptr ptr) {
+	CUresult result = REAL_OR_RETURN(cuIpcCloseMemHandle)(ptr);
+	if (result == CUDA_SUCCESS) {
+		pthread_mutex_lock(&hsi_lock);
+		hsi_import_refer(ptr, -1);
+		pthread_mutex_unlock(&hsi_lock);
+	}
+	return result;
+}
+
+CUresult cuIpcCloseMemHandle(CUdeviceptr ptr) {
+	GATED(close_handle(ptr));
+}
+
+/* The driver has no such handle for mappable memory. */
+static CUresult get_handle(CUipcMemHandle *handle, CUdeviceptr ptr) {
+	pthread_mutex_lock(&hsi_lock);
+	bool ours = hsi_mapping_at(ptr) != NULL;
+	pthread_mutex_unlock(&hsi_lock);
+	if (!ours)
+		return REAL_OR_RETURN(cuIpcGetMemHandle)(handle, ptr);
+	hsi_say("memory that can move cannot be shared by cuIpcGetMemHandle; start this engine without the interposer", NULL);
+	return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr ptr) {
+	GATED(get_handle(handle, ptr));
 }

@@ -54,7 +54,8 @@ struct hsi_context {
 	int refs;
 };
 void hsi_contexts_forked(void);
-CUresult hsi_contexts_sync(void); /* waits until no context has work */
+int hsi_contexts_sync(uint64_t timeout_ns); /* waits until no context has work; CUresult, -ETIMEDOUT, or -errno */
+CUresult hsi_context_sync(CUcontext context);
 CUresult hsi_context_on(CUdevice device); /* makes one of the device current; cuCtxPopCurrent ends that */
 
 /* memory.c, under hsi_lock */
@@ -68,8 +69,10 @@ struct hsi_piece {
 struct hsi_memory {
 	struct hsi_memory *next;
 	CUmemAllocationProp prop;
+	CUmemAllocationHandleType asked; /* as the engine knows it; `prop` has what we need */
 	uint64_t bytes;
 	int handles, maps; /* who refers to it */
+	bool shared;	   /* exported by the engine: it stays with the driver from then on */
 	unsigned count;
 	struct hsi_piece piece[];
 };
@@ -79,6 +82,7 @@ struct hsi_mapping {
 	struct hsi_memory *memory; /* NULL: `import` is mapped there */
 	CUmemGenericAllocationHandle import;
 	bool alloc; /* of cuMemAlloc: its addresses are ours too */
+	CUcontext context; /* of cuMemAlloc: it ends with it */
 	unsigned access_count;
 	CUmemAccessDesc access[HSI_ACCESS_MAX];
 };
@@ -95,6 +99,7 @@ void hsi_mapping_remove(struct hsi_mapping *mapping);
 CUresult hsi_map(const struct hsi_mapping *mapping);
 CUresult hsi_unmap(const struct hsi_mapping *mapping);
 uint64_t hsi_round(uint64_t bytes);
+void hsi_alloc_ended(CUcontext context); /* alloc.c: frees what cuMemAlloc gave in a context that has been destroyed */
 void hsi_memory_forked(void);
 
 /* imports.c, under hsi_lock: memory of other processes, which the engine maps itself. None may live at a checkpoint. */
@@ -118,6 +123,7 @@ uint64_t hsi_now_ns(void); /* CLOCK_MONOTONIC */
 /* agent.c */
 bool hsi_active(void); /* there is a store to speak to, and a driver whose memory can move */
 void hsi_agent_start(CUdevice device); /* with the first context; later calls do nothing */
+void hsi_say(const char *text, const char *why); /* on the engine's stderr, each text once */
 bool hsi_send(int fd, const void *message, size_t bytes, const int *fds, unsigned count);
 
 #endif

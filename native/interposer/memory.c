@@ -27,6 +27,7 @@ CUresult hsi_memory_create(struct hsi_memory **out, uint64_t bytes, const CUmemA
 	if (!memory)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	memory->prop = *prop;
+	memory->asked = prop->requestedHandleTypes;
 	memory->prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 	memory->bytes = bytes;
 	for (uint64_t at = 0; at < bytes; at += HS_STORE_BLOCK_MAX) {

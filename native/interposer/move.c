@@ -20,10 +20,23 @@ static void fail(struct hs_store_failed *failed, int result, const char *what) {
 	snprintf(failed->text, sizeof failed->text, "%s: %s", what, result > 0 ? (name ? name : "?") : strerror(-result));
 }
 
+/* Of what a process has, what it has exported itself stays with the driver. */
+static bool moves(const struct hsi_mapping *mapping) {
+	return mapping->memory && !mapping->memory->shared;
+}
+
+static struct hsi_memory *first_moving(struct hsi_memory *memory) {
+	while (memory && memory->shared)
+		memory = memory->next;
+	return memory;
+}
+#define EACH_MOVING(memory) \
+	struct hsi_memory *memory = first_moving(hsi_memories); memory; memory = first_moving(memory->next)
+
 void hsi_count(uint64_t *blocks, uint64_t *bytes, uint64_t *lent_bytes) {
 	*blocks = *bytes = *lent_bytes = 0;
 	pthread_mutex_lock(&hsi_lock);
-	for (struct hsi_memory *memory = hsi_memories; memory; memory = memory->next)
+	for (EACH_MOVING(memory))
 		for (unsigned i = 0; i < memory->count; i++) {
 			*blocks += 1;
 			*bytes += memory->piece[i].bytes;
@@ -35,7 +48,7 @@ void hsi_count(uint64_t *blocks, uint64_t *bytes, uint64_t *lent_bytes) {
 static CUresult map_all(size_t count) {
 	CUresult first = CUDA_SUCCESS;
 	for (size_t i = 0; i < count; i++) {
-		CUresult result = hsi_mappings[i].memory ? hsi_map(&hsi_mappings[i]) : CUDA_SUCCESS;
+		CUresult result = moves(&hsi_mappings[i]) ? hsi_map(&hsi_mappings[i]) : CUDA_SUCCESS;
 		first = first ? first : result;
 	}
 	return first;
@@ -50,12 +63,12 @@ static bool quiet(uint64_t timeout_ns, struct hs_store_done *done, struct hs_sto
 	}
 	done->gate_ns = hsi_now_ns() - begun;
 	begun = hsi_now_ns();
-	CUresult result = hsi_contexts_sync();
+	int result = hsi_contexts_sync(timeout_ns > done->gate_ns ? timeout_ns - done->gate_ns : 0);
 	done->device_ns = hsi_now_ns() - begun;
-	if (result != CUDA_SUCCESS)
+	if (result == -ETIMEDOUT)
+		fail(failed, result, "the device's work did not end");
+	else if (result)
 		fail(failed, result, "waiting for the device");
-	else if (done->gate_ns + done->device_ns > timeout_ns)
-		fail(failed, -ETIMEDOUT, "the device's work took longer than was given");
 	if (failed->result)
 		hsi_gate_open();
 	return !failed->result;
@@ -87,7 +100,7 @@ static void send_blocks(int fd, uint64_t request, struct hs_store_done *done, st
 	int fds[HS_STORE_BATCH];
 	unsigned fd_count = 0;
 	batch.blocks = (struct hs_store_blocks){.head = {HS_STORE_VERSION, HS_STORE_BLOCKS, request}};
-	for (struct hsi_memory *memory = hsi_memories; memory && !failed->result; memory = memory->next)
+	for (EACH_MOVING(memory))
 		for (unsigned i = 0; i < memory->count && !failed->result; i++) {
 			const struct hsi_piece *piece = &memory->piece[i];
 			struct hs_store_block *block = &batch.block[batch.blocks.count];
@@ -115,7 +128,7 @@ static void send_blocks(int fd, uint64_t request, struct hs_store_done *done, st
 
 static void unmap_all(struct hs_store_failed *failed) {
 	for (size_t i = 0; i < hsi_mapping_count; i++) {
-		CUresult result = hsi_mappings[i].memory ? hsi_unmap(&hsi_mappings[i]) : CUDA_SUCCESS;
+		CUresult result = moves(&hsi_mappings[i]) ? hsi_unmap(&hsi_mappings[i]) : CUDA_SUCCESS;
 		if (result != CUDA_SUCCESS) {
 			fail(failed, result, "unmapping memory");
 			if (map_all(i) != CUDA_SUCCESS)
@@ -123,7 +136,7 @@ static void unmap_all(struct hs_store_failed *failed) {
 			return;
 		}
 	}
-	for (struct hsi_memory *memory = hsi_memories; memory; memory = memory->next)
+	for (EACH_MOVING(memory))
 		for (unsigned i = 0; i < memory->count; i++) {
 			REAL(cuMemRelease)(memory->piece[i].real);
 			memory->piece[i].here = false;
@@ -152,12 +165,12 @@ void hsi_yield(int fd, const struct hs_store_yield *asked, struct hs_store_done 
 		hsi_gate_open();
 }
 
-/* What an interrupted RESUME has brought. While any of it is held a checkpoint would lose the process, and the next
+/* What an interrupted or failed RESUME has brought. While any of it is held a checkpoint would lose the process, and the next
  * RESUME brings everything anew. */
 void hsi_let_go(void) {
 	pthread_mutex_lock(&hsi_lock);
-	for (struct hsi_memory *memory = hsi_memories; away && memory; memory = memory->next)
-		for (unsigned i = 0; i < memory->count; i++)
+	for (EACH_MOVING(memory))
+		for (unsigned i = 0; away && i < memory->count; i++)
 			if (memory->piece[i].here) {
 				REAL(cuMemRelease)(memory->piece[i].real);
 				memory->piece[i].here = false;
@@ -168,8 +181,8 @@ void hsi_let_go(void) {
 void hsi_take_back(const struct hs_store_block *block, int fd, struct hs_store_failed *failed) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_piece *piece = NULL;
-	for (struct hsi_memory *memory = hsi_memories; memory && !piece; memory = memory->next)
-		for (unsigned i = 0; i < memory->count; i++)
+	for (EACH_MOVING(memory))
+		for (unsigned i = 0; !piece && i < memory->count; i++)
 			if (memory->piece[i].id == block->id)
 				piece = &memory->piece[i];
 	if (!away || !piece || piece->bytes != block->bytes) {
@@ -188,19 +201,19 @@ void hsi_take_back(const struct hs_store_block *block, int fd, struct hs_store_f
 void hsi_resume(struct hs_store_done *done, struct hs_store_failed *failed) {
 	pthread_mutex_lock(&hsi_lock);
 	uint64_t begun = hsi_now_ns();
-	for (struct hsi_memory *memory = hsi_memories; away && memory; memory = memory->next)
-		for (unsigned i = 0; i < memory->count; i++) {
+	for (EACH_MOVING(memory))
+		for (unsigned i = 0; away && i < memory->count; i++) {
 			if (!memory->piece[i].here)
 				fail(failed, -ENODATA, "a block is missing");
 			done->blocks++;
 			done->bytes += memory->piece[i].bytes;
 		}
 	for (size_t i = 0; away && !failed->result && i < hsi_mapping_count; i++) {
-		CUresult result = hsi_mappings[i].memory ? hsi_map(&hsi_mappings[i]) : CUDA_SUCCESS;
+		CUresult result = moves(&hsi_mappings[i]) ? hsi_map(&hsi_mappings[i]) : CUDA_SUCCESS;
 		if (result != CUDA_SUCCESS) {
 			fail(failed, result, "mapping memory");
 			for (size_t k = 0; k < i; k++) /* so that it can be tried again as a whole */
-				if (hsi_mappings[k].memory)
+				if (moves(&hsi_mappings[k]))
 					hsi_unmap(&hsi_mappings[k]);
 		}
 	}
@@ -306,7 +319,7 @@ void hsi_localise(struct hs_store_done *done, struct hs_store_failed *failed) {
 		return;
 	pthread_mutex_lock(&hsi_lock);
 	uint64_t begun = hsi_now_ns();
-	for (struct hsi_memory *memory = hsi_memories; memory && !failed->result; memory = memory->next)
+	for (EACH_MOVING(memory))
 		for (unsigned i = 0; i < memory->count && !failed->result; i++)
 			if (memory->piece[i].lent) {
 				CUresult result = localise(memory, i);

@@ -10,10 +10,12 @@ CUresult cuMemMapArrayAsync(void *list, unsigned int count, CUstream stream);
 CUresult cuMemMapArrayAsync_ptsz(void *list, unsigned int count, CUstream stream);
 
 static bool movable(const CUmemAllocationProp *prop, size_t bytes, unsigned long long flags) {
-	return prop && !flags && bytes && bytes % HS_STORE_GRANULE == 0 && prop->type == CU_MEM_ALLOCATION_TYPE_PINNED &&
-	       prop->location.type == CU_MEM_LOCATION_TYPE_DEVICE &&
-	       prop->requestedHandleTypes == CU_MEM_HANDLE_TYPE_NONE && !prop->allocFlags.compressionType &&
-	       !prop->allocFlags.usage;
+	if (!prop || flags || !bytes || bytes % HS_STORE_GRANULE || prop->type != CU_MEM_ALLOCATION_TYPE_PINNED ||
+	    prop->location.type != CU_MEM_LOCATION_TYPE_DEVICE || prop->allocFlags.compressionType || prop->allocFlags.usage)
+		return false;
+	/* PyTorch asks for descriptors in case it should share a segment: one piece can be, and stays here from then on. */
+	return prop->requestedHandleTypes == CU_MEM_HANDLE_TYPE_NONE ||
+	       (prop->requestedHandleTypes == CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR && bytes <= HS_STORE_BLOCK_MAX);
 }
 
 static CUresult create(CUmemGenericAllocationHandle *handle, size_t bytes, const CUmemAllocationProp *prop,
@@ -172,7 +174,7 @@ static CUresult properties(CUmemAllocationProp *prop, CUmemGenericAllocationHand
 	CUresult result = CUDA_SUCCESS;
 	if (memory) {
 		*prop = memory->prop;
-		prop->requestedHandleTypes = CU_MEM_HANDLE_TYPE_NONE; /* as it was asked for */
+		prop->requestedHandleTypes = memory->asked;
 	} else {
 		result = REAL(cuMemGetAllocationPropertiesFromHandle)(prop, handle);
 	}
@@ -187,10 +189,19 @@ CUresult cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop, CUmem
 static CUresult export(void *os_handle, CUmemGenericAllocationHandle handle, CUmemAllocationHandleType type,
 		       unsigned long long flags) {
 	pthread_mutex_lock(&hsi_lock);
-	bool ours = hsi_memory_of(handle) != NULL;
+	struct hsi_memory *memory = hsi_memory_of(handle);
+	CUresult result = CUDA_ERROR_INVALID_VALUE; /* made without a handle type, it is refused by the driver too */
+	if (!memory) {
+		result = REAL(cuMemExportToShareableHandle)(os_handle, handle, type, flags);
+	} else if (memory->piece[0].lent) {
+		hsi_say("memory that has been swapped once cannot be shared with another process (CUDA cannot export it again)", NULL);
+		result = CUDA_ERROR_NOT_SUPPORTED;
+	} else if (memory->asked != CU_MEM_HANDLE_TYPE_NONE) {
+		result = REAL(cuMemExportToShareableHandle)(os_handle, memory->piece[0].real, type, flags);
+		memory->shared = memory->shared || result == CUDA_SUCCESS;
+	}
 	pthread_mutex_unlock(&hsi_lock);
-	/* It was made without a handle type, so the driver would refuse it too. */
-	return ours ? CUDA_ERROR_INVALID_VALUE : REAL(cuMemExportToShareableHandle)(os_handle, handle, type, flags);
+	return result;
 }
 
 CUresult cuMemExportToShareableHandle(void *os_handle, CUmemGenericAllocationHandle handle,

@@ -97,12 +97,12 @@ def allocate(kind: str, key: Any, size: int) -> str:
     return "ok"
 
 
-def map_own(key: Any, granules: int) -> str:
-    """As PyTorch's expandable segments do."""
+def map_own(key: Any, granules: int, handles: int = 0) -> str:
+    """As PyTorch's expandable segments do. `handles`: 1 if it may be shared by a descriptor."""
     free(key)
     size = granules * GRANULE
     handle, at = u64(0), u64(0)
-    prop = Prop(1, 0, (ctypes.c_int * 2)(1, 0), None)
+    prop = Prop(1, handles, (ctypes.c_int * 2)(1, 0), None)
     result = call("cuMemCreate", ctypes.byref(handle), ctypes.c_size_t(size), ctypes.byref(prop), u64(0))
     if result == 2:
         return "no memory"
@@ -137,6 +137,29 @@ def told(key: Any, offset: int) -> list[int]:
     must("cuPointerGetAttribute", ctypes.byref(start_), 11, u64(at + offset))
     must("cuPointerGetAttribute", ctypes.byref(length), 12, u64(at + offset))
     return [base.value, size.value, start_.value, length.value]
+
+
+def share(key: Any) -> list[int]:
+    """Results of both ways to give it to another process."""
+    out, handle = ctypes.c_int(-1), ctypes.create_string_buffer(64)
+    exported = call("cuMemExportToShareableHandle", ctypes.byref(out), u64(memory[key].get("handle", 0)), 1, u64(0))
+    if exported == 0:
+        os.close(out.value)
+    return [exported, call("cuIpcGetMemHandle", handle, u64(memory[key]["at"]))]
+
+
+def in_another_context(key: Any, size: int, free_from: str) -> str:
+    """Memory of a second context, freed while the first is current, or left to the context's end."""
+    first, second = ctypes.c_void_p(), ctypes.c_void_p()
+    must("cuCtxGetCurrent", ctypes.byref(first))
+    must("cuCtxCreate_v2", ctypes.byref(second), 0, 0)
+    allocate("alloc", key, size)
+    must("cuCtxSetCurrent", first)
+    if free_from == "first":
+        free(key)
+    must("cuCtxDestroy_v2", second)
+    memory.pop(key, None)
+    return "ok"
 
 
 def fork() -> str:
@@ -206,6 +229,13 @@ def obey(command: list[Any]) -> Any:
             return told(*rest)
         case "address":
             return memory[rest[0]]["at"]
+        case "share":
+            return share(*rest)
+        case "other context":
+            return in_another_context(*rest)
+        case "exec":
+            print(json.dumps("goes"), flush=True)  # before, as what is read already is lost with this program
+            os.execv(sys.executable, [sys.executable, __file__])
         case "fork":
             return fork()
         case "import":

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,9 +38,14 @@ class Program:
 
 
 @asynccontextmanager
-async def program(environment: dict[str, str]) -> AsyncIterator[Program]:
+async def program(environment: dict[str, str], *, stderr: IO[bytes] | None = None) -> AsyncIterator[Program]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROGRAM), env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        str(PROGRAM),
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
     )
     try:
         yield Program(process)
@@ -136,6 +141,78 @@ async def test_memory_that_cannot_be_unmapped_is_mapped_again_or_nobody_may_touc
             done, _ = await asyncio.wait([waiting], timeout=0.3)
             assert not done
             waiting.cancel()
+
+
+async def test_a_device_that_stays_busy_costs_the_yield_and_nothing_else(
+    interposed: dict[str, str], holder: Holder, node: EmulatedNode
+) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        await run("fill", "a", 3)
+        await holder("wait")
+        hang = node.set_fault(Fault(kind=FaultKind.HANG, op="cuCtxSynchronize", pid=run.process.pid, times=None))
+        for _ in range(2):  # the second one also outwaits the first one's wait
+            refused = await holder("yield 300")
+            assert "device's work did not end" in refused["failed"]
+            assert refused["bytes"] == 4 << 20, "still mapped"
+            assert await run("check", "a") == "same", "the gate is open"
+        node.clear_fault(hang)
+        assert (await holder("yield"))["bytes"] == 4 << 20
+        await holder.through("out", "in", "resume")
+        assert await run("check", "a") == "same"
+
+
+async def test_what_may_be_shared_moves_until_it_is_shared(
+    interposed: dict[str, str], holder: Holder, tmp_path: Path
+) -> None:
+    with (tmp_path / "stderr").open("w+b") as stderr:
+        async with program(interposed, stderr=stderr) as run:
+            for name in "ab":
+                await run("map", name, 2, 1)
+                await run("fill", name, 3)
+            await holder("wait")
+            assert (await run("share", "a"))[0] == 0
+            assert (await holder("yield"))["bytes"] == 4 << 20, "b alone"
+            await holder.through("out", "in", "resume")
+            assert await run("check all") == []
+            assert (await run("share", "a"))[0] == 0
+            assert (await run("share", "b")) == [801, 801]
+            await run("free", "a")
+            assert (await holder("yield"))["bytes"] == 4 << 20
+            await holder.through("out", "in", "resume")
+            assert await run("check all") == []
+        said = (tmp_path / "stderr").read_text()
+        assert said.count("swapped once cannot be shared") == 1
+        assert said.count("cannot be shared by cuIpcGetMemHandle") == 1
+
+
+@pytest.mark.parametrize("free_from", ["first", "its end"])
+async def test_memory_of_a_context_ends_with_it(
+    interposed: dict[str, str], holder: Holder, node: EmulatedNode, free_from: str
+) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        before = [one.bytes for one in node.report().processes if one.pid == run.process.pid]
+        await holder("wait")
+        await run("other context", "b", 8 << 20, free_from)
+        assert [one.bytes for one in node.report().processes if one.pid == run.process.pid] == before
+        assert (await holder("yield"))["bytes"] == 4 << 20
+        assert "failed" not in await holder("resume")
+        assert await run("check", "a") == "same"
+
+
+async def test_a_program_that_becomes_another_is_one_anew(interposed: dict[str, str], holder: Holder) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        assert (await holder("wait"))["bytes"] == 4 << 20
+        assert await run("exec") == "goes"
+        await run("alloc", "b", 2 << 20)
+        await run("fill", "b", 5)
+        again = await holder("wait")
+        assert (again["pid"], again["token"]) == (run.process.pid, 0)
+        assert (await holder("yield"))["bytes"] == 2 << 20
+        await holder.through("out", "in", "resume")
+        assert await run("check", "b") == "same"
 
 
 MOVES = st.sampled_from([["yield", "resume"], ["yield", "out", "in", "resume"], ["localise"]])

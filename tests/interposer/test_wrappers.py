@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,13 @@ def test_a_call_that_a_header_brings_is_an_error_until_it_is_classified(header: 
     done = run(*GENERATE, str(newer), "--check")
     assert done.returncode == 1
     assert "cuMemTeleport is not classified" in done.stderr
+
+
+def test_the_library_asks_for_no_glibc_that_is_younger_than_2_17() -> None:
+    """So that it loads in the containers of every engine: that of CentOS 7, which manylinux2014 stands for."""
+    needed = re.findall(r"GLIBC_([\d.]+)", run("objdump", "-T", str(native.path("libhotseat-interposer.so"))).stdout)
+    assert needed
+    assert max(tuple(map(int, one.split("."))) for one in needed) <= (2, 17)
 
 
 def test_the_library_has_every_gate_and_nothing_that_only_looks() -> None:

@@ -124,3 +124,19 @@ CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, vo
 					CUmemAllocationHandleType type) {
 	HS_CALL(import_memory(handle, os_handle, type));
 }
+
+/* The older way by a handle of 64 bytes is not offered, as in a container without a shared IPC namespace. */
+CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr ptr) {
+	(void)handle, (void)ptr;
+	HS_CALL(CUDA_ERROR_NOT_SUPPORTED);
+}
+
+CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *ptr, CUipcMemHandle handle, unsigned int flags) {
+	(void)ptr, (void)handle, (void)flags;
+	HS_CALL(CUDA_ERROR_NOT_SUPPORTED);
+}
+
+CUresult cuIpcCloseMemHandle(CUdeviceptr ptr) {
+	(void)ptr;
+	HS_CALL(CUDA_ERROR_INVALID_VALUE);
+}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration_daemon import PROMPTS, Daemon, settled
-from integration_house import IMAGE, LIMITS, MIB, SOON, Guest, House, everywhere, free_port
+from integration_house import IMAGE, LIMITS, MIB, PLATFORMS, SOON, Guest, House, everywhere, free_port
 from integration_store import running_store
 
+from hotseat.cli.cdi import write as write_cdi
 from hotseat.demo import EngineSpec, image
 from hotseat.store.port import HeldState
 from hotseat.words import State
@@ -111,3 +114,33 @@ async def ask(daemon: Daemon, model: str) -> str:
         answer = await response.json()
         assert response.status == 200, (answer, daemon.words())
         return str(answer["choices"][0]["text"])
+
+
+@pytest.fixture
+def device(control: Path) -> Iterator[str]:
+    """A CDI device of this test's own, where Podman looks for them."""
+    name = f"test-{uuid.uuid4().hex}"
+    file = Path("/run/cdi") / f"hotseat-{name}.json"
+    write_cdi(control, output=file, name=name)
+    yield f"hotseat.dev/interposer={name}"
+    file.unlink()
+
+
+@pytest.mark.parametrize("kind", PLATFORMS[2:])
+async def test_a_container_that_somebody_else_makes_gets_it_by_a_device(
+    house: House, control: Path, device: str
+) -> None:
+    async with running_store(house, control=control) as store:
+        spec = EngineSpec(weights_bytes=24 * MIB, port=free_port())
+        guest = await house.launch(house.describe(spec, devices=(device,)), spec=spec)
+        await guest.answers()
+        before = await guest.ask()
+        for _ in range(2):
+            out = await guest.park()
+            (pid,) = [process.pid for process in out.interposed]
+            assert pid in guest.pids()
+            assert (await store.status(deadline=SOON)).used >= 24 * MIB
+            await guest.seat()
+            assert (await guest.ask()).text == before.text
+        plain = await house.start(weights=4 * MIB)
+        assert (await plain.seen()).way.name == "driver"

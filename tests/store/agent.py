@@ -1,7 +1,7 @@
 """A process with device memory that speaks hs_store.h, over whichever libcuda the loader finds: `agent.py SOCKET`.
 
 Takes one command a line on its standard input, answers each with one JSON line:
-`alloc ID CHUNKS SEED` (SEED 0: zeros), `write ID CHUNK SEED`, `read` (digest of every block), `free ID`,
+`alloc ID CHUNKS SEED`, `write ID CHUNK SEED`, `read` (digest of every block), `free ID`,
 `refuse` (the next question of the store), `quit`.
 Blocks are filled by `pattern`. The store's questions are answered between commands, by a thread.
 """
@@ -22,6 +22,9 @@ from hotseat.store.wire import GRANULE, Block, Type
 
 
 def pattern(seed: int) -> bytes:
+    """Random bytes; below 0 some that can be compressed, of 0 zeros."""
+    if seed < 0:
+        return random.Random(seed).randbytes(1024) * (GRANULE // 1024)
     return random.Random(seed).randbytes(GRANULE) if seed else bytes(GRANULE)
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -51,11 +51,22 @@ class Bench:
     """Use in an `async with`. `arena`: chunks. `ready`: it will become so."""
 
     def __init__(
-        self, node: EmulatedNode, directory: Path, *, arena: int = 64, options: Sequence[str] = (), ready: bool = True
+        self,
+        node: EmulatedNode,
+        directory: Path,
+        *,
+        arena: int = 64,
+        options: Sequence[str] = (),
+        ready: bool = True,
+        spills: bool = True,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.node, self.directory = node, directory
+        self.spill = directory.with_name("spill")
+        self._more = environ or {}
         self.client = StoreClient(directory / "control.sock")
-        self._arguments = [f"--arena={arena * GRANULE}", f"--directory={directory}", "--threads=2", *options]
+        self._arguments = [f"--arena={arena * GRANULE}", f"--directory={directory}", "--threads=2"]
+        self._arguments += [*([f"--spill={self.spill}"] if spills else []), *options]
         self._ready = ready
         self._workloads: list[Workload] = []
         self._keeper: asyncio.subprocess.Process | None = None
@@ -67,7 +78,7 @@ class Bench:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**os.environ, **self.node.environment()}
+        return {**os.environ, **self.node.environment(), **self._more}
 
     async def __aenter__(self) -> Bench:
         command = [sys.executable, "-m", "hotseat.store", *self._arguments]
@@ -131,6 +142,10 @@ class Bench:
 
     async def state(self, workload: Workload) -> HeldState:
         return (await self.held(workload)).state
+
+    def files(self) -> list[Path]:
+        """Of what is on disk."""
+        return sorted(self.spill.iterdir())
 
     def device_bytes(self) -> int:
         """Used on the first device, without contexts (the node is made with none)."""

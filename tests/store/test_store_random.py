@@ -1,19 +1,27 @@
-"""Random programs: allocate, write, free, park, seat, give back, kill the worker; every byte is checked after each."""
+"""Random programs: allocate, write, free, park, spill, fetch, seat, give back, kill the worker; every byte is checked
+after each."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
+from pathlib import Path
 
 import pytest
 from agent import pattern
 from store_bench import WITHIN, Bench, Workload
 
+from hotseat.emulator.node import EmulatedNode
+from hotseat.errors import NoRoom
 from hotseat.store.port import HeldState
 from hotseat.store.wire import GRANULE
 
 pytestmark = pytest.mark.emulated
-ACTIONS = ("alloc", "write", "write", "free", "park", "park", "seat", "seat", "touch", "ahead", "kill_worker")
+ACTIONS = (
+    *("alloc", "write", "write", "free", "park", "park", "seat", "seat"),
+    *("touch", "ahead", "kill_worker", "spill", "spill", "fetch"),
+)
 SEEDS = (0, 1, 2, 3, 4)
 """Few contents, so that chunks are often equal; 0 is zero."""
 
@@ -39,7 +47,8 @@ class Model:
 
     async def act(self, bench: Bench, action: str, dice: random.Random) -> None:
         client, refs = bench.client, [self.workload.ref]
-        running = (await bench.held(self.workload)).state is HeldState.RUNNING
+        held = await bench.held(self.workload)
+        running = held.state is HeldState.RUNNING
         match action:
             case "alloc" if running and len(self.blocks) < 4:
                 chunks, seed = dice.randint(1, 3), dice.choice(SEEDS)
@@ -56,15 +65,25 @@ class Model:
                 await self.workload.ask("free", ident)
                 del self.blocks[ident]
             case "park" if running:
-                await client.take(refs, deadline=WITHIN)
+                try:
+                    await client.take(refs, deadline=WITHIN)
+                except NoRoom:
+                    return  # and it runs on
                 moved = await client.move_out(refs, deadline=WITHIN)
                 total = sum(map(len, self.blocks.values())) * GRANULE
                 assert moved.copied + moved.unchanged + moved.zero + moved.shared == moved.total == total
             case "touch" if running:
-                await client.take(refs, deadline=WITHIN)
+                with contextlib.suppress(NoRoom):
+                    await client.take(refs, deadline=WITHIN)
                 await client.give(refs, deadline=WITHIN)
             case "ahead" if not running:
                 await client.move_in(refs, deadline=WITHIN)
+            case "spill" if held.state is HeldState.OUT:
+                await client.spill(refs, deadline=WITHIN)
+                assert (await bench.held(self.workload)).stored
+            case "fetch" if held.state is HeldState.OUT:
+                with contextlib.suppress(NoRoom):
+                    await client.fetch(refs, deadline=WITHIN)
             case "seat":
                 await self.seat(bench)
             case "kill_worker":
@@ -72,8 +91,12 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_no_byte_differs_whatever_happened(bench: Bench, seed: int) -> None:
-    dice = random.Random(seed)
+async def test_no_byte_differs_whatever_happened(node: EmulatedNode, tmp_path: Path, seed: int) -> None:
+    async with Bench(node, tmp_path / "store", arena=10) as bench:
+        await program(bench, random.Random(seed))
+
+
+async def program(bench: Bench, dice: random.Random) -> None:
     empty = bench.device_bytes()
     models = [Model(await bench.start()) for _ in range(2)]
     for _ in range(40):
@@ -88,6 +111,6 @@ async def test_no_byte_differs_whatever_happened(bench: Bench, seed: int) -> Non
         assert await one.workload.ask("read") == one.expected()
     for one in models:
         await one.workload.kill()
-    status = await bench.until(lambda status: not status.processes)
-    assert status.used == 0
+    status = await bench.until(lambda status: not status.processes and not bench.files())
+    assert (status.used, status.disk) == (0, 0)
     await bench.until(lambda _: bench.device_bytes() <= empty)

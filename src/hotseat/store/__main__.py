@@ -59,6 +59,13 @@ def settings(command: F) -> F:
         click.option(
             "--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="That populate the arena."
         ),
+        click.option(
+            "--spill",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIRECTORY",
+            help="Where parked memory may go when host memory is short: a directory of its own on a local disk.",
+        ),
+        click.option("--spill-limit", callback=size, metavar="SIZE", help="Of that disk, at most. Usual: all of it."),
     )
     for option in reversed(options):
         command = option(command)

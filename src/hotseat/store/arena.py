@@ -31,10 +31,13 @@ class Arena:
         self._map = mmap.mmap(fd, self.bytes)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
+    def chunk(self, slot: int) -> memoryview:
+        """Its bytes, to be read and written."""
+        return memoryview(self._map)[slot * CHUNK : (slot + 1) * CHUNK]
+
     def equal(self, one: int, other: int) -> bool:
         """Whether two slots hold the same bytes."""
-        view = memoryview(self._map)
-        return view[one * CHUNK : (one + 1) * CHUNK] == view[other * CHUNK : (other + 1) * CHUNK]
+        return self.chunk(one) == self.chunk(other)
 
     def prepare(self, register: Callable[[int, int], None], ready: Callable[[int], None], *, threads: int) -> None:
         """Populates and pins all of it; tells `ready` how many slots may be used. Blocks. `NoRoom` if memory ends."""

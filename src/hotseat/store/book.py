@@ -131,24 +131,36 @@ class Book:
     def borrow(self, count: int) -> list[int]:
         """Up to `count` slots for the time of a comparison. `NoRoom` if there is none at all."""
         free = int(self._empty[: self.ready].sum()) + len(self._cached)
-        slots = self._take(max(1, min(count, free)))
-        for slot in slots:
-            self._refs[slot] = 1
+        return self.take(max(1, min(count, free)))
+
+    def take(self, count: int) -> list[int]:
+        """Slots to be filled, held once each. `NoRoom` as in `plan`."""
+        slots = self._take(count)
+        self._refs.update(slots)
         return slots
 
-    def give_back(self, borrowed: list[int]) -> None:
-        self._let_go(borrowed)
+    def know(self, slot: int, digest: bytes) -> None:
+        """A slot that was filled has bytes of this digest. Where another has them too, that one is found by it."""
+        if digest not in self._slot:
+            self._slot[digest], self._digest[slot] = slot, digest
+
+    def slot_of(self, digest: bytes) -> int | None:
+        """Which slot has bytes of this digest."""
+        return self._slot.get(digest)
+
+    def give_back(self, borrowed: Iterable[int]) -> None:
+        self._let_go(list(borrowed))
 
     def cancel(self, plan: Plan) -> None:
         self.release(plan.slots)
 
     def release(self, slots: Slots) -> None:
         """Chunks that are no longer parked: slots that no other refers to become cached, or free if never filled."""
-        self._let_go([int(slot) for slot in slots if slot != ZERO])
+        self._let_go([int(slot) for slot in slots if slot > ZERO])
 
     def adopt(self, slots: Slots) -> None:
-        """Holds slots as the record of an earlier process says."""
-        self._hold([int(slot) for slot in slots if slot != ZERO])
+        """Holds slots as the record of an earlier process says, or while they are read."""
+        self._hold([int(slot) for slot in slots if slot > ZERO])
 
     def remember(self, digests: dict[int, bytes]) -> None:
         """Slot -> digest, as the record of an earlier process says; before any `adopt`."""
@@ -186,7 +198,8 @@ class Book:
             if len(given) < short:
                 raise NoRoom(
                     f"the arena lacks {(short - len(given)) * CHUNK >> 20} MiB of {count * CHUNK >> 20} MiB",
-                    hint="give the store a larger arena (--arena), or end a workload that is parked",
+                    rule="host memory",
+                    hint="spill or end a workload that is parked, or give the store a larger arena (--arena)",
                     missing=(short - len(given)) * CHUNK,
                 )
             for slot in given:

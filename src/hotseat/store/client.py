@@ -45,6 +45,12 @@ class StoreClient:
     async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         return _by_ref(await self._ask("localise", processes, deadline))
 
+    async def spill(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        return (await self._ask("spill", processes, deadline)).moved or Moved()
+
+    async def fetch(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        return (await self._ask("fetch", processes, deadline)).moved or Moved()
+
     async def forget(self, process: ProcessRef, *, deadline: float) -> None:
         await self._ask("forget", [process], deadline)
 
@@ -109,5 +115,5 @@ def _error(answer: Answer) -> HotseatError:
     kind = next((kind for kind in _kinds(HotseatError) if kind.code == error.code), Failed)
     if issubclass(kind, DriverFailed):
         result = error.details.pop("result", None)
-        return kind(error.message, result=result, hint=error.hint, **error.details)
-    return kind(error.message, hint=error.hint, **error.details)
+        return kind(error.message, result=result, hint=error.hint, rule=error.rule, **error.details)
+    return kind(error.message, hint=error.hint, rule=error.rule, **error.details)

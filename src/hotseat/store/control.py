@@ -50,7 +50,7 @@ class Control:
             result = getattr(error, "result", None)
             if result is not None:
                 details["result"] = result
-            return Answer(error=Error(error.code, error.message, error.hint, details))
+            return Answer(error=Error(error.code, error.message, error.hint, details, error.rule))
 
     def _allow(self, writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket")
@@ -75,6 +75,10 @@ class Control:
                 return Answer(moved=await service.move_out(refs, deadline))
             case "move_in":
                 return Answer(moved=await service.move_in(refs, deadline))
+            case "spill":
+                return Answer(moved=await service.spill(refs, deadline))
+            case "fetch":
+                return Answer(moved=await service.fetch(refs, deadline))
             case "forget":
                 for ref in refs:
                     await service.forget(ref, deadline)

@@ -7,15 +7,18 @@ import hashlib
 import os
 import socket
 
+import msgspec
 import numpy as np
 
 from hotseat.gpu.procfs import start_time
 from hotseat.store import wire
 from hotseat.store.agents import Agent, peer
+from hotseat.store.holdings import Holdings
 from hotseat.store.keeping import Kept
+from hotseat.store.pages import Page
 from hotseat.store.port import HeldState
 from hotseat.store.record import Record
-from hotseat.store.service import Service
+from hotseat.store.spilled import empty
 from hotseat.store.tenant import Piece, Tenant
 from hotseat.store.wire import Block, Message, Type
 from hotseat.words import ProcessRef
@@ -24,8 +27,8 @@ from hotseat.words import ProcessRef
 class Joining:
     """`secret`: what tokens are made with; the same for every worker of one keeper."""
 
-    def __init__(self, service: Service, *, listener: socket.socket, secret: bytes) -> None:
-        self._service, self._listener, self._secret = service, listener, secret
+    def __init__(self, holdings: Holdings, *, listener: socket.socket, secret: bytes) -> None:
+        self._holdings, self._listener, self._secret = holdings, listener, secret
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -34,9 +37,10 @@ class Joining:
 
     def adopt(self, record: Record | None, kept: list[tuple[Kept, int]]) -> None:
         """Before `start`: processes that live keep what they had, of the others nothing stays."""
-        book = self._service.book
+        book, pages = self._holdings.book, self._holdings.pages
         if record is not None:
             book.remember(record.digests)
+            pages.remember({number: Page(*page) for number, *page in map(msgspec.structs.astuple, record.pages)})
             for parked in record.processes:
                 tenant = self._tenant(ProcessRef(parked.pid, parked.start))
                 if tenant is None:
@@ -44,12 +48,17 @@ class Joining:
                 tenant.state = HeldState.OUT
                 tenant.pieces = [Piece(Block(b.id, b.address, b.bytes, b.uuid, True)) for b in parked.blocks]
                 tenant.slots = np.frombuffer(parked.slots, dtype=np.int32).copy()
+                tenant.stored = parked.stored
                 book.adopt(tenant.slots)
+                pages.hold(tenant.slots)
+            pages.sweep()
+        if self._holdings.disk is not None:
+            empty(self._holdings.disk.directory, keep=pages.files)
         for one, fd in kept:
             tenant = self._tenant(one.ref)
             if tenant is None or tenant.state is HeldState.OUT:
                 os.close(fd)
-                self._service.drop_kept(one.ref, one.id)
+                self._holdings.drop_kept(one.ref, one.id)
                 continue
             # Its interposer will say whether it runs; until then it is where no harm is done to it.
             tenant.state = HeldState.YIELDED
@@ -58,7 +67,7 @@ class Joining:
 
     def _tenant(self, ref: ProcessRef) -> Tenant | None:
         """The one there is, or a new one; None if that process has ended."""
-        tenants = self._service.tenants
+        tenants = self._holdings.tenants
         if ref in tenants:
             return tenants[ref]
         try:
@@ -82,7 +91,7 @@ class Joining:
 
     async def _bury(self, tenant: Tenant) -> None:
         async with tenant.lock:  # a copy that is under way ends first, by itself or by its deadline
-            self._service.free(tenant)
+            self._holdings.free(tenant)
 
     def _accept(self) -> None:
         while True:
@@ -130,19 +139,19 @@ class Joining:
         """What the process says of itself against what we hold of it."""
         if fresh and hello.state == wire.STATE_RUNNING:
             # A new image in an old process, say: what it had went with the old.
-            self._service.empty(tenant)
+            self._holdings.empty(tenant)
             tenant.state, tenant.note = HeldState.RUNNING, ""
         elif hello.state == wire.STATE_RUNNING:
             if tenant.state is HeldState.YIELDED and tenant.slots is None:
-                self._service.unplan(tenant)
+                self._holdings.unplan(tenant)
                 tenant.state = HeldState.RUNNING
             elif tenant.state is not HeldState.RUNNING:
-                self._service.lose(tenant, f"it says that it runs, the store has it as {tenant.state}")
+                self._holdings.lose(tenant, f"it says that it runs, the store has it as {tenant.state}")
         elif tenant.state is HeldState.RUNNING:
             if tenant.pieces:
                 tenant.state = HeldState.YIELDED
             else:
-                self._service.lose(
+                self._holdings.lose(
                     tenant, "it waits for blocks that the store has no more: it was restarted, or told to forget them"
                 )
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from hotseat.errors import NoRoom, Refused
 from hotseat.store import keeping
 from hotseat.store.digest import CHUNK
+from hotseat.store.spilled import claimed, empty
 
 CONTROL = "control.sock"
 AGENTS = "agents/store.sock"
@@ -43,6 +44,10 @@ class Options:
     library: str = "libcuda.so.1"
     threads: int = 8
     """That populate the arena."""
+    spill: Path | None = None
+    """Directory of its own on a local disk, for what is stored. None: nothing is spilled."""
+    spill_limit: int | None = None
+    """Bytes of the files there, at most."""
 
 
 def make_arena(nbytes: int) -> int:
@@ -74,8 +79,9 @@ class Keeper:
     """Made and run once; the process's main thread waits in `run`."""
 
     def __init__(self, options: Options) -> None:
-        """`Refused` if another store runs in the directory, `NoRoom` as from `make_arena`."""
+        """`Refused` if another store runs in the directory or spills to the same, `NoRoom` as from `make_arena`."""
         self._options = options
+        self._spill = None if options.spill is None else claimed(options.spill)
         options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(options.directory, 0o700)
         agents = (options.directory / AGENTS).parent
@@ -107,15 +113,21 @@ class Keeper:
                     worker.wait(5)
                 except subprocess.TimeoutExpired:
                     worker.kill()
-                for name in (AGENTS, CONTROL):
-                    (self._options.directory / name).unlink(missing_ok=True)
+                self._clean_up()
                 return 0
             channel.close()
             status = worker.wait()
             delay = RETRY_FIRST if time.monotonic() - began > STEADY else min(delay * 2, RETRY_LAST)
             print(f"store: the worker ended with {status}; a new one takes over in {delay:g} s", file=sys.stderr)
             if select.select([wake], [], [], delay)[0]:
+                self._clean_up()
                 return 0
+
+    def _clean_up(self) -> None:
+        for name in (AGENTS, CONTROL):
+            (self._options.directory / name).unlink(missing_ok=True)
+        if self._options.spill is not None:
+            empty(self._options.spill)
 
     def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -128,10 +140,11 @@ class Keeper:
             "agents": self._agents.fileno(),
             "control": self._control.fileno(),
             "starts": self._starts,
+            "spill": None if self._options.spill is None else str(self._options.spill),
             **{
                 name: value
                 for name, value in asdict(self._options).items()
-                if name in ("compare", "library", "threads")
+                if name in ("compare", "library", "threads", "spill_limit")
             },
         }
         fds = [theirs.fileno(), self._arena, *self._index, self._secret, self._agents.fileno(), self._control.fileno()]

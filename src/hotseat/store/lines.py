@@ -29,6 +29,7 @@ class Error(msgspec.Struct):
     message: str
     hint: str = ""
     details: dict[str, Any] = {}
+    rule: str = ""
 
 
 class Answer(msgspec.Struct, omit_defaults=True):

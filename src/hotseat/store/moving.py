@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from hotseat.errors import NoRoom
 from hotseat.store.arena import PIECE, Arena
-from hotseat.store.book import Slots
+from hotseat.store.book import ZERO, Slots
 from hotseat.store.cuda import OutOfMemory
 from hotseat.store.device import Device, Devices
 from hotseat.store.digest import CHUNK
 from hotseat.store.runs import runs
+from hotseat.store.streaming import Stream
 from hotseat.store.tenant import Share
 
 EDGE = PIECE // CHUNK
@@ -64,10 +65,13 @@ class Mover:
                 with self._mapped(share) as (device, base):
                     device.copy_out(runs(here, edge=EDGE), base=base, arena=self.arena.address, stop=stop)
 
-    def fill(self, shares: Sequence[Share], slots: Slots, stop: threading.Event) -> list[int]:
-        """Creates the memory of all shares and fills it. Descriptors, one a piece in their order.
+    def fill(
+        self, shares: Sequence[Share], slots: Slots, stop: threading.Event, *, stream: Stream | None = None
+    ) -> list[int]:
+        """Creates the memory of all shares and fills it: from the arena, then with what `stream` has of the rest.
+        Descriptors, one a piece in their order.
 
-        `NoRoom` if a device lacks the memory, with nothing left allocated there.
+        `NoRoom` if a device lacks the memory, with nothing left allocated there. `VerifyFailed` as from the stream.
         """
         with ExitStack() as undo:
             fds = []
@@ -81,9 +85,13 @@ class Mover:
                     blocks.append((handle, piece.block.bytes))
                 made.append((share, device, blocks))
             for share, device, blocks in made:
-                wanted = enumerate(slots[share.first : share.first + share.chunks].tolist())
+                wanted = list(enumerate(slots[share.first : share.first + share.chunks].tolist()))
+                here = [(chunk, slot) for chunk, slot in wanted if slot >= ZERO]
+                away = [(chunk, slot) for chunk, slot in wanted if slot < ZERO]
                 with device.window(blocks) as base:
-                    device.copy_in(runs(wanted, edge=EDGE), base=base, arena=self.arena.address, stop=stop)
+                    device.copy_in(runs(here, edge=EDGE), base=base, arena=self.arena.address, stop=stop)
+                    if away and stream is not None:
+                        stream.copy(device, base, away, share.chunks, stop)
             with ExitStack() as unexported:
                 for _, device, blocks in made:
                     for handle, _ in blocks:

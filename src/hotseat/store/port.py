@@ -25,7 +25,7 @@ class HeldState(enum.StrEnum):
     YIELDED = "yielded"
     """In the store's hands, on the device; the process waits behind its gate."""
     OUT = "out"
-    """In the store's arena; the device memory is free."""
+    """In the store's arena or, where `Held.stored` says so, on its disk; the device memory is free."""
     LOST = "lost"
     """In part or whole no more to be had (`Held.note` says why): the process must be ended, never seated again."""
 
@@ -47,6 +47,12 @@ class Held:
     """Arena bytes that hold its memory: its own, and its share of what it shares."""
     zero_bytes: int = 0
     """Of what is parked: all zero, and kept nowhere."""
+    stored: bool = False
+    """It was spilled: what nobody else needs of it is on disk and not in the arena."""
+    disk_bytes: int = 0
+    """Bytes on disk that hold its memory, as compressed: its own, and its share of what it shares."""
+    progress: float | None = None
+    """Of a spill or a fetch under way: 0 to 1."""
     connected: bool = True
     """False: the connection is lost and not yet made again. What is parked is kept as long as the process lives."""
     note: str = ""
@@ -54,7 +60,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What one move did. All bytes but `total` and `seconds` add up to `total`."""
+    """What one move did. All bytes but `total`, `disk` and `seconds` add up to `total`."""
 
     total: int = 0
     copied: int = 0
@@ -64,6 +70,8 @@ class Moved:
     zero: int = 0
     shared: int = 0
     """Out: equal to bytes of this or another process that the arena has already."""
+    disk: int = 0
+    """To or from the disk, as compressed."""
     seconds: float = 0.0
 
 
@@ -80,7 +88,15 @@ class Status:
     used: int = 0
     """Of it: holds what is parked."""
     cached: int = 0
-    """Of it: copies of what is on a device now, given up when room is needed."""
+    """Of it: copies of what is on a device or on disk, given up when room is needed."""
+    spill: str = ""
+    """The directory that is spilled to; "": none."""
+    direct: bool = False
+    """Its file system takes direct I/O; else what is spilled passes the page cache."""
+    disk: int = 0
+    """Of the files there."""
+    disk_free: int = 0
+    """That may still be spilled there."""
     worker: int = 0
     """Pid of the process that does the work."""
     keeper: int = 0
@@ -131,6 +147,16 @@ class Store(Protocol):
 
     async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         """Of running processes: makes every lent block the process's own, by copies on the device."""
+        ...
+
+    async def spill(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        """Of processes that are out: writes to disk what nobody else has in the arena, and frees it there. `Refused`:
+        the store has no directory for that. `NoRoom` (rule "disk"): nothing was moved. What is stored stays so."""
+        ...
+
+    async def fetch(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        """Of processes that are out: brings back into the arena what is on disk. `NoRoom`: the arena lacks room;
+        nothing was moved. `move_in` needs no fetch before it."""
         ...
 
     async def forget(self, process: ProcessRef, *, deadline: float) -> None:

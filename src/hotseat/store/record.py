@@ -27,17 +27,31 @@ class ParkedBlock(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ParkedProcess(msgspec.Struct, array_like=True, frozen=True):
-    """`slots`: int32 of the machine, one a chunk, of all blocks in their order."""
+    """`slots`: int32 of the machine, one a chunk, of all blocks in their order. `stored`: it was spilled to disk."""
 
     pid: int
     start: int
     blocks: list[ParkedBlock]
     slots: bytes
+    stored: bool = False
+
+
+class DiskPage(msgspec.Struct, array_like=True, frozen=True):
+    """One chunk that is on disk, with the number by which slots name it; the rest as `pages.Page`."""
+
+    number: int
+    file: str
+    offset: int
+    stored: int
+    packed: bool
+    digest: bytes
+    known: bool
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
     digests: dict[int, bytes]
     processes: list[ParkedProcess]
+    pages: list[DiskPage] = []
 
 
 class RecordFiles:

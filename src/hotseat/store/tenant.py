@@ -14,6 +14,7 @@ from hotseat.store.agents import Agent
 from hotseat.store.book import ZERO, Book, Plan, Slots
 from hotseat.store.device import device_name
 from hotseat.store.digest import CHUNK
+from hotseat.store.pages import Pages
 from hotseat.store.port import Held, HeldState
 from hotseat.store.record import ParkedBlock, ParkedProcess
 from hotseat.store.wire import Block
@@ -55,7 +56,11 @@ class Tenant:
     plan: Plan | None = None
     """Yielded, and its slots are reserved: what a move out will do."""
     slots: Slots | None = None
-    """Out, or moved in and not given yet: where its bytes are in the arena."""
+    """Out, or moved in and not given yet: where its bytes are, in the arena or on disk (`pages`)."""
+    stored: bool = False
+    """It was spilled: what no seated or parked one needs beside it is on disk."""
+    progress: float | None = None
+    """Of a spill or fetch under way: 0 to 1."""
     before: dict[int, Slots] = field(default_factory=dict)
     """Block id -> slots when it was out the last time."""
     said: tuple[int, int, int] = (0, 0, 0)
@@ -101,7 +106,7 @@ class Tenant:
             self.before[piece.block.id] = self.slots[at : at + chunks]
             at += chunks
 
-    def held(self, book: Book) -> Held:
+    def held(self, book: Book, pages: Pages) -> Held:
         running = self.state is HeldState.RUNNING
         known: dict[str, int] = {}
         for piece in self.pieces:
@@ -109,7 +114,7 @@ class Tenant:
             known[name] = known.get(name, 0) + piece.block.bytes
         parked = 0.0
         for slot in self.slots.tolist() if self.slots is not None else ():
-            parked += 0 if slot == ZERO else CHUNK / max(book.references(slot), 1)
+            parked += CHUNK / max(book.references(slot), 1) if slot > ZERO else 0
         return Held(
             state=self.state,
             blocks=self.said[0] if running else len(self.pieces),
@@ -118,6 +123,9 @@ class Tenant:
             lent_bytes=self.said[2] if running else self.bytes,
             parked_bytes=round(parked),
             zero_bytes=0 if self.slots is None else int((self.slots == ZERO).sum()) * CHUNK,
+            stored=self.stored,
+            disk_bytes=0 if self.slots is None else round(pages.bytes_of(self.slots)),
+            progress=self.progress,
             connected=self.agent is not None,
             note=self.note,
         )
@@ -125,4 +133,4 @@ class Tenant:
     def parked(self) -> ParkedProcess:
         assert self.slots is not None
         blocks = [ParkedBlock(p.block.id, p.block.address, p.block.bytes, p.block.uuid) for p in self.pieces]
-        return ParkedProcess(self.ref.pid, self.ref.start_time, blocks, self.slots.tobytes())
+        return ParkedProcess(self.ref.pid, self.ref.start_time, blocks, self.slots.tobytes(), self.stored)

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import hotseat
@@ -17,11 +18,15 @@ from hotseat.store.arena import Arena
 from hotseat.store.book import Book
 from hotseat.store.control import Control
 from hotseat.store.device import Devices
+from hotseat.store.disk import Disk
+from hotseat.store.holdings import Holdings
 from hotseat.store.joining import Joining
 from hotseat.store.keeping import Keeping
 from hotseat.store.moving import Mover
 from hotseat.store.record import RecordFiles
 from hotseat.store.service import Service
+from hotseat.store.spilling import Spilling
+from hotseat.store.steps import Steps
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)"""
@@ -37,18 +42,22 @@ async def work(parts: dict[str, Any]) -> None:
         loop.add_signal_handler(number, ended.set)
     secret = os.pread(parts["secret"], 32, 0)
     arena, keeping, record = Arena(parts["arena"]), Keeping(parts["keeping"]), RecordFiles(parts["index"])
+    key = int.from_bytes(secret[:8], "little")
     mover, note = None, ""
     try:
         devices = await asyncio.to_thread(Devices, parts["library"])
-        mover = Mover(devices, arena, int.from_bytes(secret[:8], "little"))
+        mover = Mover(devices, arena, key)
     except HotseatError as error:
         note = error.message
-    book = Book(arena.slots, ready=0)
-    service = Service(arena=arena, book=book, mover=mover, keeping=keeping, record=record, compare=parts["compare"])
-    service.note, service.starts = note, parts["starts"]
-    joining = Joining(service, listener=socket.socket(fileno=parts["agents"]), secret=secret)
+    disk, no_disk = _disk(parts)
+    holdings = Holdings(book=Book(arena.slots, ready=0), keeping=keeping, record=record, disk=disk)
+    spilling = Spilling(holdings, arena=arena, key=key, why=no_disk)
+    steps = Steps(holdings, arena=arena, mover=mover, spilling=spilling, compare=parts["compare"])
+    steps.note = note
+    service = Service(holdings, arena=arena, steps=steps, spilling=spilling, starts=parts["starts"])
+    joining = Joining(holdings, listener=socket.socket(fileno=parts["agents"]), secret=secret)
     joining.adopt(record.read(), await asyncio.to_thread(keeping.all))
-    preparing = loop.create_task(_prepare(service, arena, mover, parts["threads"])) if mover else None
+    preparing = loop.create_task(_prepare(steps, holdings.book, arena, mover, parts["threads"])) if mover else None
     joining.start()
     server = await Control(service, version=hotseat.__version__).serve(socket.socket(fileno=parts["control"]))
     await ended.wait()
@@ -59,12 +68,22 @@ async def work(parts: dict[str, Any]) -> None:
     os._exit(0)
 
 
-async def _prepare(service: Service, arena: Arena, mover: Mover, threads: int) -> None:
+def _disk(parts: dict[str, Any]) -> tuple[Disk | None, str]:
+    """Or None, and why there is none although one was asked for."""
+    if parts["spill"] is None:
+        return None, ""
+    try:
+        return Disk(Path(parts["spill"]), limit=parts["spill_limit"]), ""
+    except HotseatError as error:
+        return None, error.message
+
+
+async def _prepare(steps: Steps, book: Book, arena: Arena, mover: Mover, threads: int) -> None:
     loop = asyncio.get_running_loop()
 
     def ready(slots: int) -> None:
-        service.book.ready = slots
-        service.ready_changed.set()
+        book.ready = slots
+        steps.ready_changed.set()
 
     def tell(slots: int) -> None:
         loop.call_soon_threadsafe(ready, slots)
@@ -76,8 +95,8 @@ async def _prepare(service: Service, arena: Arena, mover: Mover, threads: int) -
     try:
         await asyncio.to_thread(work)
     except HotseatError as error:
-        service.note = error.message
-        service.ready_changed.set()
+        steps.note = error.message
+        steps.ready_changed.set()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Kept:
     state: HeldState = HeldState.RUNNING
     lent: bool = False
     """Its blocks are in the store's name, also while it runs."""
+    stored: bool = False
     connected: bool = True
     note: str = ""
 
@@ -40,6 +41,8 @@ class FakeStore:
 
     gpu: FakeGpu
     arena: int = 1 << 40
+    disk: int | None = None
+    """Bytes that may be spilled; None: it has no disk."""
     running: bool = True
     kept: dict[ProcessRef, Kept] = field(default_factory=dict)
     closed: bool = False
@@ -77,7 +80,7 @@ class FakeStore:
 
     async def take(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         chosen = self._chosen(processes, HeldState.RUNNING, HeldState.YIELDED)
-        used = sum(one.bytes for one in self.kept.values() if one.state in (HeldState.YIELDED, HeldState.OUT))
+        used = self._used(HeldState.YIELDED, HeldState.OUT)
         lacking = used + sum(one.bytes for one in chosen.values() if one.state is HeldState.RUNNING) - self.arena
         if lacking > 0:
             raise NoRoom(f"the arena lacks {lacking} bytes", rule="host memory", hint="a larger arena", lacking=lacking)
@@ -119,7 +122,7 @@ class FakeStore:
         for ref, kept in chosen.items():
             if kept.state is HeldState.YIELDED:
                 self._must_answer(ref)
-                kept.state, kept.lent = HeldState.RUNNING, True
+                kept.state, kept.lent, kept.stored = HeldState.RUNNING, True, False
         return {ref: self._held(kept) for ref, kept in chosen.items()}
 
     async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
@@ -133,6 +136,26 @@ class FakeStore:
                     self.gpu.allocate(ref, device, nbytes)
         return {ref: self._held(kept) for ref, kept in chosen.items()}
 
+    async def spill(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        chosen = self._chosen(processes, HeldState.OUT)
+        if self.disk is None:
+            raise Refused("this store spills nothing to disk", rule="disk", hint="give it a directory")
+        coming = sum(kept.bytes for kept in chosen.values() if not kept.stored)
+        if coming > self.disk - sum(kept.bytes for kept in self.kept.values() if kept.stored):
+            raise NoRoom(f"the disk has no room for {coming} bytes", rule="disk", hint="make room there")
+        for kept in chosen.values():
+            kept.stored = True
+        return Moved(total=coming, copied=coming, disk=coming)
+
+    async def fetch(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        chosen = self._chosen(processes, HeldState.OUT)
+        coming = sum(kept.bytes for kept in chosen.values() if kept.stored)
+        if coming > self.arena - self._used(HeldState.YIELDED, HeldState.OUT):
+            raise NoRoom(f"the arena lacks room for {coming} bytes", rule="host memory", hint="a larger arena")
+        for kept in chosen.values():
+            kept.stored = False
+        return Moved(total=coming, copied=coming, disk=coming)
+
     async def forget(self, process: ProcessRef, *, deadline: float) -> None:
         self._chosen([process], *HeldState)
         self.end(process)
@@ -140,7 +163,7 @@ class FakeStore:
     async def status(self, *, deadline: float) -> Status:
         if not self.running:
             return Status(running=False, note="no store runs")
-        used = sum(kept.bytes for kept in self.kept.values() if kept.state is HeldState.OUT)
+        used = self._used(HeldState.OUT)
         processes = {ref: self._held(kept) for ref, kept in self.kept.items()}
         return Status(running=True, arena=self.arena, ready=self.arena, used=used, worker=KEEPER.pid, starts=1,
                       processes=processes)  # fmt: skip
@@ -170,6 +193,9 @@ class FakeStore:
         for device, nbytes in kept.blocks.items():
             self.gpu.allocate(KEEPER, device, sign * nbytes)
 
+    def _used(self, *states: HeldState) -> int:
+        return sum(kept.bytes for kept in self.kept.values() if kept.state in states and not kept.stored)
+
     def _held(self, kept: Kept) -> Held:
         known = kept.lent or kept.state is not HeldState.RUNNING
         uuids = {f"GPU-double-{device}": nbytes for device, nbytes in kept.blocks.items()}
@@ -179,7 +205,9 @@ class FakeStore:
             bytes=kept.bytes,
             device_bytes=uuids if known else {},
             lent_bytes=kept.bytes if kept.lent and kept.state is HeldState.RUNNING else 0,
-            parked_bytes=kept.bytes if kept.state is HeldState.OUT else 0,
+            parked_bytes=kept.bytes if kept.state is HeldState.OUT and not kept.stored else 0,
+            stored=kept.stored,
+            disk_bytes=kept.bytes if kept.stored else 0,
             connected=kept.connected,
             note=kept.note,
         )

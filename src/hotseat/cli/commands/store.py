@@ -1,4 +1,4 @@
-"""hotseat store run, status, stop"""
+"""hotseat store run, status, stop, cdi"""
 
 from __future__ import annotations
 
@@ -105,3 +105,32 @@ def stop(socket: Path | None, lose_parked: bool, as_json: bool) -> None:
     from hotseat.cli.storing import stop as end
 
     asyncio.run(end(socket, lose_parked=lose_parked, as_json=as_json))
+
+
+@store.command(
+    epilog="""\b
+Exit codes: 0 done, 2 usage, 3 this installation has no interposer.
+
+\b
+Examples:
+  hotseat store cdi --output /etc/cdi/hotseat.json
+  podman run --device hotseat.dev/interposer=all IMAGE
+  docker run --device hotseat.dev/interposer=all IMAGE     Docker 25 and newer, with its CDI feature on
+"""
+)
+@socket
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write it, in place of what is there; .yaml for YAML. Default: standard output.",
+)
+@click.option("--name", default="all", show_default=True, help="Of the device. Another for each store of one host.")
+def cdi(socket: Path | None, output: Path | None, name: str) -> None:
+    """A CDI device that gives a container the interposer: the library, the store's agents, two variables.
+
+    For containers that hotseat does not make. Container platforms read CDI files from /etc/cdi and /run/cdi.
+    """
+    from hotseat.cli.cdi import write
+
+    write(socket, output=output, name=name)

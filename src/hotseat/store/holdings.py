@@ -1,0 +1,92 @@
+"""What the store holds of whom, and the order in which that is let go of. On the event loop; every change is made here
+or in the steps that use it.
+
+Order of what must outlive this process. Out: bytes in the arena -> record says out -> descriptors dropped. In: memory
+filled -> descriptors kept -> ... -> (give) record no longer says out -> blocks handed over. To disk: file written ->
+record names its pages -> slots let go of; back: slots filled -> record names them -> file removed. So whoever takes
+over believes the record first, and the descriptors where the record says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from hotseat.store.book import Book, Slots
+from hotseat.store.disk import Disk
+from hotseat.store.keeping import Keeping
+from hotseat.store.pages import Pages
+from hotseat.store.port import Held, HeldState
+from hotseat.store.record import DiskPage, Record, RecordFiles
+from hotseat.store.tenant import Tenant
+from hotseat.words import ProcessRef
+
+
+class Holdings:
+    """`disk` None: nothing can be spilled."""
+
+    def __init__(self, *, book: Book, keeping: Keeping, record: RecordFiles, disk: Disk | None = None) -> None:
+        self.tenants: dict[ProcessRef, Tenant] = {}
+        self.book, self.pages = book, Pages()
+        self.keeping, self.disk = keeping, disk
+        self._record = record
+
+    def held(self, refs: Sequence[ProcessRef]) -> dict[ProcessRef, Held]:
+        return {ref: self.tenants[ref].held(self.book, self.pages) for ref in refs if ref in self.tenants}
+
+    def free(self, tenant: Tenant) -> None:
+        """Everything of it; its lock must be held, or it must be idle."""
+        if self.tenants.pop(tenant.ref, None) is None:
+            return
+        tenant.gone = True
+        self.empty(tenant)
+        asyncio.get_running_loop().remove_reader(tenant.pidfd)
+        os.close(tenant.pidfd)
+        if tenant.agent is not None:
+            tenant.agent.close()
+
+    def empty(self, tenant: Tenant) -> None:
+        """Frees what it has in the arena, on disk and on the devices; the process stays known."""
+        self.unplan(tenant)
+        self.unpark(tenant)
+        self.drop_memory(tenant)
+        tenant.pieces = []
+
+    def unplan(self, tenant: Tenant) -> None:
+        if tenant.plan is not None:
+            self.book.cancel(tenant.plan)
+            tenant.plan = None
+
+    def unpark(self, tenant: Tenant) -> None:
+        """What is parked of it counts no more; the record says so first."""
+        if tenant.slots is not None:
+            slots, tenant.slots, tenant.stored = tenant.slots, None, False
+            self.write_record()
+            self.let_go(slots)
+
+    def let_go(self, slots: Slots) -> None:
+        """Of slots and pages that the record names no more; a file without pages is removed."""
+        self.book.release(slots)
+        files = self.pages.release(slots)
+        if files and self.disk is not None:  # in a thread: a file of 100 GiB takes a while
+            asyncio.get_running_loop().run_in_executor(None, self.disk.remove, files)
+
+    def lose(self, tenant: Tenant, why: str) -> None:
+        tenant.state, tenant.note = HeldState.LOST, why
+
+    def drop_kept(self, ref: ProcessRef, ident: int) -> None:
+        """At the keeper: what no process has any more."""
+        self.keeping.drop(ref, [ident])
+
+    def drop_memory(self, tenant: Tenant) -> None:
+        """Closes the last descriptors of its memory, here and at the keeper: the device has it back."""
+        held = [piece for piece in tenant.pieces if piece.fd >= 0]
+        for piece in held:
+            piece.close()
+        self.keeping.drop(tenant.ref, [piece.block.id for piece in held])
+
+    def write_record(self) -> None:
+        parked = [tenant.parked() for tenant in self.tenants.values() if tenant.slots is not None]
+        pages = [DiskPage(number, *page) for number, page in self.pages.all().items()]
+        self._record.write(Record(self.book.digests(), parked, pages))

@@ -1,0 +1,242 @@
+"""The steps of one process: out of its seat and back into it. On the event loop; what blocks runs in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+
+from hotseat.errors import DriverTimeout, HotseatError, ProcessGone, Refused, Unavailable
+from hotseat.store import wire
+from hotseat.store.agents import Agent
+from hotseat.store.arena import Arena
+from hotseat.store.book import ZERO, Plan
+from hotseat.store.digest import CHUNK
+from hotseat.store.holdings import Holdings
+from hotseat.store.moving import Mover
+from hotseat.store.port import HeldState, Moved
+from hotseat.store.spilling import Spilling
+from hotseat.store.tenant import Piece, Tenant
+from hotseat.store.wire import Block, Type
+
+LOCK_SHARE = 0.8
+"""Of a deadline, for the process to become quiet; the rest is for what follows."""
+
+
+class Steps:
+    """Each takes the process whose lock is held and an event that says when to stop."""
+
+    def __init__(
+        self, holdings: Holdings, *, arena: Arena, mover: Mover | None, spilling: Spilling, compare: bool
+    ) -> None:
+        """`mover` None: there is no driver; `note` says why."""
+        self.note = ""
+        self.ready_changed = asyncio.Event()
+        self._holdings = holdings
+        self._arena, self._mover, self._spilling = arena, mover, spilling
+        self._compare = compare
+
+    async def take(self, tenant: Tenant, stop: threading.Event, *, deadline: float) -> Moved:
+        self.working()
+        if tenant.foreign:
+            raise Refused(
+                f"process {tenant.ref.pid} runs on memory that an earlier store lent it",
+                hint="make the memory its own first: `localise`",
+            )
+        if tenant.state is HeldState.RUNNING:
+            await self._yield(tenant, timeout=deadline * LOCK_SHARE)
+        self.expect(tenant, HeldState.YIELDED)
+        if tenant.slots is None and tenant.plan is None:
+            tenant.plan = await self._plan(tenant)
+        if stop.is_set():  # whoever asked was told that it failed, so it runs on
+            await self.give(tenant, stop)
+            raise DriverTimeout(f"process {tenant.ref.pid} yielded too late", hint="give it a longer deadline")
+        return Moved()
+
+    async def _yield(self, tenant: Tenant, *, timeout: float) -> None:  # noqa: ASYNC109
+        known = {piece.block.id: piece for piece in tenant.pieces}
+        new: dict[int, Piece] = {}
+
+        def on_blocks(blocks: Sequence[Block], fds: list[int]) -> None:
+            left = iter(fds)
+            for block in blocks:
+                piece = known.get(block.id) if block.lent else Piece(block, next(left))
+                if piece is None or block.id in new or piece.block.bytes != block.bytes:
+                    unknown.append(block)
+                    if not block.lent and piece is not None:
+                        piece.close()
+                else:
+                    piece.block = block
+                    new[block.id] = piece
+                    if not block.lent:  # at once: from here on the process may let go of it
+                        self._holdings.keeping.put(tenant.ref, block, piece.fd)
+
+        unknown: list[Block] = []
+        ask = wire.Yield(wire.Head(wire.VERSION, Type.YIELD, 0), max(1, int(timeout * 1000)), 0)
+        try:
+            await self._agent(tenant).ask(_numbered(ask), answer=Type.YIELDED, on_blocks=on_blocks)
+        except BaseException:
+            # What came with it is the process's again, or came to an end with it.
+            own = [piece for piece in new.values() if piece is not known.get(piece.block.id)]
+            for piece in own:
+                piece.close()
+            self._holdings.keeping.drop(tenant.ref, [piece.block.id for piece in own])
+            raise
+        tenant.state = HeldState.YIELDED
+        for ident, piece in known.items():
+            if new.get(ident) is not piece:  # freed since it was lent
+                piece.close()
+                self._holdings.keeping.drop(tenant.ref, [] if ident in new else [ident])
+        tenant.pieces = list(new.values())
+        tenant.sort()
+        if unknown:
+            self._holdings.lose(tenant, f"it named {len(unknown)} lent blocks that the store never lent")
+
+    async def _plan(self, tenant: Tenant) -> Plan:
+        mover, shares = self.working(), tenant.shares()
+        digests, zero = await asyncio.to_thread(mover.digests, shares)
+        await self._room(int(len(zero) - zero.sum()))
+        return self._holdings.book.plan(digests, zero, before=tenant.slots_before())
+
+    async def _room(self, chunks: int) -> None:
+        """Waits while the arena grows towards what may be needed."""
+        book = self._holdings.book
+        while book.ready - book.used < chunks and book.ready < book.size and not self.note:
+            self.ready_changed.clear()
+            await self.ready_changed.wait()
+
+    async def move_out(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        if tenant.state is HeldState.OUT:
+            return Moved()
+        self.expect(tenant, HeldState.YIELDED)
+        total = tenant.bytes
+        if tenant.slots is None:
+            plan = tenant.plan = tenant.plan or await self._plan(tenant)
+            shares, copies = tenant.shares(), plan.copies
+            await asyncio.to_thread(self.working().out, shares, copies, stop)
+            copied = len(copies) + (await self._verify(tenant, plan, stop) if self._compare else 0)
+            unchanged, shared, zero = plan.unchanged, plan.shared, plan.zero
+            self._holdings.book.commit(plan)
+            tenant.slots, tenant.plan = plan.slots, None
+            self._holdings.write_record()
+        else:  # moved in, and given to nobody: the arena, or the disk, still has it all
+            copied, shared, zero = 0, 0, int((tenant.slots == ZERO).sum())
+            unchanged = len(tenant.slots) - zero
+        tenant.state = HeldState.OUT
+        self._holdings.drop_memory(tenant)
+        return Moved(
+            total=total, copied=copied * CHUNK, unchanged=unchanged * CHUNK, zero=zero * CHUNK, shared=shared * CHUNK
+        )
+
+    async def _verify(self, tenant: Tenant, plan: Plan, stop: threading.Event) -> int:
+        """Copies every chunk that shares a slot beside it and compares; those that differ get slots of their own."""
+        mover, shares = self.working(), tenant.shares()
+        first = {chunk for chunk, _ in plan.copies}
+        doubtful = [c for c, slot in enumerate(plan.slots.tolist()) if slot >= 0 and c not in first]
+        spare = self._holdings.book.borrow(min(len(doubtful), 64)) if doubtful else []
+        compared = 0
+        try:
+            for at in range(0, len(doubtful), max(len(spare), 1)):
+                pairs = list(zip(doubtful[at : at + len(spare)], spare, strict=False))
+                await asyncio.to_thread(mover.out, shares, pairs, stop)
+                unequal = [c for c, slot in pairs if not self._arena.equal(slot, int(plan.slots[c]))]
+                self._holdings.book.split(plan, unequal)
+                again = [(c, int(plan.slots[c])) for c in unequal]
+                await asyncio.to_thread(mover.out, shares, again, stop)
+                compared += len(unequal)
+        finally:
+            self._holdings.book.give_back(spare)
+        return compared
+
+    async def move_in(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        if tenant.state is HeldState.YIELDED:
+            return Moved()
+        self.expect(tenant, HeldState.OUT)
+        assert tenant.slots is not None
+        mover = self.working()
+        async with self._spilling.coming_in(tenant.slots) as (slots, stream):
+            fds = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
+        for piece, fd in zip(tenant.pieces, fds, strict=True):
+            piece.fd = fd
+        try:
+            for piece in tenant.pieces:
+                self._holdings.keeping.put(tenant.ref, piece.block, piece.fd)
+        except HotseatError:
+            for piece in tenant.pieces:
+                piece.close()
+            raise
+        tenant.state = HeldState.YIELDED
+        zero = int((tenant.slots == ZERO).sum())
+        return Moved(total=tenant.bytes, copied=tenant.bytes - zero * CHUNK, zero=zero * CHUNK)
+
+    async def give(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        if tenant.state is HeldState.RUNNING:
+            return Moved()
+        self.expect(tenant, HeldState.YIELDED)
+        agent = self._agent(tenant)
+        self._holdings.unplan(tenant)
+        if tenant.slots is not None:
+            tenant.remember_slots()
+            self._holdings.unpark(tenant)
+
+        def question(request: int) -> list[tuple[bytes, Sequence[int]]]:
+            out: list[tuple[bytes, Sequence[int]]] = []
+            for at in range(0, len(tenant.pieces), wire.BATCH):
+                part = tenant.pieces[at : at + wire.BATCH]
+                data = wire.encode_blocks([piece.block for piece in part], request=request)
+                out.append((data, [piece.fd for piece in part]))
+            end = wire.Done(wire.head(Type.RESUME, request), len(tenant.pieces), tenant.bytes)
+            return [*out, (bytes(end), ())]
+
+        await agent.ask(question, answer=Type.RESUMED)
+        for piece in tenant.pieces:
+            piece.block = Block(piece.block.id, piece.block.address, piece.block.bytes, piece.block.uuid, True)
+        tenant.state = HeldState.RUNNING
+        tenant.said = (len(tenant.pieces), tenant.bytes, tenant.bytes)
+        return Moved()
+
+    async def localise(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        self.expect(tenant, HeldState.RUNNING)
+        ask = wire.head(Type.LOCALISE, 0)
+        await self._agent(tenant).ask(_numbered(ask), answer=Type.LOCALISED)
+        self._holdings.drop_memory(tenant)
+        tenant.pieces = []
+        tenant.foreign = False
+        tenant.said = (tenant.said[0], tenant.said[1], 0)
+        return Moved()
+
+    async def forget(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        self._holdings.free(tenant)
+        return Moved()
+
+    def working(self) -> Mover:
+        if self._mover is None:
+            raise Unavailable(f"the store has no driver: {self.note}", hint="workloads take the driver's own path")
+        return self._mover
+
+    def _agent(self, tenant: Tenant) -> Agent:
+        if tenant.agent is None:
+            raise Unavailable(
+                f"process {tenant.ref.pid} is not connected to the store",
+                hint="its interposer connects again by itself; if it does not, restart the workload",
+                retry_after=1.0,
+            )
+        return tenant.agent
+
+    def expect(self, tenant: Tenant, state: HeldState) -> None:
+        if tenant.gone:
+            raise ProcessGone(f"process {tenant.ref.pid} ended", hint="list the workload's processes again")
+        if tenant.state is not state:
+            why = f": {tenant.note}" if tenant.note else ""
+            raise Refused(f"process {tenant.ref.pid} is {tenant.state}, not {state}{why}", hint="ask `held` again")
+
+
+def _numbered(ask: wire.Yield | wire.Head) -> Callable[[int], list[tuple[bytes, Sequence[int]]]]:
+    """A message without descriptors, to be sent under the number of its request."""
+
+    def question(request: int) -> list[tuple[bytes, Sequence[int]]]:
+        head = ask if isinstance(ask, wire.Head) else ask.head
+        head.request = request
+        return [(bytes(ask), ())]
+
+    return question

@@ -14,53 +14,73 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+SOURCE = str(HERE.parent.parent / "src")
+sys.path.insert(0, SOURCE)
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (SOURCE, os.environ.get("PYTHONPATH", "")) if path)
 
 from lab import Lab  # noqa: E402 - the folder above is no package, so that it runs from a bare checkout
 
 from hotseat import native  # noqa: E402
+from hotseat.bench.by_store.moves import Move, by_driver, by_store  # noqa: E402
+from hotseat.bench.by_store.stage import CHILD, STEP, Subject, running_store, until  # noqa: E402
 from hotseat.gpu.client import GpuClient  # noqa: E402
+from hotseat.platforms.interposed import LIBRARY, environment  # noqa: E402
 from hotseat.store.client import StoreClient  # noqa: E402
-from store import GIB, STEP, Clock, Subject, Table, by_driver, by_store, environ, running_store, until  # noqa: E402
+
+GIB = 1 << 30
+PROCESS = HERE / "interposed_process.py"
 
 
 async def pinned(lab: Lab) -> None:
-    subject = await Subject.start("-", blocks=1, block_bytes=1 << 28)
+    subject = await Subject.run("-m", CHILD, GIB // 4, GIB // 4)
     lab.record("pinned_bytes_per_s", await subject.ask("rate"))
     await subject.end()
 
 
-async def context_kept(store: StoreClient, subject: Subject) -> dict[str, Any]:
-    clock, refs = Clock(), [subject.ref]
-    began = time.perf_counter()
-    await clock.of("take", store.take(refs, deadline=STEP))
-    moved = await clock.of("move_out", store.move_out(refs, deadline=STEP))
-    out = time.perf_counter() - began
-    began = time.perf_counter()
-    await clock.of("move_in", store.move_in(refs, deadline=STEP))
-    await clock.of("give", store.give(refs, deadline=STEP))
-    return {"steps": clock.steps, "out": out, "in": time.perf_counter() - began, "moved": {"copied_out": moved.copied}}
+def row_of(move: Move) -> dict[str, Any]:
+    return {"steps": move.steps, "out": move.out, "in": move.into, "moved": {"copied_out": move.moved_out.copied}}
+
+
+class Table:
+    """Ways of `nbytes` beside the pinned copy, whose bytes a second are `rates`."""
+
+    HEAD = ("| way | direction | seconds | GB/s | of the pinned rate |", "|---|---|---|---|---|")
+
+    def __init__(self, nbytes: float, rates: dict[str, float]) -> None:
+        self.nbytes, self.rates = nbytes, rates
+
+    def pinned(self) -> str:
+        into, out = self.rates["to_device"] / 1e9, self.rates["to_host"] / 1e9
+        return f"Pinned copy, GB/s: {into:.1f} to the device, {out:.1f} to the host."
+
+    def row(self, way: str, direction: str, seconds: float) -> str:
+        pinned = self.nbytes / self.rates["to_host" if direction == "out" else "to_device"]
+        return f"| {way} | {direction} | {seconds:.3f} | {self.nbytes / seconds / 1e9:.1f} | {pinned / seconds:.0%} |"
 
 
 async def measure(lab: Lab, *, gib: int, cycles: int, library: str) -> None:
     lab.record("gib", gib)
     await pinned(lab)
-    gpu = GpuClient(environ=environ())
+    gpu = GpuClient()
     await gpu.start()
     try:
-        async with running_store(lab, arena=(2 * gib + 2) * GIB) as (store, directory), AsyncExitStack() as ended:
-            extra = {"LD_PRELOAD": library, "HOTSEAT_STORE": str(directory / "agents/store.sock")}
-            subject = await Subject.run("interposed_process.py", gib, extra=extra)
+        async with (
+            running_store(arena=(2 * gib + 2) * GIB, threads=16) as (store, directory),
+            AsyncExitStack() as ended,
+        ):
+            extra = environment(library, directory / "agents")
+            subject = await Subject.run(PROCESS, gib, extra=extra)
             ended.push_async_callback(subject.end)
-            plain = await Subject.run("interposed_process.py", gib)
+            plain = await Subject.run(PROCESS, gib)
             ended.push_async_callback(plain.end)
             speeds = []
             for _ in range(cycles):  # in turns
@@ -77,7 +97,7 @@ async def swaps(lab: Lab, gpu: GpuClient, store: StoreClient, subject: Subject, 
     await subject.ask("capture")
     seed = 1
     await subject.ask("fill", seed)
-    await by_store(lab, gpu, store, subject)  # the arena learns it
+    await by_store(gpu, store, subject.ref)  # the arena learns it
     for way in ("context restored", "context kept"):
         for case in ("unchanged", "changed"):
             rows = []
@@ -85,14 +105,12 @@ async def swaps(lab: Lab, gpu: GpuClient, store: StoreClient, subject: Subject, 
                 if case == "changed":
                     seed += 1
                     await subject.ask("fill", seed)
-                restored = way == "context restored"
-                row = await (by_store(lab, gpu, store, subject) if restored else context_kept(store, subject))
-                rows.append(row)
+                rows.append(row_of(await by_store(gpu, store, subject.ref, keep=way == "context kept")))
                 wrong = [await subject.ask("check", seed), await subject.ask("replay")]
                 lab.check(f"{way}, {case}: content and graph are the same", wrong == [0, 0], wrong)
             lab.record(f"{way}, {case}", rows)
     await store.localise([subject.ref], deadline=STEP)
-    lab.record("driver", await by_driver(gpu, subject))
+    lab.record("driver", (await by_driver(gpu, subject.ref)).steps)
     wrong = [await subject.ask("check", seed), await subject.ask("replay")]
     lab.check("driver alone: content and graph are the same", wrong == [0, 0], wrong)
 
@@ -141,7 +159,7 @@ def main() -> int:
     args = parser.parse_args()
     lab = Lab(out=args.out, hotseat=[])
     lab.describe_machine()
-    library = args.interposer or str(native.path("libhotseat-interposer.so"))
+    library = args.interposer or str(native.path(LIBRARY))
     asyncio.run(measure(lab, gib=args.gib, cycles=args.cycles, library=library))
     lab.save()
     (args.out / "interposed.md").write_text(page(lab))

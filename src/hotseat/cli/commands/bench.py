@@ -1,4 +1,4 @@
-"""hotseat bench swap"""
+"""hotseat bench swap, store"""
 
 from __future__ import annotations
 
@@ -55,3 +55,46 @@ def swap(
     if (name is None) == (synthetic is None):
         raise UsageError("give either NAME or --synthetic", hint="hotseat bench swap --help has examples")
     asyncio.run(run_bench(name, cycles=cycles, bare=bare, synthetic=synthetic, report=report, as_json=as_json))
+
+
+@bench.command(
+    epilog="""\b
+Cases: driver (the driver alone), one (nothing or all changed, context restored or kept), at-once (A out and B in),
+zero (80 % zero), fine-tunes (five that share 80 %), many (swap after swap, then nothing may be left).
+Exit code 1: a byte differed, or something else was not as it must be.
+
+\b
+Examples:
+  hotseat bench store --size 16GiB --report results/store
+  hotseat bench store --quick
+  hotseat bench store --case one --case zero --json > store.json
+"""
+)
+@click.option("--size", metavar="SIZE", help="Device memory of one process: 16GiB unless told; 640MiB with --quick.")
+@click.option("--cycles", type=click.IntRange(1, 100), help="Times out and in of each case: 3, or 1 with --quick.")
+@click.option("--swaps", type=click.IntRange(1, 100000), help="Of the case many: 200, or 10 with --quick.")
+@click.option("--case", "cases", multiple=True, help="Only this one; may be repeated.")
+@click.option("--quick", is_flag=True, help="Small and few: does it work here?")
+@click.option("--report", type=click.Path(path_type=Path), help="Also write REPORT.md, REPORT.svg and REPORT.json.")
+@options.as_json
+def store(
+    size: str | None,
+    cycles: int | None,
+    swaps: int | None,
+    cases: tuple[str, ...],
+    quick: bool,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure the snapshot store on the first device: a store of its own, processes of its own, nobody else's.
+
+    Each case stands beside the pinned copy of as many bytes, measured in the same run, and the driver's own way. After
+    every swap in all bytes are compared. Takes three times the size in host memory, twice on the device for at-once.
+    """
+    import asyncio
+
+    from hotseat.cli.benching_store import run_bench
+
+    return asyncio.run(
+        run_bench(size=size, cycles=cycles, swaps=swaps, cases=cases, quick=quick, report=report, as_json=as_json)
+    )

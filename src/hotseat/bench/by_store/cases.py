@@ -1,0 +1,177 @@
+"""The cases. Each begins and ends with nothing of its own on the device or in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from hotseat.bench.by_store.figures import IN, OUT, Fact, Figure, figure, of_moves
+from hotseat.bench.by_store.moves import Clock, Move, by_driver, by_store, in_by_store, out_by_store
+from hotseat.bench.by_store.stage import STEP, Stage
+
+CHUNK = 2 << 20
+TUNES = 5
+ALIKE = 800
+"""Thousandths of a fine-tune's weights that all of them share, and of the mostly zero workload that are zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    bytes: int
+    """Device memory of one process; whole chunks."""
+    cycles: int
+    """Of each case that is repeated."""
+    swaps: int
+    """Of the last case."""
+
+    @property
+    def tune(self) -> int:
+        """Bytes of one fine-tune: a quarter, in chunks of which 80 % are whole."""
+        return max(self.bytes // 4 // (10 * CHUNK), 1) * 10 * CHUNK
+
+    @property
+    def arena(self) -> int:
+        """Enough for every case: two processes, what they change once more, and a little."""
+        return max(3 * self.bytes, (TUNES + 1) * self.tune) + (64 << 20)
+
+
+Rates = dict[str, float]
+Found = tuple[list[Figure], list[Fact]]
+
+
+async def driver(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """Without a store, without the interposer."""
+    moves = []
+    async with stage.subject(plan.bytes, interposed=False) as subject:
+        for cycle in range(plan.cycles):
+            await subject.ask("fill", 10 + cycle, 0, 1000)
+            moves.append(await by_driver(stage.gpu, subject.ref))
+            await stage.content("driver alone", subject)
+    return of_moves("driver alone", moves, nbytes=plan.bytes, rates=rates), []
+
+
+async def one(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """One process: nothing or all of it changed since its last swap, its context restored or kept."""
+    figures: list[Figure] = []
+    seed = 100
+    async with stage.subject(plan.bytes) as subject:
+        await by_store(stage.gpu, stage.store, subject.ref)  # the arena learns it
+        for keep in (False, True):
+            for changed in (True, False):
+                case = f"{'all' if changed else 'nothing'} changed, context {'kept' if keep else 'restored'}"
+                moves: list[Move] = []
+                for _ in range(plan.cycles):
+                    if changed:
+                        seed += 1
+                        await subject.ask("fill", seed, 0, 1000)
+                    moves.append(await by_store(stage.gpu, stage.store, subject.ref, keep=keep))
+                    await stage.content(case, subject)
+                expected = plan.bytes if changed else 0
+                stage.check(f"{case}: only what changed was copied", moves[-1].moved_out.copied == expected)
+                figures += of_moves(case, moves, nbytes=plan.bytes, rates=rates)
+    return figures, []
+
+
+async def at_once(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """A out while B comes in, half of each changed since its last swap. The device has room for both."""
+    case, times = "A out and B in at once, half changed", []
+    gpu, store = stage.gpu, stage.store
+    async with stage.subject(plan.bytes) as a:
+        await a.ask("fill", 200, 0, 1000)
+        await by_store(gpu, store, a.ref)
+        async with stage.subject(plan.bytes) as b:
+            await b.ask("fill", 300, 0, 1000)
+            await out_by_store(gpu, store, b.ref, keep=False, clock=Clock())
+            seated, parked = a, b
+            for cycle in range(2 * plan.cycles):
+                await seated.ask("fill", 400 + cycle, 0, 500)
+                began = time.perf_counter()
+                await asyncio.gather(
+                    out_by_store(gpu, store, seated.ref, keep=False, clock=Clock()),
+                    in_by_store(gpu, store, parked.ref, keep=False, clock=Clock()),
+                )
+                times.append(time.perf_counter() - began)
+                seated, parked = parked, seated
+                await stage.content(case, seated)
+            await in_by_store(gpu, store, parked.ref, keep=False, clock=Clock())
+            await stage.content(case, parked)
+    pinned = plan.bytes / rates[IN]
+    return [figure(case, "out and in", times, nbytes=plan.bytes, pinned=pinned, steps={})], []
+
+
+async def mostly_zero(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """80 % zero: zeros are neither kept nor sent. Beside the pinned copy of the rest."""
+    case, moves = "80 % zero, the rest changed", []
+    async with stage.subject(plan.bytes) as subject:
+        await subject.ask("fill", 0, 0, ALIKE)
+        for cycle in range(plan.cycles):
+            await subject.ask("fill", 500 + cycle, ALIKE, 1000)
+            moves.append(await by_store(stage.gpu, stage.store, subject.ref))
+            await stage.content(case, subject)
+    full = plan.bytes - moves[-1].moved_out.zero
+    stage.check(f"{case}: no zeros were copied", moves[-1].moved_out.copied == moves[-1].moved_in.copied == full)
+    return of_moves(case, moves, nbytes=full, rates=rates), []
+
+
+async def fine_tunes(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """Five processes that share 80 % of their memory, all of them parked: how much of the arena they take."""
+    case = f"{TUNES} fine-tunes that share 80 %"
+    gpu, store = stage.gpu, stage.store
+    async with AsyncExitStack() as stack:
+        subjects = []
+        for number in range(TUNES):
+            subject = await stack.enter_async_context(stage.subject(plan.tune))
+            await subject.ask("fill", 600, 0, ALIKE)
+            await subject.ask("fill", 601 + number, ALIKE, 1000)
+            await out_by_store(gpu, store, subject.ref, keep=False, clock=Clock())
+            subjects.append(subject)
+        share = await stage.arena_used() / plan.tune
+        stage.check(f"{case}: under twice one of them", share < 2)
+        for subject in subjects:
+            await in_by_store(gpu, store, subject.ref, keep=False, clock=Clock())
+            await stage.content(case, subject)
+            await subject.end()  # room for the next one
+    return [], [Fact(case=case, name="host memory, in sizes of one of them:", value=round(share, 3))]
+
+
+async def many(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """Swap after swap, another part changed before each, the content compared after each; then nothing may be left."""
+    case = f"{plan.swaps} swaps"
+    before = await stage.used()
+    async with stage.subject(plan.tune) as subject:
+        await by_store(stage.gpu, stage.store, subject.ref)
+        settled = await stage.used()
+        for swap in range(plan.swaps):
+            first = swap * 137 % 1000
+            await subject.ask("fill", 1000 + swap if swap % 3 else 0, first, min(1000, first + 200))
+            await by_store(stage.gpu, stage.store, subject.ref, keep=swap % 2 == 1)
+            await stage.content(case, subject)
+            stage.tick(f"{case}: {swap + 1} of {plan.swaps}")
+        stage.check(f"{case}: no device memory leaked while it ran", await stage.used() <= settled)
+        stage.check(f"{case}: the arena holds nothing of what is seated", await stage.arena_used() == 0)
+    left = await stage.store.status(deadline=STEP)
+    stage.check(f"{case}: the store forgot it", not left.processes)
+    stage.check(f"{case}: the device has its memory back", await stage.used() <= before)
+    return [], []
+
+
+Case = Callable[[Stage, Plan, Rates], Awaitable[Found]]
+CASES: Mapping[str, Case] = {
+    "driver": driver,
+    "one": one,
+    "at-once": at_once,
+    "zero": mostly_zero,
+    "fine-tunes": fine_tunes,
+    "many": many,
+}
+"""By the names that the command line has for them."""
+
+
+async def pinned_rates(stage: Stage) -> Rates:
+    async with stage.subject(stage.block, interposed=False) as subject:
+        rates: Rates = await subject.ask("rate")
+    assert rates.keys() == {IN, OUT}
+    return rates

@@ -1,0 +1,95 @@
+"""One move out and in of one process: by the store as a swap does it, or by the driver alone. Every step is timed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from hotseat.bench.by_store.stage import STEP
+from hotseat.gpu.port import CheckpointDriver
+from hotseat.store.port import Moved, Store
+from hotseat.words import ProcessRef
+
+T = TypeVar("T")
+LOCK = 10.0
+"""Seconds for the driver's lock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """Out and in once. `out` and `into` are seconds from the first step to the last of each direction."""
+
+    out: float
+    into: float
+    steps: dict[str, float]
+    moved_out: Moved = field(default_factory=Moved)
+    moved_in: Moved = field(default_factory=Moved)
+
+
+class Clock:
+    """Seconds of each step."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, float] = {}
+
+    async def of(self, name: str, work: Awaitable[T]) -> T:
+        began = time.perf_counter()
+        done = await work
+        self.steps[name] = time.perf_counter() - began
+        return done
+
+
+async def by_driver(gpu: CheckpointDriver, ref: ProcessRef) -> Move:
+    """Nothing of it may be lent by a store."""
+    clock = Clock()
+    await clock.of("lock", gpu.lock([ref], timeout=LOCK))
+    await clock.of("checkpoint", gpu.checkpoint([ref], deadline=STEP))
+    await clock.of("restore", gpu.restore([ref], deadline=STEP))
+    await clock.of("unlock", gpu.unlock([ref], deadline=LOCK))
+    steps = clock.steps
+    out, into = steps["lock"] + steps["checkpoint"], steps["restore"] + steps["unlock"]
+    return Move(out=out, into=into, steps=steps)
+
+
+async def out_by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool, clock: Clock) -> Moved:
+    """`keep`: the context stays on the device."""
+    await clock.of("take", store.take([ref], deadline=STEP))
+    if keep:
+        return await clock.of("move_out", store.move_out([ref], deadline=STEP))
+    await clock.of("lock", gpu.lock([ref], timeout=LOCK))
+    _, moved = await asyncio.gather(
+        clock.of("checkpoint", gpu.checkpoint([ref], deadline=STEP)),
+        clock.of("move_out", store.move_out([ref], deadline=STEP)),
+    )
+    return moved
+
+
+async def in_by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool, clock: Clock) -> Moved:
+    if keep:
+        moved = await clock.of("move_in", store.move_in([ref], deadline=STEP))
+    else:
+        _, moved = await asyncio.gather(
+            clock.of("restore", gpu.restore([ref], deadline=STEP)),
+            clock.of("move_in", store.move_in([ref], deadline=STEP)),
+        )
+        await clock.of("unlock", gpu.unlock([ref], deadline=LOCK))
+    await clock.of("give", store.give([ref], deadline=STEP))
+    return moved
+
+
+async def by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool = False) -> Move:
+    clock = Clock()
+    began = time.perf_counter()
+    moved_out = await out_by_store(gpu, store, ref, keep=keep, clock=clock)
+    between = time.perf_counter()
+    moved_in = await in_by_store(gpu, store, ref, keep=keep, clock=clock)
+    return Move(
+        out=between - began,
+        into=time.perf_counter() - between,
+        steps=clock.steps,
+        moved_out=moved_out,
+        moved_in=moved_in,
+    )

@@ -15,7 +15,7 @@ def mistakes(text: str) -> dict[str, str]:
     assert caught.value.hint
     found = caught.value.details["mistakes"]
     assert all(item["place"] in caught.value.message for item in found)
-    return {item["place"]: f"{item['path']}: {item['message']}" for item in found}
+    return {item["place"]: f"{item['path']}: {item['message']}; {item['hint']}" for item in found}
 
 
 def test_workloads_take_what_they_do_not_say_from_defaults() -> None:
@@ -48,12 +48,14 @@ devices: {0: {cap: 20G}}
     assert "did you mean `gateway`" in found["f:2:1"]
     assert "did you mean `models`" in found["f:5:15"]
     assert 'write "5s"' in found["f:3:24"]
-    assert "workloads.b.command: write a list" in found["f:6:16"]
+    assert "workloads.b.command: 'foo' is no list; write a list" in found["f:6:16"]
     assert "`command`" in found["f:8:3"]
 
 
 def test_what_stands_twice_is_a_mistake() -> None:
-    assert mistakes("workloads:\n  a: {port: 1, port: 2}\n") == {"f:2:16": "port: stands twice; first in line 2"}
+    assert mistakes("workloads:\n  a: {port: 1, port: 2}\n") == {
+        "f:2:16": "workloads.a.port: stands twice, first in line 2; keep one of them"
+    }
 
 
 def test_two_workloads_cannot_share_a_model_or_a_container() -> None:
@@ -64,8 +66,9 @@ workloads:
   c: {port: 3, container: a}
 """)
     assert found == {
-        "f:4:16": "workloads.b.models: model 'm' already belongs to workload 'a'",
-        "f:5:16": "workloads.c.container: docker container 'a' already belongs to workload 'a'",
+        "f:4:25": "workloads.b.models[0]: model 'm' already belongs to workload 'a'; leave it to one of the two",
+        "f:5:16": "workloads.c.container: docker container 'a' already belongs to workload 'a'; "
+        "give one workload the `models` of both",
     }
 
 
@@ -81,7 +84,7 @@ def test_no_workload_is_needed_where_some_may_be_discovered(text: str) -> None:
 
 def test_without_workloads_and_discovery_there_is_nothing_to_serve() -> None:
     found = mistakes("discovery: {docker: off, podman: off}\nworkloads: {}")
-    assert found == {"f:2:1": "workloads: none, and `discovery` is off: there is nothing to serve"}
+    assert found == {"f:2:1": "workloads: none, and `discovery` is off; name a workload, or there is nothing to serve"}
 
 
 def test_an_address_that_others_reach_needs_keys_or_a_word() -> None:
@@ -125,7 +128,7 @@ workloads:
     assert "did you mean `priority`" in found["f:2:30"]
     assert "did you mean `path`" in found["f:11:12"]
     assert "did you mean `memory`" in found["f:13:57"]
-    assert "'/sleep' is none" in found["f:12:11"]
+    assert "'/sleep' does not fit here; write settings beneath it" in found["f:12:11"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_broken_yaml_has_its_place_too() -> None:
         ("{}", "either `url` or `port`"),
         ("{port: 1, url: 'http://h:1'}", "not both"),
         ("{port: 1, command: [x]}", "`command` is for platform `process`"),
-        ("{port: 1, platform: process, command: [x], container: y}", "takes the workload's name"),
+        ("{port: 1, platform: process, command: [x], container: y}", "has the workload's name"),
         ("{port: 1, platform: process, command: [x, 1]}", 'in quotes: "1"'),
         ("{port: 1, platform: process, command: [x], env: {A: yes}}", "A: YAML reads this as true or false"),
         ("{url: 'http://h:1/?x=1'}", "not the address"),

@@ -96,7 +96,7 @@ def test_that_a_store_comes_or_goes_makes_no_other_container() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("store: {use: maybe}", "'auto', 'on' or 'off'"),
+        ("store: {use: maybe}", "auto, on or off"),
         ("store: {arena: 1MiB}", "at least 2MiB"),
         ("store: {agents_mode: 666}", "in quotes"),
         ("store: {control: /run/x.sock}", "called control.sock"),

@@ -6,9 +6,17 @@ import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+
+
+class Wrong(ValueError):
+    """A value that does not fit: what is wrong with it, and what to write. Pydantic gives a `ValueError` its place."""
+
+    def __init__(self, wrong: str, hint: str) -> None:
+        super().__init__(f"{wrong}; {hint}")
+        self.wrong = wrong
+        self.hint = hint
 
 
 class Model(BaseModel):
@@ -17,20 +25,15 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def misplaced(at: tuple[str | int, ...], message: str) -> PydanticCustomError:
-    """A mistake that a whole model finds in its part `at`: the place that is shown."""
-    return PydanticCustomError("misplaced", "{said}", {"at": at, "said": message})
-
-
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
-        raise ValueError("a name is 1 to 64 of a-z, 0-9, '.', '_', '-', and begins and ends with a-z or 0-9")
+        raise Wrong("not a name", "write 1 to 64 of a-z, 0-9, '.', '_', '-'; a-z or 0-9 at both ends")
     return value
 
 
 def _path(value: str) -> str:
     if not value.startswith("/"):
-        raise ValueError('a path begins with "/"')
+        raise Wrong("not a path", 'it begins with "/"')
     return value
 
 

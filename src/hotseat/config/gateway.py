@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from hotseat.config.base import Model, NonEmpty
+from hotseat.config.base import Model, NonEmpty, Wrong
 from hotseat.config.units import Duration, Size
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -52,15 +52,19 @@ class Gateway(Model):
     @property
     def loopback(self) -> bool:
         """Only programs on this host reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _hash(value: str) -> str:
     if not _HASH.fullmatch(value):
-        raise ValueError('not a hash; `hotseat key` makes a key and prints its "sha256:..."')
+        raise Wrong("not a hash", '`hotseat key` makes a key and prints its "sha256:..."')
     return value
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from hotseat.config.base import Name
+from hotseat.config.base import Name, Wrong
 from hotseat.config.fill import filled
-from hotseat.config.load import explain
+from hotseat.config.mistakes import check_workload
 from hotseat.config.workload import Defaults, Workload
 
 PREFIX = "hotseat."
@@ -67,7 +67,7 @@ def read(
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
-        mistakes.append(f"{PREFIX}name: {explain(error.errors()[0], str(name))}")
+        mistakes += [f"{PREFIX}name: {item['ctx']['error']}" for item in error.errors()]
     models = [model.strip() for model in own[MODEL.removeprefix(PREFIX)].split(",") if model.strip()]
     if not models:
         mistakes.append(f"{MODEL}: names no model; write one, or several with commas between them")
@@ -90,11 +90,8 @@ def read(
             found = f"it exposes {', '.join(map(str, ports))}" if ports else "it exposes none"
             mistakes.append(f"{PREFIX}port: say where its engine listens ({found}), or give {PREFIX}url")
             values["port"] = 1  # so that the rest is checked too
-    try:
-        workload = Workload.model_validate(values)
-    except ValidationError as error:
-        mistakes += [_mistake(item) for item in error.errors()]
-        workload = None
+    workload, wrong = check_workload(values)
+    mistakes += [f"{PREFIX + str(mistake.at[0]) if mistake.at else MODEL}: {mistake}" for mistake in wrong]
     if mistakes or workload is None:
         return Labelled(name=name, mistakes=tuple(mistakes))
     return Labelled(name=name, workload=filled(name, workload, defaults))
@@ -130,13 +127,5 @@ def _gpu_memory(value: str) -> Any:
     try:
         pairs = yaml.safe_load("{" + value.strip("{} ") + "}")
     except yaml.YAMLError as error:
-        raise ValueError('write "20GiB", or "0: 20GiB, 1: 20GiB"') from error
+        raise Wrong(f"{value!r} is not a size for each device", 'write "20GiB", or "0: 20GiB, 1: 20GiB"') from error
     return pairs
-
-
-def _mistake(item: Any) -> str:
-    at = [*item["loc"], *(item["ctx"]["at"] if item["type"] == "misplaced" else ())]
-    if at and at[-1] == "[key]":
-        at.pop()
-    label = PREFIX + str(at[0]) if at else MODEL
-    return f"{label}: {explain(item, str(at[-1]) if at else '')}"

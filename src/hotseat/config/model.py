@@ -1,6 +1,6 @@
 """The shape of `hotseat.yaml`. Every field's description is what docs/configuration.md and the JSON schema show.
 
-Records are frozen and whole: after validation every workload carries its own value for each default.
+Records are frozen. `load` makes them whole: every workload then carries its own value for each default.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from hotseat.config import paths
-from hotseat.config.base import DeviceIndex, Model, Name, misplaced
-from hotseat.config.fill import filled
+from hotseat.config.base import DeviceIndex, Model, Name
 from hotseat.config.gateway import Gateway, Key
 from hotseat.config.store import Store
 from hotseat.config.units import Size
@@ -71,28 +70,6 @@ class Config(Model):
     """What every workload takes unless it says otherwise."""
     workloads: dict[Name, Workload] = Field(default_factory=dict)
     """The workloads by name. None are needed where `discovery` finds some."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Config:
-        if not self.gateway.loopback and not self.keys and not self.gateway.public:
-            raise misplaced(
-                ("gateway", "host"),
-                f"{self.gateway.host} can be reached from other machines: set `keys` (`hotseat key` makes one), or "
-                "`gateway.public: true` to let anyone in",
-            )
-        seen: dict[str, str] = {}
-        for name, key in self.keys.items():
-            if (other := seen.setdefault(key.hash, name)) != name:
-                raise misplaced(("keys", name, "hash"), f"keys.{other} has the same; make another: hotseat key {name}")
-        if not self.workloads and not (self.discovery.docker or self.discovery.podman):
-            raise misplaced(("workloads",), "none, and `discovery` is off: there is nothing to serve")
-        return self
-
-    @model_validator(mode="after")
-    def _fill(self) -> Config:
-        for name, workload in self.workloads.items():
-            self.workloads[name] = filled(name, workload, self.defaults)
-        return self
 
     def caps(self) -> dict[int, int]:
         """Bytes per capped device index."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from hotseat.config.base import DeviceIndex, Model, NonEmpty
+from hotseat.config.base import DeviceIndex, Model, NonEmpty, Wrong
 from hotseat.config.units import Size
 
 _VOLUME = re.compile(r"(?P<source>[^:]+):(?P<target>/[^:]*)(?::(?P<mode>ro|rw))?")
@@ -22,7 +22,10 @@ def volume_parts(value: str) -> tuple[str, str, bool]:
     match = _VOLUME.fullmatch(value)
     source = match["source"] if match else ""
     if match is None or not (source.startswith(("/", "./", "../", "~/")) or _VOLUME_NAME.fullmatch(source)):
-        raise ValueError('write "HOST_PATH:PATH_INSIDE", or "VOLUME:PATH_INSIDE"; ":ro" behind it for read-only')
+        raise Wrong(
+            f"{value!r} is no volume",
+            'write "HOST_PATH:PATH_INSIDE", or "VOLUME:PATH_INSIDE"; ":ro" behind it for read-only',
+        )
     return source, match["target"], match["mode"] == "ro"
 
 
@@ -31,12 +34,15 @@ def publish_parts(value: str) -> tuple[str, int, int]:
     match = _PUBLISH.fullmatch(value)
     ports = (int(match["host"]), int(match["inside"])) if match else (0, 0)
     if match is None or not all(0 < port <= _HIGHEST_PORT for port in ports):
-        raise ValueError('write "HOST_PORT:PORT_INSIDE" or "ADDRESS:HOST_PORT:PORT_INSIDE"; ports are 1 to 65535')
+        raise Wrong(
+            f"{value!r} publishes no port",
+            'write "HOST_PORT:PORT_INSIDE" or "ADDRESS:HOST_PORT:PORT_INSIDE"; ports are 1 to 65535',
+        )
     address = (match["address"] or "127.0.0.1").strip("[]")
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        raise ValueError(f'{address!r} is not an IP address; write for example "127.0.0.1:8001:8000"') from None
+        raise Wrong(f"{address!r} is not an IP address", 'write for example "127.0.0.1:8001:8000"') from None
     return address, *ports
 
 
@@ -48,7 +54,7 @@ def _volume(value: str) -> str:
 def _publish(value: Any) -> Any:
     # YAML 1.1 reads 22:22 as a number to the base of sixty; what was written cannot be told any more.
     if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError('write it in quotes: "8001:8000"')  # noqa: TRY004
+        raise Wrong("YAML reads this as a number", 'write it in quotes: "8001:8000"')
     if isinstance(value, str):
         publish_parts(value)
     return value
@@ -58,7 +64,7 @@ def _gpus(value: Any) -> Any:
     # Said here once; the union would say it twice.
     if value in ("all", "none") or (isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)):
         return value
-    raise ValueError("write all, none, or a list of device indices: [0, 1]")
+    raise Wrong("not a choice of devices", "write all, none, or a list of device indices: [0, 1]")
 
 
 class Run(Model):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from hotseat.config import paths
-from hotseat.config.base import Model
+from hotseat.config.base import Model, Wrong
 from hotseat.config.units import Size
 
 
@@ -23,24 +23,24 @@ def _auto_or_bool(value: Any) -> Any:
 
 
 def _refuse() -> Any:
-    raise ValueError("write true, false or auto")
+    raise Wrong("no choice", "write true, false or auto")
 
 
 def _rights(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
-        raise ValueError('write the rights in quotes, such as "600" or "666"')
+        raise Wrong("no rights of a file", 'write them in quotes, such as "600" or "666"')
     return value
 
 
 def _control(value: Path) -> Path:
     if value.name != "control.sock":
-        raise ValueError("the socket of a store is called control.sock; its directory is what may be chosen")
+        raise Wrong("the socket of a store is called control.sock", "choose its directory, and end in /control.sock")
     return value
 
 
 def _not_empty(value: int) -> int:
     if value < 2 << 20:
-        raise ValueError("an arena is at least 2MiB")
+        raise Wrong("an arena is at least 2MiB", 'write for example "64GiB"')
     return value
 
 

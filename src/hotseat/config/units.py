@@ -1,7 +1,7 @@
 """Sizes and durations as people write them. Pure.
 
 A size is bytes (`int`), a duration is seconds (`float`). Errors are `ValueError` and say what to write instead
-(never `TypeError`: pydantic turns only the former into a mistake with a place, hence the noqa below).
+(never `TypeError`: pydantic turns only the former into a mistake with a place).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
+
+from hotseat.config.base import Wrong
 
 _DECIMAL = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BINARY = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -26,23 +28,23 @@ DURATION_PATTERN = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
 def parse_size(value: object) -> int:
     """`"20GiB"`, `"1.5 GB"`, or a whole number of bytes."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError('not a size; write for example "20GiB"')  # noqa: TRY004
+        raise Wrong("not a size", 'write for example "20GiB"')
     if isinstance(value, int):
         if value < 0:
-            raise ValueError("a size cannot be negative")
+            raise Wrong("a size cannot be negative", 'write for example "20GiB"')
         return value
     match = _SIZE.fullmatch(value.strip())
     if match is None:
-        raise ValueError(f'{value!r} is not a size; write for example "20GiB"')
+        raise Wrong(f"{value!r} is not a size", 'write for example "20GiB"')
     number, unit = match.groups()
     if not unit:
         if "." in number:
-            raise ValueError(f'{value!r} has no unit; write for example "{number}GiB"')
+            raise Wrong(f"{value!r} has no unit", f'write for example "{number}GiB"')
         return int(number)
     factor = _SIZES.get(unit.upper())
     if factor is None:
         hint = f'"{number}{unit}iB" (1024) or "{number}{unit}B" (1000)' if unit.upper() in "KMGT" else '"20GiB"'
-        raise ValueError(f"{value!r} is not a size; write {hint}")
+        raise Wrong(f"{value!r} is not a size", f"write {hint}")
     return round(float(number) * factor)
 
 
@@ -51,15 +53,15 @@ def parse_duration(value: object) -> float:
     if value == 0 and not isinstance(value, bool):
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError('not a duration; write for example "5s"')  # noqa: TRY004
+        raise Wrong("not a duration", 'write for example "5s"')
     if isinstance(value, int | float):
-        raise ValueError(f'{value} has no unit; write "{value}s"')  # noqa: TRY004
+        raise Wrong(f"{value} has no unit", f'write "{value}s"')
     text = value.strip().replace(" ", "")
     if text == "0":
         return 0.0
     parts = _DURATION_PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f'{value!r} is not a duration; write for example "500ms", "5s" or "1m30s"')
+        raise Wrong(f"{value!r} is not a duration", 'write for example "500ms", "5s" or "1m30s"')
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
@@ -68,7 +70,7 @@ def _duration_or_off(value: object) -> float | None:
     if value is None or value is False or (isinstance(value, str) and value.strip().lower() == "off"):
         return None
     if value is True:
-        raise ValueError('say for how long at most, for example "30s", or "off"')
+        raise Wrong("not a duration", 'say for how long at most, for example "30s", or "off"')
     return parse_duration(value)
 
 

@@ -6,9 +6,9 @@ import urllib.parse
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
-from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath, misplaced
+from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath, Wrong
 from hotseat.config.hooks import Hooks
 from hotseat.config.run import Run
 from hotseat.config.store import Interposed
@@ -18,7 +18,7 @@ from hotseat.config.units import Duration, DurationOrOff, Size
 def _http_url(value: str) -> str:
     url = urllib.parse.urlsplit(value)
     if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-        raise ValueError('not the address of an engine; write for example "http://127.0.0.1:8001"')
+        raise Wrong("not the address of an engine", 'write for example "http://127.0.0.1:8001"')
     return value.rstrip("/")
 
 
@@ -27,7 +27,7 @@ def _env(value: Any) -> Any:
     if isinstance(value, dict):
         for key, item in value.items():
             if isinstance(item, bool):
-                raise ValueError(f"{key}: YAML reads this as true or false; write it in quotes")  # noqa: TRY004
+                raise Wrong(f"{key}: YAML reads this as true or false", "write it in quotes")
         return {key: str(item) if isinstance(item, int | float) else item for key, item in value.items()}
     return value
 
@@ -126,36 +126,3 @@ class Workload(Defaults):
     def made_here(self) -> bool:
         """hotseat makes its container or process; otherwise somebody else does."""
         return self.platform == "process" or self.image is not None
-
-    @model_validator(mode="after")
-    def _check(self) -> Workload:
-        if self.url is None and self.port is None:
-            raise ValueError("give either `url` or `port`")
-        if self.url is not None and self.port is not None:
-            raise misplaced(("port",), "give either `url` or `port`, not both")
-        if self.platform == "process":
-            if self.command is None:
-                raise ValueError("platform `process` needs a `command`, a list such as [vllm, serve, ...]")
-            for field in ("container", "image"):
-                if getattr(self, field) is not None:
-                    raise misplaced(
-                        (field,), f"`{field}` is for docker and podman; a process takes the workload's name"
-                    )
-        elif self.image is None:
-            for field in ("command", "env"):
-                if getattr(self, field):
-                    raise misplaced(
-                        (field,), f"`{field}` is for platform `process`, or with `image`; a container has its own"
-                    )
-        if self.platform != "process" and self.workdir is not None:
-            raise misplaced(
-                ("workdir",), "`workdir` is for platform `process`; a container has its own, or `run.workdir`"
-            )
-        if self.interposed is True and not self.made_here:
-            said = (
-                "a process gets the interposer when it is made, and hotseat does not make this one: see docs/store.md"
-            )
-            raise misplaced(("interposed",), said)
-        if self.image is None and "run" in self.model_fields_set:
-            raise misplaced(("run",), "`run` says how the container of an `image` is made; name the image")
-        return self

@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from hotseat.config.importing import docker_run
 from hotseat.config.importing.macros import Macros
 from hotseat.config.importing.render import render
-from hotseat.config.load import explain
-from hotseat.config.workload import Workload
+from hotseat.config.mistakes import check_workload
 from hotseat.errors import ConfigError
 
 FIRST_PORT = 5800
@@ -315,15 +313,11 @@ class _Import:
         return out
 
     def _valid(self, model: str, settings: dict[str, Any]) -> bool:
-        try:
-            Workload.model_validate(settings)
-        except ValidationError as error:
-            for item in error.errors():
-                at = ".".join(map(str, item["loc"]))
-                said = explain(item, item["loc"][-1] if item["loc"] else "")
-                self.note(f"models.{model}", f"{at + ': ' if at else ''}{said}; left out")
-            return False
-        return True
+        made, mistakes = check_workload(settings)
+        for mistake in mistakes:
+            at = ".".join(map(str, mistake.at))
+            self.note(f"models.{model}", f"{at + ': ' if at else ''}{mistake}; left out")
+        return made is not None and not mistakes
 
 
 def _arguments(cmd: str) -> list[str]:

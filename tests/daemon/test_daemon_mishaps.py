@@ -156,7 +156,7 @@ async def test_all_models_together_look_at_each_workload_once(monkeypatch: pytes
     assert max(seen.count(name) for name in names) <= 2, "once as one of the others, once for itself"
 
 
-def test_the_wait_counts_the_longest_way_out_and_the_turns_of_others_on_its_devices_only() -> None:
+def test_the_wait_counts_the_way_out_of_who_sits_and_the_turns_of_others_on_its_devices_only() -> None:
     world = World()
     records = world.core.records
     for name, out in {"a": 3.0, "b": 9.0, "c": 4.0, "d": 1.0}.items():
@@ -170,7 +170,7 @@ def test_the_wait_counts_the_longest_way_out_and_the_turns_of_others_on_its_devi
     world.ask("d")
     turn = 2.0 + records["d"].min_stay + 1.0
     assert world.core.expected_wait(records["b"], world.now) == pytest.approx(2.0 + 3.0 + turn)
-    assert world.core.expected_wait(records["d"], world.now) == pytest.approx(2.0 + 9.0), "its own turn is no other's"
+    assert world.core.expected_wait(records["d"], world.now) == pytest.approx(2.0 + 3.0), "its own turn is no other's"
 
 
 def test_a_parked_workload_whose_device_is_gone_stays_parked_and_says_so() -> None:

@@ -17,6 +17,7 @@ from hotseat.daemon.core import Core
 from hotseat.daemon.hands import Hands
 from hotseat.daemon.learned import Learned
 from hotseat.daemon.learned_store import LearnedStore
+from hotseat.daemon.waits import Waits
 from hotseat.errors import Failed, HotseatError, Unavailable
 from hotseat.events import EventBus
 from hotseat.swap.port import Observation
@@ -78,9 +79,9 @@ class Actor:
     def closing(self) -> bool:
         return self._core.closing
 
-    def expected_waits(self) -> Callable[[Record], float | None]:
-        """Of a workload, the seconds until a request that comes now would have its seat, from measured swaps."""
-        return self._core.expected_waits(self.clock())
+    def outlook(self) -> Waits:
+        """When a request that comes now would have its seat, and who holds it."""
+        return self._core.outlook(self.clock())
 
     def send(self, message: m.Message) -> None:
         self._inbox.append(message)

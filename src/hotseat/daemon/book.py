@@ -19,10 +19,14 @@ from hotseat.scheduler.turns import turn
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
 
-__all__ = ["ON_HOST", "Answer", "Job", "JobKind", "Queue", "Record", "Ticket", "Wish", "row"]
+__all__ = ["DRAIN", "ON_HOST", "Answer", "Job", "JobKind", "Queue", "Record", "Ticket", "Wish", "row"]
 
 ON_HOST = (State.PARKED, State.SWAPPING_OUT, State.SWAPPING_IN)
 """Where a workload holds host memory for what it has, had or will have on a device."""
+
+
+DRAIN = "drain"
+"""Among what was learned, beside the kinds of job: how long answers took to end."""
 
 
 class JobKind(enum.StrEnum):
@@ -51,6 +55,8 @@ class Job:
 
     kind: JobKind
     begun: float
+    moves_since: float = 0.0
+    """When its drain had ended; `begun` if there was none."""
     makes_room_for: str | None = None
     step: str = ""
     lost: bool = False

@@ -11,7 +11,7 @@ What it does with requests is in `seating`, with commands in `commands`, with wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from hotseat.config import HostMemory, Workload
 from hotseat.daemon import changing, commands, healing, observing, parting, picture, seating, verdicts, waits
@@ -25,6 +25,9 @@ from hotseat.words import DeviceUse, State
 
 BLOCKED_GRACE = 5.0
 """Seconds that a request waits for memory that nobody may be asked for, until it is told so. NVML lags a second."""
+
+SAME_MOMENT = 0.05
+"""Seconds for which expected waits are not made anew while nothing happens."""
 
 KEEP_EVERY = 60.0
 """Seconds between two times that everything learned is written down, rates above all."""
@@ -60,6 +63,8 @@ class Core:
         self.demand = False
         """Somebody waited for a seat at the end of the last round."""
         self._kept_at = -math.inf
+        self._rounds = 0
+        self._outlook: tuple[int, float, waits.Waits] | None = None
         changing.publish(self)
 
     def handle(self, message: m.Message, now: float) -> None:
@@ -149,11 +154,14 @@ class Core:
 
     def _round(self, now: float) -> None:
         self.wake_at = math.inf
+        self._rounds += 1
         for record in self.records.values():
             if record.drained and not record.in_flight:
                 for answer in record.drained:
                     self.tell(answer, None)
                 record.drained.clear()
+                if record.job is not None:
+                    record.job.moves_since = now
             if record.sought_until is not None:
                 if now < record.sought_until:
                     self.wake(record.sought_until)
@@ -201,7 +209,7 @@ class Core:
             self.do(m.Say(kind="state", workload=record.name, data={"state": state.value, "note": note}))
 
     def launch(self, record: Record, kind: JobKind, now: float, *, makes_room_for: str | None = None) -> Job:
-        record.job = Job(kind=kind, begun=now, makes_room_for=makes_room_for)
+        record.job = Job(kind=kind, begun=now, moves_since=now, makes_room_for=makes_room_for)
         record.epoch += 1
         record.probing = 0
         why = f"makes room for {makes_room_for}" if makes_room_for else ""
@@ -223,21 +231,23 @@ class Core:
     def turn_away(self, record: Record, error: HotseatError, now: float) -> None:
         """Everybody who waits for it is told why not."""
         if record.waiting:
-            error.details.setdefault("retry_after", self.retry_after(record, now))
+            error.details.setdefault("retry_after", self.outlook(now).look(record).retry_after)
         for ticket in record.waiting.take_all():
             self.tell(ticket.answer, None, error)
         for wish in record.wishes:
             self.tell(wish.answer, None, error)
         record.wishes.clear()
 
-    def expected_waits(self, now: float) -> Callable[[Record], float | None]:
-        return waits.Waits(self.records.values(), now).of
+    def outlook(self, now: float) -> waits.Waits:
+        """Made once for all that are told of it in one moment: a full queue may refuse thousands."""
+        made = self._outlook
+        if made is None or self.dirty or made[0] != self._rounds or not 0 <= now - made[1] < SAME_MOMENT:
+            snapshot = picture.snapshot(self, now)
+            made = self._outlook = (self._rounds, now, waits.Waits(self.records.values(), snapshot, now))
+        return made[2]
 
     def expected_wait(self, record: Record, now: float) -> float | None:
-        return self.expected_waits(now)(record)
-
-    def retry_after(self, record: Record, now: float) -> float:
-        return self.expected_wait(record, now) or waits.UNKNOWN
+        return self.outlook(now).of(record)
 
     # -- its own
 

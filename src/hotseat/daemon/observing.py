@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hotseat.daemon import healing
-from hotseat.daemon.book import Job, JobKind, Record
+from hotseat.daemon.book import DRAIN, Job, JobKind, Record
 from hotseat.daemon.messages import JobEnded, Look, Observed, Say, Seek
 from hotseat.errors import Busy, HotseatError, NoRoom, NotFound
 from hotseat.scheduler import keep_for
@@ -66,7 +66,11 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
     record.epoch += 1
     if message.error is None:
         if message.report is None or message.report.phases:  # without phases there was nothing to do
-            record.learned.took(job.kind, now - job.begun)
+            phases = message.report.phases if message.report is not None else ()
+            drained = sum(phase.seconds for phase in phases if phase.name == DRAIN)
+            record.learned.took(job.kind, now - job.begun - drained)
+            if drained:
+                record.learned.took(DRAIN, drained)
         record.failures, record.trouble = 0, ""
         if job.kind in (JobKind.SWAP_OUT, JobKind.STOP):
             record.kept = 0

@@ -57,7 +57,7 @@ def arrived(core: Core, ticket: Ticket, now: float) -> None:
     """It waits from now on; `TooMany` if `max_queue` others do."""
     record = core.records[ticket.workload]
     if len(record.waiting) >= record.spec.max_queue:
-        core.tell(ticket.answer, None, verdicts.queue_is_full(record, core.retry_after(record, now)))
+        core.tell(ticket.answer, None, verdicts.queue_is_full(record, core.outlook(now).look(record)))
         return
     record.learned.rate.count(now)
     ticket.swapped = record.job is not None
@@ -102,8 +102,9 @@ def probed(core: Core, record: Record, number: int, error: HotseatError | None, 
 def expire(core: Core, record: Record, now: float) -> None:
     """Who waited for `max_wait` is told so."""
     limit = record.spec.max_wait
-    for ticket in record.waiting.take_late(now - limit):
-        core.tell(ticket.answer, None, verdicts.too_late(record, core.retry_after(record, now)))
+    late = record.waiting.take_late(now - limit)
+    for ticket in late:
+        core.tell(ticket.answer, None, verdicts.too_late(record, core.outlook(now).look(record)))
     for ticket in record.waiting:
         core.wake(ticket.arrived + limit)
         break

@@ -50,7 +50,7 @@ class ActorSeats:
         self._actor = actor
 
     def models(self) -> Sequence[ModelView]:
-        wait = self._actor.expected_waits()
+        wait = self._actor.outlook().of
         return [self._view(model, record, wait(record)) for model, record in self._actor.models.items()]
 
     def state(self, model: str) -> State | None:

@@ -12,6 +12,7 @@ from hotseat.daemon import rooms, verdicts
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import JobKind, Record, row
 from hotseat.daemon.measuring import Measuring
+from hotseat.daemon.waits import Wait
 from hotseat.gpu.entries import device_entry
 from hotseat.words import DeviceUse, State
 
@@ -31,7 +32,7 @@ class Showing:
     def snapshot(self, *, now: float) -> dict[str, Any]:
         """`now`: seconds on the event loop's clock. Times in it are seconds since the epoch, durations seconds."""
         epoch = time.time()
-        records, wait = self.actor.records, self.actor.expected_waits()
+        records, outlook = self.actor.records, self.actor.outlook()
         return {
             "at": epoch,
             "version": hotseat.__version__,
@@ -39,15 +40,14 @@ class Showing:
             "emulated": any(use.device.emulated for use in self.actor.uses),
             "devices": devices(self.actor.uses, records, self.actor.caps),
             "workloads": [
-                {**self._workload(record, now=now, epoch=epoch), "expected_wait": wait(record)}
-                for record in records.values()
+                self._workload(record, outlook.look(record), now=now, epoch=epoch) for record in records.values()
             ],
         }
 
-    def _workload(self, record: Record, *, now: float, epoch: float) -> dict[str, Any]:
+    def _workload(self, record: Record, wait: Wait, *, now: float, epoch: float) -> dict[str, Any]:
         requests, tokens = self.measuring.history.rates(record.name)
         job = record.job
-        why, hint = why_and_hint(record, closing=self.actor.closing)
+        why, hint = why_and_hint(record, wait, closing=self.actor.closing)
         return {
             **row(record),
             "doing": None
@@ -63,6 +63,7 @@ class Showing:
             "requests_per_second": requests,
             "tokens_per_second": tokens,
             "last_swap": self.measuring.last_swaps.get(record.name),
+            "expected_wait": wait.seconds,
             "why": why,
             "hint": hint,
             "warm_seconds": max(0.0, record.warm_until - now),
@@ -83,7 +84,7 @@ def devices(uses: Sequence[DeviceUse], records: Mapping[str, Record], caps: Mapp
     ]
 
 
-def why_and_hint(record: Record, *, closing: bool) -> tuple[str, str]:
+def why_and_hint(record: Record, wait: Wait, *, closing: bool) -> tuple[str, str]:
     """Why it is where it is, and what to do about it, if anything."""
     if (error := verdicts.hopeless(record, closing=closing)) is not None:
         return error.message, error.hint
@@ -96,7 +97,8 @@ def why_and_hint(record: Record, *, closing: bool) -> tuple[str, str]:
         case State.PARKED if record.held:
             return "parked by hand: a new request or `seat` brings it back", ""
         case State.PARKED if record.waiting or record.in_flight:
-            return "waits for its turn", ""
+            held = verdicts.held_by(wait)
+            return "waits for its turn" + (f": {held}" if held else ""), ""
         case State.PARKED:
             return "the next request for it brings it back", ""
         case State.STOPPED:

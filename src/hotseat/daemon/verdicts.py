@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from hotseat.daemon import healing
 from hotseat.daemon.book import Record
+from hotseat.daemon.waits import Holder, Wait
 from hotseat.errors import HotseatError, NoRoom, NotFound, Quarantined, TooMany, Unavailable
 from hotseat.platforms import remedies
 from hotseat.words import State
+
+MOMENT = 0.05
+"""Seconds that are told as none."""
 
 
 def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
@@ -47,24 +53,43 @@ def hopeless(record: Record, *, closing: bool) -> HotseatError | None:
             return None
 
 
-def queue_is_full(record: Record, retry_after: float) -> TooMany:
+def queue_is_full(record: Record, wait: Wait) -> TooMany:
+    held = held_by(wait)
     return TooMany(
-        f"{len(record.waiting)} requests wait for {record.name} already",
+        f"{len(record.waiting)} requests wait for {record.name} already" + (f": {held}" if held else ""),
         hint="try again later, or raise max_queue",
         rule="max_queue",
-        retry_after=retry_after,
+        retry_after=wait.retry_after,
     )
 
 
-def too_late(record: Record, retry_after: float) -> Unavailable:
-    why = record.trouble or record.note
+def too_late(record: Record, wait: Wait) -> Unavailable:
+    why, held = record.trouble or record.note, held_by(wait)
     return Unavailable(
         f"{record.name} could not be seated within {record.spec.max_wait:g} s: it is {record.state}"
-        + (f" ({why})" if why else ""),
+        + (f" ({why})" if why else "")
+        + (f"; {held}" if held else ""),
         hint="try again, or raise max_wait",
         rule="max_wait",
-        retry_after=retry_after,
+        retry_after=wait.retry_after,
     )
+
+
+def held_by(wait: Wait) -> str:
+    """Who holds what it waits for, and until when at least; nothing if nobody does."""
+    return ", ".join(_holds(holder) for holder in wait.holders)
+
+
+def _holds(holder: Holder) -> str:
+    where = "device " + " and ".join(map(str, holder.devices))
+    if holder.state is State.SWAPPING_OUT:
+        return f"{holder.name} is on its way out of {where}"
+    if not math.isfinite(holder.stays):
+        return f"{holder.name} ({holder.state}) holds {where} and may not be asked to leave"
+    if holder.state is State.SWAPPING_IN:
+        return f"{holder.name} is on its way in to {where} and stays for at least {holder.stays:.1f} s"
+    stays = f"stays for at least {holder.stays:.1f} s" if holder.stays >= MOMENT else "may leave now"
+    return f"{holder.name} holds {where} and {stays}"
 
 
 def no_room(record: Record, reason: str) -> NoRoom:

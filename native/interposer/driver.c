@@ -7,13 +7,12 @@
 
 typedef void *(*dlsym_fn)(void *, const char *);
 
-/* glibc moved dlsym from libdl (2.2.5; 2.17 on other machines than x86) into libc (2.34). */
+/* By the name that every glibc has: it moved from libdl into libc in 2.34. */
 static dlsym_fn libc_dlsym(void) {
 	static void *at;
 	void *found = __atomic_load_n(&at, __ATOMIC_ACQUIRE);
-	static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17"};
-	for (size_t i = 0; !found && i < sizeof versions / sizeof *versions; i++)
-		found = dlvsym(RTLD_NEXT, "dlsym", versions[i]);
+	if (!found)
+		found = dlvsym(RTLD_NEXT, "dlsym", HSI_OLDEST);
 	__atomic_store_n(&at, found, __ATOMIC_RELEASE);
 	return (dlsym_fn)found;
 }

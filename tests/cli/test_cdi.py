@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,11 @@ def test_mounts_and_variables_belong_together() -> None:
     (device,) = specification(GIVEN, name="all")["devices"]
     edits = device["containerEdits"]
     inside = [mount["containerPath"] for mount in edits["mounts"]]
-    assert edits["env"] == [f"LD_PRELOAD={inside[0]}", f"HOTSEAT_STORE={inside[1]}/store.sock"]
-    assert [mount["hostPath"] for mount in edits["mounts"]] == ["/opt/l.so", "/run/hotseat/store/agents"]
+    preload = edits["env"][0].removeprefix("LD_PRELOAD=")
+    words = (f"lib/{platform.machine()}-linux-gnu", "lib64", "lib")
+    assert inside[:3] == [preload.replace("$LIB", word) for word in words]
+    assert edits["env"][1] == f"HOTSEAT_STORE={inside[3]}/store.sock"
+    assert [mount["hostPath"] for mount in edits["mounts"]] == [*["/opt/l.so"] * 3, "/run/hotseat/store/agents"]
     assert all("ro" in mount["options"] for mount in edits["mounts"])
 
 

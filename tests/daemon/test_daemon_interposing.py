@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -68,11 +69,14 @@ def test_a_container_gets_mounts_that_it_cannot_write_and_two_variables() -> Non
     made = interposed(ContainerSpec(name="w", image="i", command=(), env={"A": "b"}), GIVEN)
     assert made.env == {
         "A": "b",
-        "LD_PRELOAD": "/usr/lib/hotseat/libhotseat-interposer.so",
+        "LD_PRELOAD": "/usr/lib/hotseat/$LIB/libhotseat-interposer.so",
         "HOTSEAT_STORE": "/run/hotseat/store/agents/store.sock",
     }
     assert made.binds == (
-        Bind(source=GIVEN.library, target="/usr/lib/hotseat/libhotseat-interposer.so", read_only=True),
+        *(
+            Bind(source=GIVEN.library, target=f"/usr/lib/hotseat/{word}/libhotseat-interposer.so", read_only=True)
+            for word in (f"lib/{platform.machine()}-linux-gnu", "lib64", "lib")
+        ),
         Bind(source=GIVEN.agents, target="/run/hotseat/store/agents", read_only=True),
     )
 

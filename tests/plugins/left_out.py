@@ -26,6 +26,8 @@ def unmet() -> dict[str, str]:
         out["podman"] = "needs root and podman (apt-get install podman runc)" if root else "not root"
     if not shutil.which("chromium"):
         out["browser"] = "needs chromium (apt-get install chromium)"
+    if not shutil.which("musl-gcc"):
+        out["musl"] = "needs musl-gcc (apt-get install musl-tools)"
     if "docker" in out or not shutil.which("docker-compose"):
         out["compose"] = "needs Docker and docker-compose (apt-get install docker-compose)" if root else "not root"
     return out

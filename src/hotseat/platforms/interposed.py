@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 from hotseat.platforms.spec import Bind, ContainerSpec
 
 LIBRARY = "libhotseat-interposer.so"
-LIBRARY_INSIDE = f"/usr/lib/hotseat/{LIBRARY}"
+_INSIDE = "/usr/lib/hotseat"
+LIBRARY_INSIDE = f"{_INSIDE}/$LIB/{LIBRARY}"
+"""glibc's loader puts its own word for $LIB (ld.so(8)). musl's knows no such words, finds no file, and goes on without;
+a library that it found and could not link would end every program of an Alpine image."""
+_WORDS = ("lib64", "lib")
+"""For $LIB: of Red Hat and SUSE; of Arch and Nix. Debian's and Ubuntu's names the machine."""
 AGENTS_INSIDE = "/run/hotseat/store/agents"
 SOCKET = "store.sock"
 """Its name in the directory of the agents, on the host and inside."""
@@ -26,8 +32,10 @@ class Interposer:
 
     def binds(self) -> tuple[Bind, ...]:
         """Read-only: a container that could put a socket of its own there would be handed others' memory."""
+        words = (f"lib/{platform.machine()}-linux-gnu", *_WORDS)
+        targets = [LIBRARY_INSIDE.replace("$LIB", word) for word in words]
         return (
-            Bind(source=self.library, target=LIBRARY_INSIDE, read_only=True),
+            *(Bind(source=self.library, target=target, read_only=True) for target in targets),
             Bind(source=self.agents, target=AGENTS_INSIDE, read_only=True),
         )
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration_daemon import PROMPTS, Daemon, settled
-from integration_house import IMAGE, LIMITS, MIB, PLATFORMS, SOON, Guest, House, everywhere, free_port
+from integration_house import IMAGE, LIMITS, MIB, PLATFORMS, SOON, Guest, House, everywhere, free_port, in_containers
 from integration_store import running_store
 
+from hotseat import config
 from hotseat.cli.cdi import write as write_cdi
+from hotseat.daemon.interposing import interposer_for
+from hotseat.daemon.making import made
 from hotseat.demo import EngineSpec, image
+from hotseat.platforms.interposed import LIBRARY_INSIDE
 from hotseat.store.port import HeldState
 from hotseat.words import State
 
@@ -144,3 +150,29 @@ async def test_a_container_that_somebody_else_makes_gets_it_by_a_device(
             assert (await guest.ask()).text == before.text
         plain = await house.start(weights=4 * MIB)
         assert (await plain.seen()).way.name == "driver"
+
+
+@asynccontextmanager
+async def made_of(house: House, text: str, control: Path) -> AsyncIterator[list[str]]:
+    """The environment of the container that hotseat makes of a workload of hotseat.yaml."""
+    name = house.name()
+    spec = config.parse(f"workloads: {{{name}: {{platform: {house.kind}, port: 8000, {text}}}}}").workloads[name]
+    store = config.Store.model_validate({"use": "on", "control": control})
+    container = await made(name, spec, house.platform, interposer=interposer_for(spec, store))
+    try:
+        yield json.loads(await house.person("inspect", "--format", "{{json .Config.Env}}", name)) or []
+    finally:
+        await house.platform.remove(container)
+
+
+@in_containers
+async def test_what_the_image_preloads_stays_behind_the_interposer(house: House, control: Path) -> None:
+    base, reference = house.name(), f"{house.name()}:1"
+    await house.person("create", "--name", base, IMAGE, "x")
+    try:
+        await house.person("commit", "--change", "ENV LD_PRELOAD=/lib/mine.so", base, reference)
+        async with made_of(house, f"image: '{reference}', run: {{gpus: none, network: host}}", control) as environment:
+            assert f"LD_PRELOAD={LIBRARY_INSIDE}:/lib/mine.so" in environment
+        await house.person("rmi", reference)
+    finally:
+        await house.person("rm", base)

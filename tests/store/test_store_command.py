@@ -117,7 +117,8 @@ async def test_status_tells_what_sharing_and_zeros_save(bench: Bench, environ: d
     assert sum(part["parked_bytes"] for part in parts.values()) == seen["used_bytes"]
     code, out, _ = await hotseat("status", environ=environ)
     assert code == 0
-    assert f"to 1\nkeeper   pid {seen['keeper']}, up " in out
+    assert "the rest is kept once, 2.00 to 1\n" in out
+    assert f"\nkeeper   pid {seen['keeper']}, up " in out
     assert [line.split()[:2] for line in out.splitlines()[-2:]] == [[name, "out"] for name in sorted(parts)]
 
 
@@ -173,3 +174,19 @@ async def test_what_the_command_line_does_not_say_is_in_the_file(environ: dict[s
         assert stat.S_IMODE((control.parent / "agents" / "store.sock").stat().st_mode) == 0o640
         assert (await hotseat("stop", f"--socket={control}", environ=environ))[0] == 0
         assert (await running)[0] == 0
+
+
+async def test_what_is_on_disk_is_told(bench: Bench, environ: dict[str, str]) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    await bench.client.take([one.ref], deadline=WITHIN)
+    await bench.client.move_out([one.ref], deadline=WITHIN)
+    await bench.client.spill([one.ref], deadline=WITHIN)
+    code, out, _ = await hotseat("status", "--json", environ=environ)
+    seen = json.loads(out)
+    (part,) = seen["workloads"]
+    assert (code, part["state"], part["parked_bytes"]) == (0, "stored", 0)
+    assert part["disk_bytes"] == seen["disk_bytes"] > 0
+    assert seen["dedup_ratio"] is None
+    code, out, _ = await hotseat("status", environ=environ)
+    assert f" in {seen['spill']}" in out

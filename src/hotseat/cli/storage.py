@@ -14,6 +14,9 @@ from hotseat.linux import proc
 from hotseat.store.port import Held, HeldState, Status
 from hotseat.words import ProcessRef
 
+FIGURES = ("bytes", "lent_bytes", "parked_bytes", "disk_bytes", "zero_bytes")
+"""Of `Held`, as the table has them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -24,7 +27,7 @@ class Part:
 
     @property
     def state(self) -> str:
-        return ", ".join(sorted({held.state.value for held in self.processes.values()}))
+        return ", ".join(sorted({"stored" if held.stored else held.state.value for held in self.processes.values()}))
 
     @property
     def note(self) -> str:
@@ -45,6 +48,7 @@ class Part:
             "lent_bytes": self.total("lent_bytes"),
             "parked_bytes": self.total("parked_bytes"),
             "zero_bytes": self.total("zero_bytes"),
+            "disk_bytes": self.total("disk_bytes"),
             "note": self.note,
         }
 
@@ -56,7 +60,7 @@ class Storage:
     uptime: float | None
     """Seconds; None where the keeper is not to be seen."""
 
-    HEADINGS: ClassVar = ["NAME", "STATE", "PIDS", "MEMORY", "LENT", "IN ARENA", "ZERO", "NOTE"]
+    HEADINGS: ClassVar = ["NAME", "STATE", "PIDS", "MEMORY", "LENT", "IN ARENA", "ON DISK", "ZERO", "NOTE"]
 
     @property
     def parked(self) -> int:
@@ -69,13 +73,10 @@ class Storage:
 
     @property
     def shared(self) -> float | None:
-        """Parked bytes that are not zero, by the arena's bytes that hold them: 2 where everything is there twice."""
-        kept = sum(part.total("parked_bytes") for part in self.workloads)
-        return (kept and (self._full - self.zero) / kept) or None
-
-    @property
-    def _full(self) -> int:
-        return sum(held.bytes for held in self.status.processes.values() if held.parked_bytes or held.zero_bytes)
+        """Bytes in the arena that are parked and not zero, by those that hold them: 2 where all is there twice."""
+        there = [held for held in self.status.processes.values() if held.parked_bytes and not held.stored]
+        kept = sum(held.parked_bytes for held in there)
+        return sum(held.bytes - held.zero_bytes for held in there) / kept if kept else None
 
     def as_json(self) -> dict[str, Any]:
         seen = self.status
@@ -87,6 +88,10 @@ class Storage:
             "cached_bytes": seen.cached,
             "parked_bytes": self.parked,
             "zero_bytes": self.zero,
+            "spill": seen.spill,
+            "spill_direct": seen.direct,
+            "disk_bytes": seen.disk,
+            "disk_free_bytes": seen.disk_free,
             "dedup_ratio": self.shared and round(self.shared, 3),
             "keeper": seen.keeper,
             "worker": seen.worker,
@@ -108,6 +113,10 @@ class Storage:
         ]
         if self.shared is not None:
             lines.append(f"saved    {format_size(self.zero)} zero; the rest is kept once, {self.shared:.2f} to 1")
+        if seen.spill:
+            through = "" if seen.direct else ", through the page cache"
+            free = format_size(seen.disk_free)
+            lines.append(f"disk     {format_size(seen.disk)} in {seen.spill}{through}, {free} free")
         lines.append(f"keeper   pid {seen.keeper}{up}; worker pid {seen.worker}{died}")
         return [*lines, *([f"note     {seen.note}"] if seen.note else [])]
 
@@ -117,7 +126,10 @@ class Storage:
                 part.name,
                 part.state,
                 " ".join(str(ref.pid) for ref in sorted(part.processes)),
-                *(units.size(part.total(name)) for name in ("bytes", "lent_bytes", "parked_bytes", "zero_bytes")),
+                *(
+                    units.size(part.total(name))
+                    for name in ("bytes", "lent_bytes", "parked_bytes", "disk_bytes", "zero_bytes")
+                ),
                 part.note,
             ]
             for part in self.workloads

@@ -49,6 +49,8 @@ def with_file(config: Path | None, values: Mapping[str, Any], *, said: Collectio
         "arena": store.arena,
         "directory": store.control.parent,
         "compare": store.compare,
+        "spill": store.spill,
+        "spill_limit": store.spill_limit,
         "agents_mode": int(store.agents_mode, 8),
     }
     return made(**{**values, **{name: value for name, value in found.items() if name not in said}})
@@ -103,7 +105,7 @@ async def status(socket: Path | None, *, as_json: bool) -> None:
         click.echo(line)
     if told.workloads:
         click.echo()
-        draw.table(told.HEADINGS, told.rows(), right=(3, 4, 5, 6))
+        draw.table(told.HEADINGS, told.rows(), right=(3, 4, 5, 6, 7))
 
 
 async def stop(socket: Path | None, *, lose_parked: bool, as_json: bool) -> None:

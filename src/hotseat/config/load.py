@@ -17,6 +17,7 @@ from hotseat.config import document, mistakes, paths, rules
 from hotseat.config.document import At, Document
 from hotseat.config.fill import filled
 from hotseat.config.model import Config
+from hotseat.config.store import Store
 from hotseat.config.workload import Workload
 from hotseat.errors import ConfigError, NotFound
 
@@ -133,10 +134,15 @@ def _anchor(config: Config, base: Path) -> Config:
         update={
             "control": base / config.control.expanduser(),
             "state": base / config.state.expanduser(),
-            "store": config.store.model_copy(update={"control": base / config.store.control.expanduser()}),
+            "store": _anchored_store(config.store, base),
             "workloads": {name: workload(item) for name, item in config.workloads.items()},
         }
     )
+
+
+def _anchored_store(store: Store, base: Path) -> Store:
+    spill = base / store.spill.expanduser() if store.spill is not None else None
+    return store.model_copy(update={"control": base / store.control.expanduser(), "spill": spill})
 
 
 def _anchored(volume: str, base: Path) -> str:

@@ -59,5 +59,9 @@ class Store(Model):
     """Host memory that `hotseat store run` takes for what is parked, if its command line does not say."""
     compare: bool = False
     """`hotseat store run` compares bytes where digests are equal."""
+    spill: Path | None = None
+    """Directory of its own on a local disk, to which what is parked may go when host memory is short."""
+    spill_limit: Size | None = None
+    """Of that disk, at most. Not given: all of it."""
     agents_mode: Annotated[str, BeforeValidator(_rights)] = "600"
     """Rights of the socket that workloads reach. `"666"`: also containers that do not run as the store's user."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -17,7 +18,7 @@ from typing import Protocol, runtime_checkable
 from hotseat.config import Workload, labels
 from hotseat.config.run import publish_parts, volume_parts
 from hotseat.errors import HotseatError, NotFound, PlatformFailed, Unavailable
-from hotseat.platforms.interposed import Interposer, interposed
+from hotseat.platforms.interposed import PRELOAD, Interposer, interposed
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.platforms.spec import Bind, ContainerSpec, Publish, Volume
 
@@ -41,6 +42,13 @@ class Creates(Protocol):
 
 
 @runtime_checkable
+class Images(Creates, Protocol):
+    """One that makes containers of images."""
+
+    async def image_environment(self, reference: str) -> Mapping[str, str]: ...
+
+
+@runtime_checkable
 class Renames(Creates, Protocol):
     async def rename(self, container: Container, name: str) -> Container: ...
 
@@ -49,14 +57,12 @@ async def made(name: str, spec: Workload, platform: Platform, *, interposer: Int
     """The container of `spec`, made if it is not there or the file has changed. `NotFound`: not ours to make.
     `Unavailable`: it cannot be made here, and what to do about it. `interposer`: it is made with that."""
     wanted = container_spec(name, spec)
-    if interposer is not None:
-        wanted = interposed(wanted, interposer)
     try:
         container = await platform.inspect(spec.ref(name))
     except NotFound as error:
         if not spec.made_here or not isinstance(platform, Creates):
             raise NotFound(f"no {spec.platform} container {wanted.name}", hint="create it first") from error
-        return await _create(spec, wanted, platform)
+        return await _create(spec, wanted, platform, interposer)
     if not spec.made_here or container.status in (Status.RUNNING, Status.PAUSED, Status.RESTARTING):
         return container
     of = container.labels.get(labels.MADE_FROM)
@@ -70,7 +76,7 @@ async def made(name: str, spec: Workload, platform: Platform, *, interposer: Int
         )
         return container
     _log.info("%s container %s is made anew: hotseat.yaml has changed since it was made", spec.platform, wanted.name)
-    return await _replace(spec, wanted, container, platform)
+    return await _replace(spec, wanted, container, platform, interposer)
 
 
 def container_spec(name: str, spec: Workload) -> ContainerSpec:
@@ -133,20 +139,27 @@ def explained(error: HotseatError, spec: Workload) -> HotseatError:
     return error
 
 
-async def _create(spec: Workload, wanted: ContainerSpec, platform: Creates) -> Container:
+async def _create(spec: Workload, wanted: ContainerSpec, platform: Creates, interposer: Interposer | None) -> Container:
     try:
+        if interposer is not None:
+            image: Mapping[str, str] = {}
+            if wanted.image and isinstance(platform, Images):
+                image = await platform.image_environment(wanted.image)
+            wanted = interposed(wanted, interposer, preloaded=image.get(PRELOAD, ""))
         return await platform.create(wanted)
     except (NotFound, PlatformFailed) as error:
         raise explained(error, spec) from error
 
 
-async def _replace(spec: Workload, wanted: ContainerSpec, old: Container, platform: Creates) -> Container:
+async def _replace(
+    spec: Workload, wanted: ContainerSpec, old: Container, platform: Creates, interposer: Interposer | None
+) -> Container:
     if spec.image is None or not isinstance(platform, Renames):
         await platform.remove(old)  # a process' entry in our own register: nothing that could be lost
-        return await _create(spec, wanted, platform)
+        return await _create(spec, wanted, platform, interposer)
     aside = await platform.rename(old, wanted.name + _ASIDE)
     try:
-        new = await _create(spec, wanted, platform)
+        new = await _create(spec, wanted, platform, interposer)
     except BaseException:
         await platform.rename(aside, wanted.name)
         raise

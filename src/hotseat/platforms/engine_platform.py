@@ -150,6 +150,12 @@ class EnginePlatform:
             return False
         return True
 
+    async def image_environment(self, reference: str) -> Mapping[str, str]:
+        """What its containers have where nobody says otherwise. `NotFound`: no such image here."""
+        data = await self._api.json("GET", f"images/{quote(reference, safe='')}/json")
+        pairs = (str(item).partition("=") for item in (data.get("Config") or {}).get("Env") or ())
+        return {name: value for name, _, value in pairs}
+
     async def rename(self, container: Container, name: str) -> Container:
         await self._api.raw("POST", f"containers/{container.id}/rename", params={"name": name})
         return await self.inspect(container.id)

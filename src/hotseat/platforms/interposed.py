@@ -45,9 +45,9 @@ def environment(library: str | Path, agents: str | Path, *, preloaded: str = "")
     return {PRELOAD: f"{library}:{preloaded}" if preloaded else str(library), STORE: f"{agents}/{SOCKET}"}
 
 
-def interposed(spec: ContainerSpec, given: Interposer) -> ContainerSpec:
-    """The same, with the interposer."""
+def interposed(spec: ContainerSpec, given: Interposer, *, preloaded: str = "") -> ContainerSpec:
+    """The same, with the interposer. `preloaded`: LD_PRELOAD as its image has it, where `spec` says nothing."""
     inside = bool(spec.image or spec.rootfs)
     where = (LIBRARY_INSIDE, AGENTS_INSIDE) if inside else (given.library, given.agents)
-    added: Mapping[str, str] = environment(*where, preloaded=spec.env.get(PRELOAD, ""))
+    added: Mapping[str, str] = environment(*where, preloaded=spec.env.get(PRELOAD, preloaded))
     return replace(spec, env={**spec.env, **added}, binds=(*spec.binds, *given.binds()) if inside else spec.binds)

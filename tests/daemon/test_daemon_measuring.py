@@ -80,8 +80,26 @@ async def test_labels_are_never_what_only_a_client_has_made_up(make_house: MakeH
         ("openai", "a-alias", "200"): 1,
         ("upstream", "a", "200"): 1,
     }
-    assert values(text, "hotseat_tokens_total")["completion", "a-alias"] == 5
-    assert values(text, "hotseat_tokens_total")["prompt", "a-alias"] == 7
+    assert values(text, "hotseat_tokens_total") == {
+        ("completion", "a-alias", "usage"): 5,
+        ("prompt", "a-alias", "usage"): 7,
+        ("completion", "a", "usage"): 5,
+        ("prompt", "a", "usage"): 7,
+    }
+
+
+async def test_a_stream_that_tells_no_usage_counts_by_its_deltas_under_a_name_of_its_own(make_house: MakeHouse) -> None:
+    measuring, _ = made(await make_house())
+    measuring.request(seen("a", tail=b"data: [DONE]\n\n", deltas=3))
+    measuring.request(seen("a", tail=b"data: [DONE]\n\n", deltas=2))
+    measuring.request(seen("a", deltas=4))  # and usage: what the engine says counts
+    measuring.tick(1.0)
+    assert values(measuring.meters.exposition().decode(), "hotseat_tokens_total") == {
+        ("completion", "a", "deltas"): 5,
+        ("completion", "a", "usage"): 5,
+        ("prompt", "a", "usage"): 7,
+    }
+    assert measuring.history.points[-1].workloads["a"].tokens == 10
 
 
 async def test_requests_with_the_same_labels_are_counted_apart_by_what_each_has(make_house: MakeHouse) -> None:

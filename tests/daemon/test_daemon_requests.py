@@ -131,6 +131,19 @@ async def test_a_pinned_one_stays_and_the_error_names_it(
     assert await house.answer("b") == 200, "a person may park it all the same"
 
 
+async def test_who_waited_in_vain_is_told_in_the_headers_how_long_and_for_whom(make_house: MakeHouse) -> None:
+    house = await make_house(parked="b", per={"b": "max_wait: 50ms"})
+    house.swapper.hold[Direction.OUT] = asyncio.Event()
+    await house.up()
+    async with house.ask("b") as response:
+        assert response.status == 503
+        assert int(response.headers["x-hotseat-waited-ms"]) >= 50
+        assert (response.headers["x-hotseat-workload"], response.headers["x-hotseat-state"]) == ("b", "parked")
+        assert response.headers["x-hotseat-swapped"] == "0"
+        assert "a is on its way out of device 0" in (await response.json())["error"]["message"]
+    house.swapper.hold[Direction.OUT].set()
+
+
 async def test_max_wait(make_house: MakeHouse) -> None:
     house = await make_house(parked="b", per={"b": "max_wait: 50ms"})
     gate = house.swapper.hold[Direction.OUT] = asyncio.Event()

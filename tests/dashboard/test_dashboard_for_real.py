@@ -54,7 +54,7 @@ async def test_before_and_after_a_swap(tmp_path: Path, browse: MakeBrowsing) -> 
         await picture(page, "after", beside=tmp_path)
         metrics = await house.metrics()
         assert 'hotseat_requests_total{dialect="openai",model="mistral-small",status="200"} 4.0' in metrics
-        assert 'hotseat_tokens_total{kind="completion",model="mistral-small"}' in metrics
+        assert 'hotseat_tokens_total{kind="completion",model="mistral-small",source="usage"}' in metrics
         assert 'hotseat_seat_wait_seconds_count{workload="mistral-small"} 4.0' in metrics
         assert 'hotseat_swaps_total{direction="in",outcome="done",workload="mistral-small"}' in metrics
         assert "hotseat_emulated 1.0" in metrics

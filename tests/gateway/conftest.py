@@ -9,6 +9,7 @@ from gateway_stage import Stage
 from hotseat.config import Gateway as Settings
 from hotseat.gateway import Gateway
 from hotseat.gateway.keys import KeyRing
+from hotseat.gateway.port import OnRequest, nobody_counts
 from hotseat.gateway.site import Site
 from hotseat.testing.engine import FakeEngine
 from hotseat.testing.seats import FakeSeats
@@ -18,11 +19,18 @@ from hotseat.testing.seats import FakeSeats
 async def make_stage() -> AsyncIterator[Callable[..., Awaitable[Stage]]]:
     closing: list[Callable[[], Awaitable[None]]] = []
 
-    async def make(*, site: Site | None = None, keys: KeyRing | None = None, **options: float) -> Stage:
+    async def make(
+        *,
+        site: Site | None = None,
+        keys: KeyRing | None = None,
+        on_request: OnRequest = nobody_counts,
+        **options: float,
+    ) -> Stage:
         engine = FakeEngine()
         await engine.start()
         seats = FakeSeats({"m": engine.url})
-        gateway = Gateway(seats, Settings.model_construct(**options), site=site, keys=keys)  # type: ignore[arg-type]
+        settings = Settings.model_construct(**options)  # type: ignore[arg-type]
+        gateway = Gateway(seats, settings, site=site, keys=keys, on_request=on_request)
         host, port = await gateway.start(host="127.0.0.1", port=0)
         client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), auto_decompress=False)
         closing.extend([client.close, gateway.aclose, engine.stop])

@@ -44,6 +44,58 @@ async def test_what_cannot_be_seated_says_when_to_come_again(stage: Stage, error
         assert (await response.json())["error"]["code"] == code
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "the request has no body, and names no model"),
+        (b"{", "the body is not a JSON object"),
+        (b"{}", "the request names no model"),
+        (b'{"model": 3}', "the request's `model` is no name"),
+    ],
+)
+async def test_a_request_without_a_model_is_told_where_to_name_it(stage: Stage, body: bytes, said: str) -> None:
+    async with stage.client.post(stage.url + "/v1/chat/completions", data=body) as response:
+        message = (await response.json())["error"]["message"]
+    assert message.startswith(said)
+    assert '"model": "NAME"' in message
+
+
+@pytest.mark.parametrize(
+    ("query", "header"),
+    [("?model=m", {}), ("", {"x-hotseat-model": "m"}), ("?model=m", {"content-type": "application/json"})],
+)
+async def test_the_ways_that_it_is_told_of_are_ways(stage: Stage, query: str, header: dict[str, str]) -> None:
+    """Of a request without a body."""
+    async with stage.client.get(stage.url + "/v1/files" + query, headers=header) as response:
+        await response.read()
+        assert response.headers["x-hotseat-workload"] == "m"
+
+
+async def test_a_refusal_tells_what_an_answer_would_as_far_as_it_got(stage: Stage) -> None:
+    stage.seats.error = Unavailable("late", retry_after=2.1, workload="m", swapped=True)
+    async with stage.post() as response:
+        assert response.status == 503
+        assert int(response.headers["x-hotseat-waited-ms"]) >= 0
+        assert response.headers["x-hotseat-workload"] == "m"
+        assert response.headers["x-hotseat-swapped"] == "1"
+        assert response.headers["x-hotseat-state"] == "seated"
+
+
+async def test_an_engine_that_failed_is_named_in_the_headers(stage: Stage) -> None:
+    stage.engine.break_after = 0
+    async with stage.post() as response:
+        assert response.status == 502
+        assert response.headers["x-hotseat-workload"] == "m"
+        assert response.headers["x-hotseat-waited-ms"] == "250"
+        assert response.headers["x-hotseat-swapped"] == "0"
+
+
+async def test_what_was_never_asked_a_seat_for_tells_none(stage: Stage) -> None:
+    async with stage.client.post(stage.url + "/v1/completions", json={"model": 3}) as response:
+        assert response.status == 400
+        assert not [name for name in response.headers if name.lower().startswith("x-hotseat")]
+
+
 async def test_a_dead_engine_is_tried_once_more_and_then_502(stage: Stage) -> None:
     await stage.engine.stop()
     async with stage.post() as response:

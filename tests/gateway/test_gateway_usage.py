@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
+from gateway_stage import Stage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hotseat.gateway import usage
+from hotseat.gateway.port import RequestSeen
 from hotseat.gateway.usage import Usage
 
 OPENAI = {"id": "x", "choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
@@ -68,3 +72,58 @@ def test_the_tail_is_the_end_of_all_chunks_however_they_are_cut(chunks: list[byt
     for chunk in chunks:
         tail = usage.keep(tail, chunk)
     assert tail == b"".join(chunks)[-usage.TAIL :]
+
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+EVENTS = st.lists(
+    st.sampled_from(
+        [
+            {"delta": {"role": "assistant", "content": ""}},
+            {"delta": {"content": "a"}},
+            {"delta": {"content": 'so "content":"x" \n\n'}},
+            {"delta": {"reasoning_content": "hm"}},
+            {"delta": {"content": None}},
+            {"delta": {}, "finish_reason": "stop"},
+        ]
+    ),
+    max_size=8,
+)
+
+
+def counted(path: str, pieces: list[bytes]) -> int:
+    """As an answer does it."""
+    found, tail, mark = 0, b"", usage.delta(path, pieces[0]) if pieces else b""
+    for piece in pieces:
+        found += usage.deltas(mark, tail, piece)
+        tail = usage.keep(tail, piece)
+    return found
+
+
+@given(EVENTS, st.booleans(), st.lists(st.integers(65, 900), max_size=12))
+def test_deltas_are_counted_however_the_stream_is_cut(
+    events: list[dict[str, dict[str, str]]], compact: bool, cuts: list[int]
+) -> None:
+    separators = (",", ":") if compact else (", ", ": ")
+    said = [json.dumps({"id": "c", "choices": [event]}, separators=separators) for event in events]
+    stream = "".join(f"data: {event}\n\n" for event in [*said, "[DONE]"]).encode()
+    edges = sorted({0, *(cut for cut in cuts if cut < len(stream)), len(stream)})
+    pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
+    texts = [event["delta"].get("content") or event["delta"].get("reasoning_content") for event in events]
+    assert counted(CHAT, pieces) == sum(1 for text in texts if text)
+
+
+def test_completions_have_their_text_elsewhere_and_other_streams_are_not_counted() -> None:
+    stream = b'data: {"id":"c","choices":[{"text":"a"}]}\n\ndata: {"id":"c","choices":[{"text":""}]}\n\n'
+    assert counted(TEXT, [stream]) == 1
+    assert usage.delta("/v1/responses", stream) == b""
+
+
+async def test_an_openai_stream_is_counted_while_it_passes(make_stage: Callable[..., Awaitable[Stage]]) -> None:
+    told: list[RequestSeen] = []
+    stage = await make_stage(on_request=told.append)
+    stage.engine.tokens = 7
+    async with stage.post(stream=True) as response:
+        assert await response.read() == stage.engine.whole_stream
+    async with stage.post() as response:
+        await response.read()
+    assert [seen.deltas for seen in told] == [7, 0]

@@ -46,7 +46,9 @@ class _Sheet:
     waited: Times | None = None
     first_byte: Times | None = None
     tokens: list[Count] | None = None
-    """Read and written. All three are made with the first that has one: there is no series that nobody ever adds to."""
+    """Read and written."""
+    deltas: Count | None = None
+    """All four are made with the first that has one: there is no series that nobody ever adds to."""
 
 
 class Measuring:
@@ -95,9 +97,14 @@ class Measuring:
             written = used.completion or 0
             if sheet.tokens is None:
                 kinds = "prompt", "completion"
-                sheet.tokens = [self.meters.count(c.TOKENS, sheet.model, kind) for kind in kinds]
+                sheet.tokens = [self.meters.count(c.TOKENS, sheet.model, kind, "usage") for kind in kinds]
             sheet.tokens[0].value += used.prompt or 0
             sheet.tokens[1].value += written
+        elif seen.deltas > 0:
+            written = seen.deltas
+            if sheet.deltas is None:
+                sheet.deltas = self.meters.count(c.TOKENS, sheet.model, "completion", "deltas")
+            sheet.deltas.value += written
         if sheet.served:
             self.history.count(sheet.served, error=seen.status >= 500, tokens=written)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -122,8 +123,14 @@ class _Visit(contextlib.AbstractAsyncContextManager[ActorLease]):
                 waited = await given
             record = actor.records[record.name]  # its container may be another one than when the request came
             return ActorLease(actor, record, ticket, record.name, waited, _url(record))
+        except HotseatError as error:
+            actor.leave(ticket)
+            # A copy: who waited beside it is told the same one.
+            refused = copy.copy(error)
+            refused.details = {**error.details, "workload": record.name, "swapped": ticket.swapped}
+            raise refused from error
         except BaseException:
-            # Refused, given up while it waited, or granted in this very moment.
+            # Given up while it waited, or granted in this very moment.
             actor.leave(ticket)
             raise
 

@@ -7,6 +7,7 @@ should the engine then refuse, the client reads the refusal as an event.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from hotseat.errors import HotseatError
 from hotseat.gateway import headers, usage
@@ -30,6 +31,9 @@ class Answer:
     """The head was sent before there was one of the engine."""
     tail = b""
     """The last bytes of the engine's body; b"" where it has a content coding."""
+    deltas = 0
+    """Of a stream that may not tell its tokens: see `usage.deltas`."""
+    _delta = b""
     first_byte: float | None = None
     """By `time.monotonic`."""
     broken = False
@@ -81,7 +85,11 @@ class Answer:
     def piece(self, piece: bytes) -> None:
         if self.first_byte is None:
             self.first_byte = time.monotonic()
+            if self._events:
+                self._delta = usage.delta(self._request.path, piece)
         if not self._coded:
+            if self._delta:
+                self.deltas += usage.deltas(self._delta, self.tail, piece)
             self.tail = usage.keep(self.tail, piece)
         self._put(piece)
 
@@ -131,9 +139,10 @@ class Answer:
         self._put(event if self._between() else self._dialect.mend + event)
         self.end([])
 
-    def refuse(self, error: HotseatError, *, status: int | None = None) -> None:
-        self.status = status or error.http_status
-        said = [("Content-Type", "application/json"), (headers.REQUEST_ID, self._id)]
+    def refuse(self, error: HotseatError, *, known: Sequence[tuple[str, str]] = ()) -> None:
+        """`known`: what else its headers can say of the request."""
+        self.status = error.http_status
+        said = [("Content-Type", "application/json"), (headers.REQUEST_ID, self._id), *known]
         if self._dialect.id_header != headers.REQUEST_ID:
             said.append((self._dialect.id_header, self._id))
         if (seconds := retry_after(error)) is not None:

@@ -11,6 +11,7 @@ import logging
 import time
 
 from hotseat.errors import EngineFailed, EngineTimeout, HotseatError
+from hotseat.gateway import headers
 from hotseat.gateway.answer import Answer
 from hotseat.gateway.asking import Asking
 from hotseat.gateway.desk import Desk
@@ -36,6 +37,9 @@ class Exchange:
     # Most requests end without most of these.
     _waited: float | None = None
     _workload = ""
+    _swapped = False
+    _sought = False
+    """It was asked for a seat that could not be had at once."""
     _lease: Lease | None = None
     """While the engine is asked."""
     _held: HeldLease | None = None
@@ -122,6 +126,7 @@ class Exchange:
         asking = self._asking
         lease = asking.try_seat()
         if lease is None:
+            self._sought = True
             self._state = asking.state()
         else:
             self._held = lease
@@ -193,7 +198,7 @@ class Exchange:
 
     def _send(self, engine: Engine, lease: Lease) -> None:
         self._engine, self._lease = engine, lease
-        self._waited, self._workload = lease.waited, lease.workload
+        self._waited, self._workload, self._swapped = lease.waited, lease.workload, lease.swapped
         self._heard = True
         request, asking, origin = self._request, self._asking, self._desk.pool.origin(lease.url)
         if request.body.complete and not request.body.trailers and not request.body.consumed:
@@ -327,7 +332,7 @@ class Exchange:
         if not answer.status:
             answer.status = error.http_status
             self._close_books()
-            answer.refuse(error)
+            answer.refuse(error, known=self._known(error))
         else:
             answer.broken = True
             self._close_books()
@@ -384,8 +389,25 @@ class Exchange:
                 first_byte=None if answer.first_byte is None else answer.first_byte - arrived,
                 broken=answer.broken,
                 tail=answer.tail,
+                deltas=answer.deltas,
             )
         )
+
+    def _known(self, error: HotseatError) -> list[tuple[str, str]]:
+        """What an answer would say in its headers, as far as it got."""
+        waited = self._waited
+        workload, swapped = self._workload, self._swapped
+        if waited is None:
+            if not self._sought:
+                return []
+            waited = time.monotonic() - self._arrived
+            workload, swapped = error.details.get("workload", ""), bool(error.details.get("swapped"))
+        said = [(headers.WAITED, str(round(waited * 1000)))]
+        if workload:
+            said += [(headers.WORKLOAD, workload), (headers.SWAPPED, str(int(swapped)))]
+        if self._state:
+            said.append((headers.STATE, self._state))
+        return said
 
     def _ours(self, lease: Lease | None) -> bytes:
         identity = b"x-request-id: %b\r\n" % self._asking.request_id.encode()

@@ -100,7 +100,9 @@ class Seats(Protocol):
         """Waits until the workload of `model` is seated and its engine answers; holds the lease in the block.
 
         `NotFound` (details["models"] lists what there is), `TooMany` (its queue is full), `NoRoom`, `Unavailable`,
-        `Quarantined`, `EngineFailed`; 429 and 503 carry details["retry_after"] (seconds). Cancelling gives up the wait.
+        `Quarantined`, `EngineFailed`; 429 and 503 carry details["retry_after"] (seconds), all of
+        a workload its name as details["workload"], and details["swapped"] as a lease has it. Cancelling gives up the
+        wait.
         """
         ...
 
@@ -135,6 +137,8 @@ class RequestSeen(msgspec.Struct, kw_only=True, gc=False):  # each request makes
     tail: bytes = b""
     """The last bytes of the engine's body as they were sent, at most `usage.TAIL`; `usage.read` finds the tokens. Empty
     where the body has a content encoding."""
+    deltas: int = 0
+    """Deltas with text of an OpenAI stream, which may not tell its tokens; 0 of all others."""
 
 
 OnRequest = Callable[[RequestSeen], None]

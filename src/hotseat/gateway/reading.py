@@ -67,6 +67,8 @@ class Reading:
             return self._of_form(self._form)
         if not body.complete:
             return None
+        if self._known is not None and not body.total:
+            return self._known
         named = self._dialect.of_json(self._plain(body.whole()))
         self._must_be_same(named)
         return named

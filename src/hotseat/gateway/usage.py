@@ -1,8 +1,11 @@
-"""Tokens of an answer, from its last bytes: no body is parsed, held or encoded anew for it. Pure.
+"""Tokens of an answer: no body is parsed, held or encoded anew for it. Pure.
 
 Engines put what they counted at the end: OpenAI's `usage` in the JSON or in the last chunk of a stream (where the
 client asked for it), Anthropic's in `message_delta`, Ollama's `eval_count` in its last line. A name inside the
 generated text cannot be taken for it: there its quotes are escaped.
+
+OpenAI's streams tell `usage` only if their client asks. Of those the deltas with text are counted while they pass,
+which is what engines send for a token, most of the time: an estimate.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ TAIL = 4096
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _OLLAMA = re.compile(rb'"(prompt_eval_count|eval_count)"\s*:\s*(\d{1,15})\b')
 _decode = json.JSONDecoder().raw_decode
+_NEWLINE = 10
+_FIRST_KEY = 64
+"""Bytes in which the first member of an event ends: they show whether the engine writes a space after a colon."""
 _IN, _OUT = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+
+
+_DELTAS = {"/v1/chat/completions": b'content":"', "/v1/completions": b'"text":"'}
+"""What stands before the text of a delta, `reasoning_content` included."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -43,6 +53,23 @@ def read(tail: bytes) -> Usage | None:
     if not counts:
         return None
     return Usage(prompt=counts.get(b"prompt_eval_count"), completion=counts.get(b"eval_count"))
+
+
+def delta(path: str, piece: bytes) -> bytes:
+    """What stands before the text of each delta in a stream of events whose first piece this is; b"": it has none, or
+    tells `usage` in any case."""
+    mark = _DELTAS.get(path, b"")
+    return mark.replace(b":", b": ") if b'": ' in piece[:_FIRST_KEY] else mark
+
+
+def deltas(mark: bytes, tail: bytes, piece: bytes) -> int:
+    """How many deltas with text begin in `piece`, which comes after `tail`."""
+    empty = mark + b'"'
+    found = piece.count(mark) - piece.count(empty)
+    if tail and tail[-1] != _NEWLINE:  # an event is in two pieces; what stands across the seam is in neither
+        size = len(mark)
+        found += (tail[-size + 1 :] + piece[: size - 1]).count(mark) - (tail[-size:] + piece[:size]).count(empty)
+    return found
 
 
 def keep(tail: bytes, chunk: bytes) -> bytes:

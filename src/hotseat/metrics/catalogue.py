@@ -180,8 +180,9 @@ BROKEN = Metric(
 TOKENS = Metric(
     name="hotseat_tokens_total",
     kind=Kind.COUNTER,
-    help="Tokens as engines count them (usage); kind is prompt or completion. Streams tell only if their client asks",
-    labels=("model", "kind"),
+    help="kind is prompt or completion; source is usage (the engine says so) or deltas: estimated from an OpenAI "
+    "stream whose client does not ask for usage, one for each delta with text",
+    labels=("model", "kind", "source"),
 )
 
 CATALOGUE = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -14,6 +14,8 @@ import msgspec
 
 from hotseat.errors import NotFound, UsageError
 
+LISTED = "GET /v1/models lists what there is"
+ELSEWHERE = "a request without a JSON body names it as ?model=NAME or in the header x-hotseat-model"
 LONGEST = 512
 """Characters of a model's name. It is echoed in errors, and matched against the scopes of keys."""
 
@@ -38,10 +40,17 @@ _decode = msgspec.json.Decoder(_Head).decode
 def from_json(body: bytes | bytearray | memoryview, *, name_too: bool = False) -> Named:
     """Of a JSON object. `name_too`: `name` stands for `model` where that is missing (Ollama's older requests).
     `UsageError` says what is wrong with it."""
+    if not len(body):
+        raise UsageError(
+            "the request has no body, and names no model",
+            hint=f'send a JSON object with "model": "NAME"; {ELSEWHERE}; {LISTED}',
+            param="model",
+        )
     try:
         head = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"the body is not a JSON object: {error}", param=None) from error
+        hint = f'send a JSON object with "model": "NAME"; {ELSEWHERE}'
+        raise UsageError(f"the body is not a JSON object: {error}", hint=hint, param=None) from error
     model = head.name if name_too and head.model is None else head.model
     return Named(checked(model), head.stream if isinstance(head.stream, bool) else None)
 
@@ -56,10 +65,10 @@ def from_query(query: str) -> Named | None:
 
 def checked(model: object) -> str:
     """The name, if it is one. `UsageError`."""
-    if not isinstance(model, str) or not model:
-        raise UsageError(
-            'the request names no model; add "model": "NAME"', hint="GET /v1/models lists them", param="model"
-        )
+    if model is None or model == "":
+        raise UsageError("the request names no model", hint=f'add "model": "NAME"; {LISTED}', param="model")
+    if not isinstance(model, str):
+        raise UsageError("the request's `model` is no name", hint=f'write "model": "NAME"; {LISTED}', param="model")
     if len(model) > LONGEST:
         raise UsageError(f"a model's name has at most {LONGEST} characters", param="model")
     return model

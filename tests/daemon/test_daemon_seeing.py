@@ -8,6 +8,10 @@ import contextlib
 import pytest
 from daemon_house import House, MakeHouse, until
 
+from hotseat import config
+from hotseat.daemon import messages as m
+from hotseat.daemon.book import row
+from hotseat.daemon.core import Core
 from hotseat.errors import NotFound
 from hotseat.words import Direction
 
@@ -99,3 +103,30 @@ async def test_a_restart_of_the_daemon_does_not_begin_ids_anew(house: House) -> 
         await house.up()
         after = await anext(client.events(after=0))
         assert after["seq"] > before["seq"]
+
+
+def test_the_note_of_what_is_not_there_says_what_comes_of_it() -> None:
+    text = """
+workloads:
+  first: {platform: process, command: [x], port: 1}
+  kept: {platform: process, command: [x], port: 2, start: false}
+  made: {port: 3, image: i}
+  strange: {port: 4}
+"""
+    core = Core(config.parse(text).workloads)
+
+    def notes() -> dict[str, str]:
+        return {name: row(record)["note"] for name, record in core.records.items()}
+
+    assert set(notes().values()) == {"not looked at yet"}
+    for name in core.records:
+        core.handle(m.Observed(workload=name, epoch=0), 0.0)
+    assert notes() == {
+        "first": "nothing of it runs",
+        "kept": "nothing of it runs",
+        "made": "its container is not made yet",
+        "strange": "there is no such container",
+    }
+    core.handle(m.Preload(), 0.0)
+    assert notes()["first"] == "is about to be started"
+    assert notes()["kept"] == "nothing of it runs"

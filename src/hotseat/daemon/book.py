@@ -129,6 +129,12 @@ class Record:
         return self.spec.start and (self.exists or self.spec.made_here)
 
     @property
+    def start_is_due(self) -> bool:
+        """A cold start of it is wanted, and comes as soon as there is room for it."""
+        wanted = self.preload_due or self.preload or bool(self.wishes or self.waiting)
+        return wanted and self.state is State.STOPPED and self.job is None and self.looked and self.can_start
+
+    @property
     def frozen(self) -> bool:
         """Its requests in flight get no byte now."""
         return self.state is not State.SEATED
@@ -239,7 +245,8 @@ def row(record: Record) -> dict[str, Any]:
     parked = dict(seen.parked_gpu_bytes) if seen is not None else {}
     going = "removed from the configuration, its last answers end" if record.leaving else ""
     going = "becomes another container when its last answers have ended" if record.successor else going
-    note = "; ".join(part for part in (record.job.step if record.job else "", record.note, going) if part)
+    note = "is about to be started" if record.start_is_due else record.note
+    note = "; ".join(part for part in (record.job.step if record.job else "", note, going) if part)
     return {
         "name": record.name,
         "state": record.state.value,

@@ -49,13 +49,19 @@ def observed(core: Core, record: Record, message: Observed, now: float) -> None:
         if news and record.spec.identity is not None:
             record.sought_until = now + SEEK_WITHIN
             core.do(Seek(workload=record.name))
-        _enter(core, record, State.STOPPED, "there is no such container", now)
+        _enter(core, record, State.STOPPED, _absent(record), now)
     else:
         _take(core, record, message.observation, now)
         if record.state in _MOVING and now >= record.not_before:
             # Another hotseat swaps it, or died while it did. Recovery tells the two apart and ends the second.
             record.not_before = now + RECOVER_EVERY
             core.launch(record, JobKind.RECOVER, now)
+
+
+def _absent(record: Record) -> str:
+    if record.spec.platform == "process":
+        return "nothing of it runs"
+    return "its container is not made yet" if record.spec.made_here else "there is no such container"
 
 
 def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None:

@@ -72,7 +72,8 @@ WORKLOAD_PARKED = Metric(
 WORKLOAD_HOST = Metric(
     name="hotseat_workload_host_bytes",
     kind=Kind.GAUGE,
-    help="Host memory that its processes hold",
+    help="Resident memory of its processes: what they need in any case, and while it is parked by the driver also its "
+    "device memory",
     labels=("workload",),
 )
 

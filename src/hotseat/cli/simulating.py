@@ -15,6 +15,7 @@ from hotseat.config.load import load
 from hotseat.config.units import parse_duration, parse_size
 from hotseat.errors import UsageError
 from hotseat.simulate import Costs, Fleet, Service, Trace, simulate
+from hotseat.simulate.bound_waits import LeastWait
 from hotseat.simulate.policies import BASELINES, HOTSEAT, Policy
 from hotseat.simulate.reading import read
 from hotseat.simulate.report import Figures, figures
@@ -193,11 +194,18 @@ def _compared(
         members = tuple(replace(member, min_stay=stay) for member in fleet.members)
         wanted.append((replace(HOTSEAT, name=f"hotseat min_stay={stay:g}s"), replace(fleet, members=members)))
     wanted += [(policy, fleet) for policy in settings.baselines]
-    return [_one(settings, trace, its, policy, count, progress) for policy, its in wanted]
+    bound = LeastWait(trace, fleet)
+    return [_one(settings, trace, its, policy, count, progress, bound) for policy, its in wanted]
 
 
 def _one(
-    settings: Settings, trace: Trace, fleet: Fleet, policy: Policy, count: int, progress: Callable[[str, str], None]
+    settings: Settings,
+    trace: Trace,
+    fleet: Fleet,
+    policy: Policy,
+    count: int,
+    progress: Callable[[str, str], None],
+    bound: LeastWait | None = None,
 ) -> Figures:
     done = 0
 
@@ -207,7 +215,7 @@ def _one(
         progress(f"{policy.name} on {count} GPUs, {done * 100 // len(trace)} %", "start")
 
     outcome = simulate(trace, fleet, policy, tick=tick)
-    return figures(outcome, slo=settings.slo, slo_of=settings.slo_of, models=settings.per_model)
+    return figures(outcome, slo=settings.slo, slo_of=settings.slo_of, models=settings.per_model, least_wait=bound)
 
 
 def _how_many(

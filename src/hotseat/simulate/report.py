@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hotseat.simulate.bound import Least, least
+from hotseat.simulate.bound_waits import LeastWait
 from hotseat.simulate.results import Results
 from hotseat.simulate.run import Outcome
 
@@ -42,6 +43,10 @@ class Figures:
     """Requests that never got a seat: nobody could or would make room."""
     wait: Quantiles
     """Until the seat was given."""
+    wait_mean: float | None
+    """None: some never got one."""
+    least_wait_mean: float
+    """See `bound_waits`: no schedule has a lower one; where this one stopped nobody, none that stops nobody."""
     first: Quantiles
     """Until the first token."""
     end: Quantiles
@@ -70,8 +75,17 @@ class Figures:
         return asdict(self)
 
 
-def figures(outcome: Outcome, *, slo: float | None = None, slo_of: str = SLO_OF[1], models: bool = False) -> Figures:
-    """`models`: one table row a model as well, in the order of the trace's names."""
+def figures(
+    outcome: Outcome,
+    *,
+    slo: float | None = None,
+    slo_of: str = SLO_OF[1],
+    models: bool = False,
+    least_wait: LeastWait | None = None,
+) -> Figures:
+    """`models`: one table row a model as well, in the order of the trace's names. `least_wait`: for several outcomes of
+    one trace on one fleet."""
+    least_wait = least_wait or LeastWait(outcome.results.trace, outcome.fleet)
     results = outcome.results
     wait, first = results.wait, results.first
     known = sorted(x for x in wait if x == x)
@@ -83,6 +97,8 @@ def figures(outcome: Outcome, *, slo: float | None = None, slo_of: str = SLO_OF[
         requests=len(wait),
         waiting=waiting,
         wait=_of_sorted(known),
+        wait_mean=None if waiting else math.fsum(known) / (len(known) or 1),
+        least_wait_mean=_least_wait(outcome, least_wait) / (len(wait) or 1),
         first=quantiles(first),
         end=quantiles(results.end),
         frozen=sum(1 for times in results.freezes if times),
@@ -104,6 +120,10 @@ def figures(outcome: Outcome, *, slo: float | None = None, slo_of: str = SLO_OF[
 
 def _least(outcome: Outcome, slack: float) -> Least:
     return least(outcome.results.trace, outcome.fleet, slack=slack)
+
+
+def _least_wait(outcome: Outcome, of: LeastWait) -> float:
+    return of.any if any(tally.stops for tally in outcome.tallies) else of.parking
 
 
 def attained(results: Results, slo: float | None, slo_of: str) -> float | None:

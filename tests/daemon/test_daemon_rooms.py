@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from daemon_world import NEED, Real
+from daemon_world import NEED, Real, World
 
 from hotseat import config
+from hotseat.daemon import messages as m
 from hotseat.daemon import rooms
 from hotseat.daemon.book import Job, JobKind, Record
 from hotseat.words import Device, DeviceUse, State
@@ -96,3 +97,21 @@ def test_one_that_is_stopped_and_started_keeps_its_seat_as_long_as_that_takes() 
     assert one.min_stay == 42.0
     one.learned.took(JobKind.SWAP_OUT, 8.0)
     assert one.min_stay == 8.0
+
+
+def test_what_sits_over_a_cap_when_the_daemon_begins_is_parked_once_it_has_no_work() -> None:
+    text = "workloads:\n  b: {port: 2, min_stay: 0, linger: 1s}\n  c: {port: 3, min_stay: 0, linger: 1s}\n"
+    world = World(text, seated="bc")  # 6 and 4 of 10
+    ticket = world.ask("c")
+    world.send(m.Probed(workload="c", number=world.probes.pop("c")))
+    waits = world.ask("b")
+    world.send(m.Probed(workload="b", number=world.probes.pop("b")))
+    world.configure(text, caps={0: 8})
+    assert world.jobs == {}, "both answer somebody"
+    world.send(m.Left(ticket=ticket))
+    world.tick(1.0)
+    assert world.jobs == {"c": JobKind.SWAP_OUT}
+    world.end_job("c")
+    world.send(m.Left(ticket=waits))
+    world.tick(5.0)
+    assert world.jobs == {}, "b alone fits"

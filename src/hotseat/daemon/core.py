@@ -272,6 +272,7 @@ class Core:
         snapshot = picture.snapshot(self, now)
         self.demand = any(picture.wants(view, now) for view in snapshot.workloads)
         decision = decide(now, snapshot)
+        self.demand |= decision.crowded
         if decision.wake_at is not None:
             self.wake(decision.wake_at)
         self._tell_blocked(decision, now)

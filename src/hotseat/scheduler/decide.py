@@ -50,9 +50,10 @@ def decide(now: float, snapshot: Snapshot) -> Decision:
         else:
             round_.serve(view)
     spare.leave_idle(round_, idle)
+    crowded = spare.leave_crowded(round_)
     spare.warm_up(round_, warm)
     wake_at = None if round_.wake_at == math.inf else round_.wake_at
-    return Decision(actions=tuple(round_.actions), wake_at=wake_at, blocked=round_.blocked)
+    return Decision(actions=tuple(round_.actions), wake_at=wake_at, blocked=round_.blocked, crowded=crowded)
 
 
 def _turn(view: WorkloadView) -> tuple[bool, float, str]:

@@ -22,6 +22,7 @@ class Ledger:
         self.now = dict(self.capacity)
         self.soon = dict(self.capacity)
         self._stays = dict.fromkeys(self.capacity, 0)
+        self._held = dict.fromkeys(self.capacity, 0)
         for view in snapshot.workloads:
             state = view.state
             if not view.holds and state is not _COMING:
@@ -30,7 +31,9 @@ class Ledger:
             for index, nbytes in self.takes(view).items():
                 if index in self.now:
                     self.now[index] -= nbytes
-                    self.soon[index] -= 0 if state is _GOING else nbytes
+                    if state is not _GOING:
+                        self.soon[index] -= nbytes
+                        self._held[index] += nbytes
                     self._stays[index] += nbytes if stays else 0
 
     def takes(self, view: WorkloadView) -> Mapping[int, int]:
@@ -51,6 +54,11 @@ class Ledger:
         short = {index: nbytes - self.soon[index] for index, nbytes in need.items() if nbytes}
         return {index: nbytes for index, nbytes in short.items() if nbytes > 0}
 
+    def over(self) -> Mapping[int, int]:
+        """Device index -> bytes that those who stay hold beyond its size: a cap that came after them, or that they have
+        outgrown. What others hold is no matter: a device itself never gives more than it has."""
+        return {index: held - self.size[index] for index, held in self._held.items() if held > self.size[index]}
+
     def fits_now(self, need: Mapping[int, int]) -> bool:
         now, soon = self.now, self.soon
         return not any(nbytes > now[index] or nbytes > soon[index] for index, nbytes in need.items() if nbytes)
@@ -70,6 +78,7 @@ class Ledger:
         for index, nbytes in holds.items():
             if index in self.soon:
                 self.soon[index] += nbytes
+                self._held[index] -= nbytes
 
 
 def never_leaves(view: WorkloadView) -> bool:

@@ -130,3 +130,5 @@ class Decision:
     wake_at: float | None = None
     """Decide again then, if nothing happens before. None: only an event can change anything."""
     blocked: Mapping[str, Blocked] = field(default_factory=dict)
+    crowded: bool = False
+    """More is held of a device than its cap allows, and somebody who has work now could leave when it has none."""

@@ -1,4 +1,4 @@
-"""What happens to seats that nobody with demand needs: idle time-outs, hints, preloads. After all demands. Pure."""
+"""What happens to seats that nobody with demand needs: idle time-outs, caps, hints, preloads. After demands. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from hotseat.scheduler import why
 from hotseat.scheduler.host import Plan
+from hotseat.scheduler.price import price
 from hotseat.scheduler.records import Action, Kind, WorkloadView
-from hotseat.scheduler.victims import choose
+from hotseat.scheduler.turns import leaves_at
+from hotseat.scheduler.victims import Victim, choose, may_leave
+from hotseat.words import State
 
 if TYPE_CHECKING:
     from hotseat.scheduler.decide import Round
@@ -28,6 +31,36 @@ def leave_idle(round_: Round, views: Sequence[WorkloadView]) -> None:
             round_.host.take(Plan(park=[view]))
             _leaves(round_, view, Kind.SWAP_OUT)
         # Else the host has no room: it stays, for nobody needs its seat and nobody is stopped for that.
+
+
+def leave_crowded(round_: Round) -> bool:
+    """Where more sits than the cap allows, those leave that have no work, the least wanted first; but none that could
+    not come back under the cap, and nobody is stopped. Whether somebody may follow who has work now."""
+    over = round_.ledger.over()
+    if not over:
+        return False
+    ready, later = [], False
+    for view in round_.snapshot.workloads:
+        if view.name in round_.leaving or not may_leave(view, round_.now):
+            continue
+        if not any(view.holds.get(index) for index in over):
+            continue
+        if any(nbytes > round_.ledger.size.get(index, 0) for index, nbytes in view.holds.items()):
+            continue
+        at = leaves_at(view, now=round_.now, priority=view.priority, commanded=False)
+        if view.busy or view.state is not State.SEATED or view.warm_until > round_.now:
+            later = True
+        elif at > round_.now:
+            later = True
+            round_.wake(at)
+        else:
+            ready.append(Victim(view, view.holds, at))
+    ready.sort(key=lambda victim: price(victim.view, now=round_.now, leaves_at=victim.leaves_at))
+    for victim in ready if (chosen := choose(ready, over)) is None else chosen:
+        if round_.host.fits(victim.view):
+            round_.host.take(Plan(park=[victim.view]))
+            _leaves(round_, victim.view, Kind.SWAP_OUT)
+    return later and bool(round_.ledger.over())
 
 
 def _leaves(round_: Round, view: WorkloadView, kind: Kind) -> None:

@@ -14,8 +14,11 @@
  *   interposer                                   store
  *   HELLO                                ->             at the first context, and after each loss of the connection
  *                                        <-  WELCOME
- *                                        <-  YIELD      close the gate, wait for the device, export, unmap, release
+ *                                        <-  YIELD      close the gate, wait for the device, export
  *   BLOCKS (fds of local blocks) ...     ->             all blocks, in batches
+ *                                        <-  KEPT       for each BLOCKS: they outlive the store's death now. After the
+ *                                                       last one the interposer unmaps and releases; without it,
+ *                                                       nothing has changed
  *   YIELDED                              ->             or FAILED: nothing has changed, the gate is open
  *                                        <-  BLOCKS (fds, all lent now or handed back) ...
  *                                        <-  RESUME     import, map at the same addresses, open the gate
@@ -23,13 +26,14 @@
  *                                                       store may send everything again, or tell the truth
  *                                        <-  LOCALISE   make every lent block local, by copies on the device
  *   LOCALISED                            ->             or FAILED with what is still lent
+ *   FREED                                ->             at any time while it runs: the engine freed a lent block
  * The store asks one thing at a time. All integers are of the machine (both ends are on one). */
 #ifndef HS_STORE_H
 #define HS_STORE_H
 
 #include <stdint.h>
 
-#define HS_STORE_VERSION 1u
+#define HS_STORE_VERSION 2u
 #define HS_STORE_GRANULE (2ull << 20)
 #define HS_STORE_BLOCK_MAX (256ull << 20)
 #define HS_STORE_BATCH 64u /* blocks, and descriptors, in one BLOCKS message */
@@ -44,7 +48,9 @@ enum hs_store_type {
 	HS_STORE_RESUMED = 7,
 	HS_STORE_LOCALISE = 8,
 	HS_STORE_LOCALISED = 9,
-	HS_STORE_FAILED = 10
+	HS_STORE_FAILED = 10,
+	HS_STORE_KEPT = 11,
+	HS_STORE_FREED = 12
 };
 
 /* Begins each message. `request` is the store's number of what it asked, repeated in the answers. */
@@ -93,6 +99,12 @@ struct hs_store_blocks {
 	uint32_t count; /* at most HS_STORE_BATCH */
 	uint32_t unused;
 	struct hs_store_block block[];
+};
+
+/* Unasked, with request 0, once the process has released it. One that gets lost is found out at the next YIELD. */
+struct hs_store_freed {
+	struct hs_store_head head;
+	uint64_t id;
 };
 
 /* YIELDED, RESUMED, LOCALISED. RESUME has `blocks` and `bytes` as what was sent. */

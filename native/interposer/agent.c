@@ -1,6 +1,7 @@
 /* The thread that speaks with the store, from the first context of the process to its end. hs_store.h has the words. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,9 @@
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static atomic_bool active, started;
 static uint64_t token[2];
+static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
+static int line = -1; /* the connection, for what other threads say; under line_lock */
+#define KEPT_WITHIN_MS 15000
 static struct hs_store_failed failure; /* of the blocks that came since the last RESUME */
 
 bool hsi_active(void) {
@@ -109,6 +113,44 @@ static bool hello(int fd) {
 	return true;
 }
 
+bool hsi_kept(int fd, uint64_t request, uint64_t batches) {
+	char room[ROOM];
+	int fds[HS_STORE_BATCH];
+	unsigned count;
+	struct hs_store_head head;
+	uint64_t until = hsi_now_ns() + KEPT_WITHIN_MS * 1000000ull;
+	while (batches) {
+		struct pollfd waited = {.fd = fd, .events = POLLIN};
+		uint64_t now = hsi_now_ns();
+		int ready = now < until ? poll(&waited, 1, (int)((until - now) / 1000000) + 1) : 0;
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0 || receive(fd, room, fds, &count) < sizeof head)
+			return false;
+		memcpy(&head, room, sizeof head);
+		for (unsigned i = 0; i < count; i++)
+			close(fds[i]);
+		if (head.version != HS_STORE_VERSION || head.type != HS_STORE_KEPT || head.request != request)
+			return false;
+		batches--;
+	}
+	return true;
+}
+
+void hsi_freed(uint64_t id) {
+	struct hs_store_freed freed = {.head = {HS_STORE_VERSION, HS_STORE_FREED, 0}, .id = id};
+	pthread_mutex_lock(&line_lock);
+	if (line >= 0) /* never waits: what is not said now is found out at the next YIELD */
+		send(line, &freed, sizeof freed, MSG_NOSIGNAL | MSG_DONTWAIT);
+	pthread_mutex_unlock(&line_lock);
+}
+
+static void set_line(int fd) {
+	pthread_mutex_lock(&line_lock);
+	line = fd;
+	pthread_mutex_unlock(&line_lock);
+}
+
 static bool answer(int fd, uint32_t type, uint64_t request, struct hs_store_done *done,
 		   struct hs_store_failed *failed) {
 	uint64_t lent;
@@ -173,6 +215,8 @@ static bool serve(int fd) {
 	case HS_STORE_LOCALISE:
 		hsi_localise(&done, &failed);
 		return answer(fd, HS_STORE_LOCALISED, head.request, &done, &failed);
+	case HS_STORE_KEPT: /* of blocks that were waited for in vain */
+		return true;
 	default:
 		return false;
 	}
@@ -183,9 +227,12 @@ static void *run(void *unused) {
 	for (;;) {
 		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 		if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
-			if (hello(fd))
+			if (hello(fd)) {
+				set_line(fd);
 				while (serve(fd))
 					;
+				set_line(-1);
+			}
 			hsi_let_go();
 			memset(&failure, 0, sizeof failure);
 		} else {
@@ -206,6 +253,8 @@ static void forked(void) {
 	hsi_move_forked();
 	hsi_contexts_forked();
 	memset(token, 0, sizeof token);
+	pthread_mutex_init(&line_lock, NULL);
+	line = -1;
 	atomic_store(&started, false);
 }
 

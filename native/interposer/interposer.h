@@ -122,6 +122,8 @@ uint64_t hsi_now_ns(void); /* CLOCK_MONOTONIC */
 
 /* agent.c */
 bool hsi_active(void); /* there is a store to speak to, and a driver whose memory can move */
+bool hsi_kept(int fd, uint64_t request, uint64_t batches); /* waits until the store says so of each; false: it does not */
+void hsi_freed(uint64_t id); /* a lent block, released; may be called by any thread */
 void hsi_agent_start(CUdevice device); /* with the first context; later calls do nothing */
 void hsi_say(const char *text, const char *why); /* on the engine's stderr, each text once */
 bool hsi_send(int fd, const void *message, size_t bytes, const int *fds, unsigned count);

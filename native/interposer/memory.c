@@ -59,6 +59,9 @@ void hsi_memory_drop(struct hsi_memory *memory) {
 			break;
 		}
 	release_pieces(memory);
+	for (unsigned i = 0; i < memory->count; i++)
+		if (memory->piece[i].lent)
+			hsi_freed(memory->piece[i].id);
 	free(memory);
 }
 

@@ -157,6 +157,9 @@ void hsi_yield(int fd, const struct hs_store_yield *asked, struct hs_store_done 
 		fail(failed, CUDA_ERROR_NOT_SUPPORTED, "the engine holds memory of another process, with which none can be restored");
 	if (!failed->result)
 		send_blocks(fd, asked->head.request, done, failed);
+	/* Until they outlive the store's death too, this process is the only one that surely has them. */
+	if (!failed->result && !hsi_kept(fd, asked->head.request, (done->blocks + HS_STORE_BATCH - 1) / HS_STORE_BATCH))
+		fail(failed, -EPIPE, "the store has not said that it keeps the blocks");
 	if (!failed->result)
 		unmap_all(failed);
 	done->map_ns = hsi_now_ns() - begun;

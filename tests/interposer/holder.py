@@ -3,7 +3,8 @@
     python holder.py SOCKET        with the environment of an emulated node
 
 `yield`, `out` (copy to host memory, free the device's), `in`, `give` (the blocks, without RESUME), `resume`,
-`localise`, `drop` (close the connection),
+`localise`, `snatch` (a yield whose store dies in it), `freed` (what the process says next that it freed), `drop` (close
+the connection),
 `wait` (for the next connection), `spoil` (change one byte of what is out), `forget` (everything), `quit`.
 """
 
@@ -44,6 +45,8 @@ class Holder:
         self.listener.settimeout(20)
         self.kept: dict[int, Kept] = {}
         self.request = 0
+        self.freed: list[int] = []
+        """What the process said that it freed."""
         self.connection: socket.socket | None = None
 
     def wait(self) -> dict[str, Any]:
@@ -68,6 +71,9 @@ class Holder:
             if not data:
                 return {"failed": "the connection was lost"}
             message = wire.decode(data)
+            if isinstance(message.body, wire.Freed):
+                self.freed.append(message.body.id)
+                continue
             assert message.request == self.request, message
             if isinstance(message.body, wire.Failed):
                 said = message.body
@@ -85,6 +91,25 @@ class Holder:
                     fd = local.pop(0)
                     self.kept[block.id] = Kept(block, self.device.import_(fd), fd)
             assert not local
+            self.connection.send(bytes(wire.head(Type.KEPT, self.request)))
+
+    def hear_freed(self) -> int:
+        assert self.connection is not None
+        said = wire.decode(self.connection.recv(wire.MESSAGE_MAX)).body
+        assert isinstance(said, wire.Freed), said
+        self.forget({said.id})
+        return int(said.id)
+
+    def snatch(self) -> dict[str, Any]:
+        """Asks for the blocks, and ends before it says that it keeps them."""
+        assert self.connection is not None
+        self.request += 1
+        self.connection.send(bytes(wire.Yield(wire.head(Type.YIELD, self.request), 5000)))
+        data, fds, *_ = socket.recv_fds(self.connection, wire.MESSAGE_MAX, wire.BATCH)
+        for fd in fds:
+            os.close(fd)
+        self.connection.close()
+        return {"blocks": len(wire.decode(data).blocks)}
 
     def out(self) -> dict[str, Any]:
         for one in self.kept.values():
@@ -168,6 +193,8 @@ class Holder:
             else:
                 answer = {
                     "wait": self.wait,
+                    "snatch": self.snatch,
+                    "freed": lambda: {"freed": self.hear_freed()},
                     "out": self.out,
                     "in": self.into,
                     "spoil": self.spoil,

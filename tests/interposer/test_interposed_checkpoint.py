@@ -78,3 +78,16 @@ async def test_a_resume_that_breaks_off_leaves_nothing_that_a_checkpoint_would_l
         assert await driver(node, engine, "Lock", "Checkpoint", "Restore", "Unlock") == [0, 0, 0, 0]
         assert "failed" not in await holder("resume")
         assert await text(engine) == undisturbed
+
+
+async def test_a_store_that_dies_before_it_keeps_the_blocks_leaves_them_to_the_process(
+    undisturbed: str, interposed: dict[str, str], holder: Holder
+) -> None:
+    async with running(SPEC, environment=interposed) as engine:
+        await holder("wait")
+        assert (await holder("snatch"))["blocks"] > 0
+        back = await holder("wait")
+        assert (back["state"], back["lent"]) == (1, 0)
+        assert await text(engine) == undisturbed
+        await holder.through("yield", "out", "in", "resume")
+        assert await text(engine) == undisturbed

@@ -103,6 +103,19 @@ async def test_who_allocates_during_a_yield_goes_on_after_it(interposed: dict[st
         assert [await run("check", name) for name in "ab"] == ["same", "same"]
 
 
+async def test_a_lent_block_that_is_freed_is_told_of(interposed: dict[str, str], holder: Holder) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        await run("alloc", "b", 4 << 20)
+        await run("fill", "b", 9)
+        await holder.through("wait", "yield", "out", "in", "resume")
+        await run("free", "a")
+        assert (await holder("freed"))["freed"] > 0
+        assert (await holder("yield"))["blocks"] == 1
+        await holder.through("out", "in", "resume")
+        assert await run("check", "b") == "same"
+
+
 async def test_memory_of_another_process_is_a_reason_to_refuse(interposed: dict[str, str], holder: Holder) -> None:
     async with program(interposed) as run:
         await run("alloc", "a", 4 << 20)

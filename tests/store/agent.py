@@ -42,6 +42,8 @@ class Agent:
         self.open = threading.Event()
         self.open.set()
         self.refuse = False
+        self.arrived: list[tuple[Block, int]] = []
+        self.sock: socket.socket | None = None
         self.lock = threading.Lock()
         threading.Thread(target=self.serve, daemon=True).start()
 
@@ -82,6 +84,8 @@ class Agent:
         self.cuda.call("cuMemUnmap", block.address, block.bytes)
         self.cuda.call("cuMemRelease", self.handles.pop(ident))
         self.cuda.call("cuMemAddressFree", block.address, block.bytes)
+        if block.lent and self.sock is not None:
+            self.sock.send(bytes(wire.Freed(wire.head(Type.FREED, 0), ident)))
 
     # What the store asks
 
@@ -90,7 +94,13 @@ class Agent:
         while True:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
                 sock.connect(self.path)
-                self.talk(sock)
+                self.arrived.clear()
+                try:
+                    self.talk(sock)
+                finally:
+                    self.sock = None
+                    for _, fd in self.arrived:  # of a store that died before it said RESUME
+                        os.close(fd)
 
     def talk(self, sock: socket.socket) -> None:
         state = wire.STATE_RUNNING if self.open.is_set() else wire.STATE_YIELDED
@@ -99,7 +109,6 @@ class Agent:
         token = (ctypes.c_uint64 * 2)(*self.token)
         hello = wire.Hello(wire.head(Type.HELLO, 0), state, os.getpid(), token, len(sizes), sum(sizes), lent)
         sock.send(bytes(hello))
-        arrived: list[tuple[Block, int]] = []
         while True:
             data, fds, _, _ = socket.recv_fds(sock, wire.MESSAGE_MAX, wire.BATCH)
             if not data:
@@ -108,13 +117,14 @@ class Agent:
             match message.type:
                 case Type.WELCOME:
                     self.token = tuple(message.body.token)
+                    self.sock = sock
                 case Type.YIELD:
                     self.give_up(sock, message.request)
                 case Type.BLOCKS:
-                    arrived += zip(message.blocks, fds, strict=True)
+                    self.arrived += zip(message.blocks, fds, strict=True)
                 case Type.RESUME:
-                    self.resume(sock, message.request, arrived)
-                    arrived = []
+                    self.resume(sock, message.request, self.arrived)
+                    self.arrived.clear()
                 case Type.LOCALISE:
                     self.localise(sock, message.request)
 
@@ -140,10 +150,20 @@ class Agent:
                 socket.send_fds(sock, [wire.encode_blocks(part, request=request)], fds)
                 for fd in fds:
                     os.close(fd)
+                if not self.kept(sock):
+                    self.open.set()
+                    return
             for block in blocks:
                 self.cuda.call("cuMemUnmap", block.address, block.bytes)
                 self.cuda.call("cuMemRelease", self.handles.pop(block.id))
             sock.send(bytes(wire.Done(wire.head(Type.YIELDED, request), len(blocks), sum(b.bytes for b in blocks))))
+
+    def kept(self, sock: socket.socket) -> bool:
+        try:
+            answer = sock.recv(wire.MESSAGE_MAX)
+        except OSError:
+            return False
+        return bool(answer) and wire.decode(answer).type is Type.KEPT
 
     def resume(self, sock: socket.socket, request: int, arrived: list[tuple[Block, int]]) -> None:
         with self.lock:

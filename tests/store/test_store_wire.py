@@ -21,6 +21,7 @@ STRUCTS = {
     "hs_store_yield": wire.Yield,
     "hs_store_block": wire.BlockRecord,
     "hs_store_blocks": wire.Blocks,
+    "hs_store_freed": wire.Freed,
     "hs_store_done": wire.Done,
     "hs_store_failed": wire.Failed,
 }

@@ -111,8 +111,9 @@ class Agent:
     ) -> wire.Done:
         """Sends what `question` makes for a request number, and waits for `answer`; no deadline of its own.
 
-        `on_blocks` takes the descriptors. `DriverFailed` if the process answers FAILED, with `.details["blocks"]` and
-        "bytes" still mapped; `ProcessGone` if the connection is lost.
+        `on_blocks` takes the descriptors; once it has, they are kept, and the process is told so. `DriverFailed` if the
+        process answers FAILED, with `.details["blocks"]` and "bytes" still mapped; `ProcessGone` if the connection is
+        lost.
         """
         self._asked += 1
         self._answers = asyncio.Queue()
@@ -127,6 +128,7 @@ class Agent:
                 body = message.body
                 if message.type is Type.BLOCKS and on_blocks is not None:
                     on_blocks(message.blocks, fds)
+                    await self.send(bytes(wire.head(Type.KEPT, self._asked)))
                 elif message.type is answer and isinstance(body, wire.Done):
                     return body
                 elif isinstance(body, wire.Failed):

@@ -58,6 +58,8 @@ class Book:
         self._slot: dict[bytes, int] = {}
         self._cached: dict[int, None] = {}  # in order of their last use
         self._empty = np.ones(size, dtype=np.bool_)
+        self.forgot = False
+        """A digest was given up: until a record without it is written, its slot must keep its bytes."""
 
     @property
     def used(self) -> int:
@@ -202,6 +204,7 @@ class Book:
                     hint="spill or end a workload that is parked, or give the store a larger arena (--arena)",
                     missing=(short - len(given)) * CHUNK,
                 )
+            self.forgot |= bool(given)
             for slot in given:
                 del self._cached[slot], self._slot[self._digest.pop(slot)]
                 self._empty[slot] = True

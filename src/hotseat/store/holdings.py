@@ -3,8 +3,9 @@ or in the steps that use it.
 
 Order of what must outlive this process. Out: bytes in the arena -> record says out -> descriptors dropped. In: memory
 filled -> descriptors kept -> ... -> (give) record no longer says out -> blocks handed over. To disk: file written ->
-record names its pages -> slots let go of; back: slots filled -> record names them -> file removed. So whoever takes
-over believes the record first, and the descriptors where the record says nothing.
+record names its pages -> slots let go of; back: slots filled -> record names them -> file removed. And before a slot is
+filled that had bytes of a known digest: record forgets that digest (`before_filling`). So whoever takes over believes
+the record first, and the descriptors where the record says nothing.
 """
 
 from __future__ import annotations
@@ -86,7 +87,35 @@ class Holdings:
             piece.close()
         self.keeping.drop(tenant.ref, [piece.block.id for piece in held])
 
+    def drop_own(self, tenant: Tenant) -> None:
+        """It runs, so what it offered and did not let go of is its own again."""
+        own = [piece for piece in tenant.pieces if not piece.block.lent]
+        tenant.pieces = [piece for piece in tenant.pieces if piece.block.lent]
+        for piece in own:
+            piece.close()
+        self.keeping.drop(tenant.ref, [piece.block.id for piece in own])
+
+    def freed(self, tenant: Tenant, ident: int) -> None:
+        """The process has released a lent block; while something is done with it that finds out by itself."""
+        if tenant.state is not HeldState.RUNNING or tenant.lock.locked():
+            return
+        for piece in tenant.pieces:
+            if piece.block.id == ident and piece.block.lent:
+                piece.close()
+                self.keeping.drop(tenant.ref, [ident])
+                tenant.pieces.remove(piece)
+                blocks, nbytes, lent = tenant.said
+                tenant.said = (max(0, blocks - 1), max(0, nbytes - piece.block.bytes), max(0, lent - piece.block.bytes))
+                return
+
+    def before_filling(self) -> None:
+        """To be called between taking slots and writing to them: whoever takes over must not believe that they have
+        the bytes that they had, should we die in the middle."""
+        if self.book.forgot:
+            self.write_record()
+
     def write_record(self) -> None:
         parked = [tenant.parked() for tenant in self.tenants.values() if tenant.slots is not None]
         pages = [DiskPage(number, *page) for number, page in self.pages.all().items()]
+        self.book.forgot = False
         self._record.write(Record(self.book.digests(), parked, pages))

@@ -106,11 +106,15 @@ class Joining:
                 Agent(sock, ref, on_message=self._hear)
 
     def _hear(self, agent: Agent, message: Message) -> None:
-        """What an interposer says unasked: HELLO, once."""
+        """What an interposer says unasked: HELLO, once, and FREED."""
         if message.type is Type.HELLO and isinstance(message.body, wire.Hello):
             task = asyncio.get_running_loop().create_task(self._welcome(agent, message.body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        elif message.type is Type.FREED and isinstance(message.body, wire.Freed):
+            tenant = self._holdings.tenants.get(agent.ref)
+            if tenant is not None and tenant.agent is agent:
+                self._holdings.freed(tenant, int(message.body.id))
         # Anything else is an answer that nobody waits for any more; who asks next will find out.
 
     async def _welcome(self, agent: Agent, hello: wire.Hello) -> None:
@@ -144,6 +148,7 @@ class Joining:
         elif hello.state == wire.STATE_RUNNING:
             if tenant.state is HeldState.YIELDED and tenant.slots is None:
                 self._holdings.unplan(tenant)
+                self._holdings.drop_own(tenant)
                 tenant.state = HeldState.RUNNING
             elif tenant.state is not HeldState.RUNNING:
                 self._holdings.lose(tenant, f"it says that it runs, the store has it as {tenant.state}")

@@ -18,6 +18,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
+
 from hotseat.errors import NoRoom, Refused
 from hotseat.store import keeping
 from hotseat.store.digest import CHUNK
@@ -180,6 +182,11 @@ class Keeper:
             case keeping.Drop(names=names):
                 for name in names:
                     self._forget(name)
+            case keeping.Lend(names=names):
+                for name in names:
+                    if name in self._kept:
+                        kept, fd = self._kept[name]
+                        self._kept[name] = (msgspec.structs.replace(kept, lent=True), fd)
             case keeping.List():
                 for kept, fd in self._kept.values():
                     keeping.send(channel, keeping.Put(kept), [fd])

@@ -55,6 +55,12 @@ class Drop(msgspec.Struct, tag="drop", array_like=True):
     names: list[tuple[int, int, int]]
 
 
+class Lend(msgspec.Struct, tag="lend", array_like=True):
+    """These are lent from now on. Answered by `Ok`."""
+
+    names: list[tuple[int, int, int]]
+
+
 class List(msgspec.Struct, tag="list", array_like=True):
     """Answered by a `Put` for each, and `Ok`."""
 
@@ -63,7 +69,7 @@ class Ok(msgspec.Struct, tag="ok", array_like=True):
     pass
 
 
-Message = Put | Drop | List | Ok
+Message = Put | Drop | Lend | List | Ok
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Message)
 
@@ -93,6 +99,11 @@ class Keeping:
     def drop(self, ref: ProcessRef, ids: Sequence[int]) -> None:
         for start in range(0, len(ids), DROP_AT_ONCE):
             self._ask(Drop([(ref.pid, ref.start_time, one) for one in ids[start : start + DROP_AT_ONCE]]))
+
+    def lend(self, ref: ProcessRef, ids: Sequence[int]) -> None:
+        """What is on a device of these is no longer the process's own: should nobody remember, it is the keeper's."""
+        for start in range(0, len(ids), DROP_AT_ONCE):
+            self._ask(Lend([(ref.pid, ref.start_time, one) for one in ids[start : start + DROP_AT_ONCE]]))
 
     def all(self) -> list[tuple[Kept, int]]:
         """Everything that it keeps; the descriptors are the caller's."""

@@ -63,24 +63,24 @@ class Spilling:
         there = {number: slot for number, page in wanted.items() if (slot := self._kept(page)) is not None}
         missing = {number: page for number, page in wanted.items() if number not in there}
         book.adopt(np.array(list(there.values()), dtype=np.int32))  # so that it is not given up meanwhile
-        before, tenant.stored = tenant.stored, False  # and the spill of another leaves alone what the two share
+        tenant.fetching = True  # and the spill of another leaves alone what the two share
         taken: list[int] = []
         try:
             if missing:
                 taken = book.take(len(missing))
+                self._holdings.before_filling()
                 await asyncio.to_thread(self._read_all, tenant, list(missing.values()), taken, stop)
         except BaseException:
             book.give_back([*taken, *there.values()])
-            tenant.stored = before
             raise
         finally:
-            tenant.progress = None
+            tenant.progress, tenant.fetching = None, False
         for slot, (number, page) in zip(taken, missing.items(), strict=True):
             there[number] = slot
             if page.known:
                 book.know(slot, page.digest)
         old = tenant.slots
-        tenant.slots = _replaced(old, there)
+        tenant.slots, tenant.stored = _replaced(old, there), False
         for number, slot in there.items():  # held once above, and once by each further chunk
             book.adopt(np.full(int((old == number).sum()) - 1, slot, dtype=np.int32))
         self._holdings.write_record()
@@ -122,7 +122,7 @@ class Spilling:
 
     def _stored_counts(self) -> dict[int, int]:
         """Slot -> how many chunks of stored processes refer to it."""
-        parts = [t.slots for t in self._holdings.tenants.values() if t.stored and t.slots is not None]
+        parts = [t.slots for t in self._holdings.tenants.values() if t.on_disk and t.slots is not None]
         slots, counts = np.unique(np.concatenate([np.empty(0, np.int32), *parts]), return_counts=True)
         return dict(zip(slots.tolist(), counts.tolist(), strict=True))
 
@@ -155,7 +155,7 @@ class Spilling:
                 numbers[slot] = pages.add(Page(name, *one, digest, slot in digests))
         gone = []
         for other in self._holdings.tenants.values():
-            if other.stored and other.slots is not None:
+            if other.on_disk and other.slots is not None:
                 old, other.slots = other.slots, _replaced(other.slots, numbers)
                 gone.append(old[old != other.slots])
                 pages.hold(other.slots[old != other.slots])

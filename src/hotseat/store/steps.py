@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hotseat.errors import DriverTimeout, HotseatError, ProcessGone, Refused, Unavailable
 from hotseat.store import wire
@@ -113,6 +114,7 @@ class Steps:
         if tenant.slots is None:
             plan = tenant.plan = tenant.plan or await self._plan(tenant)
             shares, copies = tenant.shares(), plan.copies
+            self._holdings.before_filling()
             await asyncio.to_thread(self.working().out, shares, copies, stop)
             copied = len(copies) + (await self._verify(tenant, plan, stop) if self._compare else 0)
             unchanged, shared, zero = plan.unchanged, plan.shared, plan.zero
@@ -137,11 +139,13 @@ class Steps:
         compared = 0
         try:
             for at in range(0, len(doubtful), max(len(spare), 1)):
+                self._holdings.before_filling()
                 pairs = list(zip(doubtful[at : at + len(spare)], spare, strict=False))
                 await asyncio.to_thread(mover.out, shares, pairs, stop)
                 unequal = [c for c, slot in pairs if not self._arena.equal(slot, int(plan.slots[c]))]
                 self._holdings.book.split(plan, unequal)
                 again = [(c, int(plan.slots[c])) for c in unequal]
+                self._holdings.before_filling()
                 await asyncio.to_thread(mover.out, shares, again, stop)
                 compared += len(unequal)
         finally:
@@ -179,6 +183,11 @@ class Steps:
             tenant.remember_slots()
             self._holdings.unpark(tenant)
 
+        # Before the process can run on them: whoever takes over must not take them for its own.
+        self._holdings.keeping.lend(tenant.ref, [piece.block.id for piece in tenant.pieces])
+        for piece in tenant.pieces:
+            piece.block = replace(piece.block, lent=True)
+
         def question(request: int) -> list[tuple[bytes, Sequence[int]]]:
             out: list[tuple[bytes, Sequence[int]]] = []
             for at in range(0, len(tenant.pieces), wire.BATCH):
@@ -189,8 +198,6 @@ class Steps:
             return [*out, (bytes(end), ())]
 
         await agent.ask(question, answer=Type.RESUMED)
-        for piece in tenant.pieces:
-            piece.block = Block(piece.block.id, piece.block.address, piece.block.bytes, piece.block.uuid, True)
         tenant.state = HeldState.RUNNING
         tenant.said = (len(tenant.pieces), tenant.bytes, tenant.bytes)
         return Moved()

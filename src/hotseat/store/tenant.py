@@ -59,6 +59,8 @@ class Tenant:
     """Out, or moved in and not given yet: where its bytes are, in the arena or on disk (`pages`)."""
     stored: bool = False
     """It was spilled: what no seated or parked one needs beside it is on disk."""
+    fetching: bool = False
+    """It is being brought back from there."""
     progress: float | None = None
     """Of a spill or fetch under way: 0 to 1."""
     before: dict[int, Slots] = field(default_factory=dict)
@@ -74,6 +76,10 @@ class Tenant:
     @property
     def bytes(self) -> int:
         return sum(piece.block.bytes for piece in self.pieces)
+
+    @property
+    def on_disk(self) -> bool:
+        return self.stored and not self.fetching
 
     def sort(self) -> None:
         self.pieces.sort(key=lambda piece: (piece.block.uuid, piece.block.address))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ctypes import c_char, c_int32, c_uint32, c_uint64
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 GRANULE = 2 << 20
 BLOCK_MAX = 256 << 20
 BATCH = 64
@@ -34,6 +34,8 @@ class Type(enum.IntEnum):
     LOCALISE = 8
     LOCALISED = 9
     FAILED = 10
+    KEPT = 11
+    FREED = 12
 
 
 class Head(ctypes.Structure):
@@ -75,6 +77,10 @@ class Blocks(ctypes.Structure):
     _fields_ = (("head", Head), ("count", c_uint32), ("unused", c_uint32))
 
 
+class Freed(ctypes.Structure):
+    _fields_ = (("head", Head), ("id", c_uint64))
+
+
 class Done(ctypes.Structure):
     _fields_ = (
         ("head", Head),
@@ -108,6 +114,8 @@ MESSAGES: dict[Type, type[ctypes.Structure]] = {
     Type.LOCALISE: Head,
     Type.LOCALISED: Done,
     Type.FAILED: Failed,
+    Type.KEPT: Head,
+    Type.FREED: Freed,
 }
 MESSAGE_MAX = ctypes.sizeof(Blocks) + BATCH * ctypes.sizeof(BlockRecord)
 

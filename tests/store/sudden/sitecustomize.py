@@ -7,6 +7,7 @@ import importlib.abc
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 MODULE, NAME, COUNT, FLAG = os.environ["SUDDEN"].split(":")
@@ -26,14 +27,15 @@ class Watch(importlib.abc.MetaPathFinder):
             owner = module
             for one in owners:
                 owner = getattr(owner, one)
-            real, calls = getattr(owner, last), []
+            real, calls, one_by_one = getattr(owner, last), [], threading.Lock()
 
             def dying(*args, **kwargs):
-                if Path(FLAG).exists():
-                    calls.append(1)
-                    if len(calls) == int(COUNT):
-                        Path(FLAG).unlink()
-                        os.kill(os.getpid(), signal.SIGKILL)
+                with one_by_one:
+                    if Path(FLAG).exists():
+                        calls.append(1)
+                        if len(calls) == int(COUNT):
+                            Path(FLAG).unlink()
+                            os.kill(os.getpid(), signal.SIGKILL)
                 return real(*args, **kwargs)
 
             setattr(owner, last, dying)

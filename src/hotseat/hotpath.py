@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent
 COMPILED = PACKAGE / "_native" / "hotpath"
 SHARED = "hotseat_hotpath__mypyc"
 """What they all call."""
-PLACES = ("hotseat.gateway.", "hotseat.daemon.", "hotseat.metrics.", SHARED)
+PLACES = ("hotseat.gateway.", "hotseat.daemon.", "hotseat.metrics.", "hotseat.scheduler.", SHARED)
 
 
 class Finder(MetaPathFinder):

@@ -142,7 +142,7 @@ class Actor:
     async def answers_done(self) -> None:
         """Until no request is in flight that can end. One that is frozen waits for a turn that will not come."""
         running = [record.name for record in self.records.values() if record.in_flight and not record.frozen]
-        await asyncio.gather(*(self._drained(name)() for name in running))
+        await asyncio.gather(*[self._drained(name)() for name in running])
 
     async def idle(self) -> None:
         """Until every message sent so far has been handled."""

@@ -28,7 +28,7 @@ def head(request: Request, asking: Asking, origin: Origin, framing: bytes) -> by
         )
         opening = request.head.opening = (lines, origin, begin)
     upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % request.by_name[b"upgrade"] if request.upgrade else b""
-    return b"%b%bx-request-id: %b\r\n%b\r\n" % (opening[2], upgrade, asking.request_id.encode(), framing)
+    return opening[2] + upgrade + b"x-request-id: " + asking.request_id.encode() + b"\r\n" + framing + b"\r\n"
 
 
 def send_whole(request: Request, engine: Engine, asking: Asking, origin: Origin, *, sink: Sink) -> None:

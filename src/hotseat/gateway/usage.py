@@ -41,13 +41,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def read(tail: bytes) -> Usage | None:
     """None where the end of the body tells nothing."""
     # To search for plain bytes costs a fraction of what the expressions do, and most ends tell nothing or only `usage`.
-    for found in reversed(list(_USAGE.finditer(tail))) if b'"usage"' in tail else ():
+    # (`in` would first try whether they are a number.)
+    for found in reversed(list(_USAGE.finditer(tail))) if tail.find(b'"usage"') >= 0 else ():
         usage = _object(tail[found.end() :])
         if usage is not None:
             prompt, completion = _count(usage, _IN), _count(usage, _OUT)
             if prompt is not None or completion is not None:
                 return Usage(prompt=prompt, completion=completion)
-    if b'eval_count"' not in tail:
+    if tail.find(b'eval_count"') < 0:
         return None
     counts = {name: int(value) for name, value in _OLLAMA.findall(tail)}
     if not counts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from hotseat.gateway.dialects import naming
 from hotseat.gateway.dialects.naming import Named
@@ -19,8 +20,8 @@ MODELS = "/v1/models"
 class V1(ABC):
     """A part of a `hotseat.gateway.dialects.port.Dialect`."""
 
-    stream_type = SSE
-    event_ends = SSE_ENDS
+    stream_type: ClassVar[str] = SSE
+    event_ends: ClassVar[tuple[bytes, ...]] = SSE_ENDS
     mend = b"\n\n"
 
     @abstractmethod

@@ -51,12 +51,14 @@ class Again(Generic[Kept]):
         head, before, after = self._head, self._before, self._after
         if head is None or not data.startswith(before):
             return None
-        at = len(before)
-        stop = data.find(b"\r", at, at + 16)
-        if stop < 0 or not data.startswith(after, stop):
+        at = stop = len(before)
+        end, length = min(len(data), at + 15), 0
+        while stop < end and 48 <= (digit := data[stop]) <= 57:
+            length = length * 10 + digit - 48
+            stop += 1
+        if stop == at or not data.startswith(after, stop):
             return None
-        digits = data[at:stop]
-        return (head, stop + len(after), int(digits)) if digits.isdigit() else None
+        return head, stop + len(after), length
 
     def keep(self, head: Kept, data: bytes, end: int) -> None:
         """`end`: of the head in `data`, which `split` has taken apart."""

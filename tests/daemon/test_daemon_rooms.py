@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from daemon_world import NEED, Real, World
 
 from hotseat import config
 from hotseat.daemon import messages as m
 from hotseat.daemon import rooms
 from hotseat.daemon.book import Job, JobKind, Record
+from hotseat.store.port import Held, HeldState
 from hotseat.words import Device, DeviceUse, State
 
 ONE = Device(index=0, uuid="GPU-0", name="one", total_bytes=10)
@@ -115,3 +118,15 @@ def test_what_sits_over_a_cap_when_the_daemon_begins_is_parked_once_it_has_no_wo
     world.send(m.Left(ticket=waits))
     world.tick(5.0)
     assert world.jobs == {}, "b alone fits"
+
+
+def test_memory_that_the_store_lends_is_its_workloads() -> None:
+    """A device lists it in the store's name."""
+    seated = record("b", State.SEATED)
+    assert seated.observation is not None
+    (process,) = seated.observation.processes
+    lent = Held(state=HeldState.RUNNING, blocks=1, bytes=5, device_bytes={"GPU-0": 5}, lent_bytes=5)
+    seated.observation = replace(seated.observation, held={process: lent})
+    assert rooms.foreign(use(6, b=1), [seated]) == 0
+    assert rooms.foreign(use(8, b=1), [seated]) == 2
+    assert rooms.foreign(use(6, b=6), [seated]) == 0  # or in the process's own

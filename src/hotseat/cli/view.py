@@ -31,6 +31,8 @@ class Row:
     """Device index -> bytes held now."""
     parked_gpu_bytes: Mapping[int, int] = field(default_factory=dict)
     """Device index -> bytes it needs to sit again."""
+    stored_bytes: int = 0
+    """Of its device memory: on the store's disk, as compressed."""
     host_bytes: int = 0
     waiting: int = 0
     """Requests that wait for it, and `in_flight` those that its engine works on; always 0 without a daemon."""
@@ -54,6 +56,7 @@ class Row:
             "gpu_bytes_per_device": {str(index): count for index, count in self.gpu_bytes.items()},
             "parked_gpu_bytes": sum(self.parked_gpu_bytes.values()),
             "parked_gpu_bytes_per_device": {str(index): count for index, count in self.parked_gpu_bytes.items()},
+            "stored_bytes": self.stored_bytes,
             "host_bytes": self.host_bytes,
             "waiting": self.waiting,
             "in_flight": self.in_flight,
@@ -104,6 +107,7 @@ def row_from(data: Mapping[str, Any]) -> Row:
         pids=tuple(data.get("pids", ())),
         gpu_bytes=per_device("gpu_bytes_per_device"),
         parked_gpu_bytes=per_device("parked_gpu_bytes_per_device"),
+        stored_bytes=data.get("stored_bytes", 0),
         host_bytes=data.get("host_bytes", 0),
         waiting=data.get("waiting", 0),
         in_flight=data.get("in_flight", 0),

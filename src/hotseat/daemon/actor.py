@@ -213,6 +213,8 @@ class Actor:
                     await self._hands.stop(name, drained=drained, progress=progress)
                 case JobKind.RECOVER:
                     await self._hands.recover(name)
+                case JobKind.STORE:
+                    await self._hands.store(name, progress=progress)
         except HotseatError as error:
             failure = error
         except asyncio.CancelledError:

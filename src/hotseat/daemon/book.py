@@ -16,17 +16,22 @@ from hotseat.daemon.tickets import Answer, Queue, Ticket
 from hotseat.platforms.port import Status
 from hotseat.scheduler import WorkloadView, stay
 from hotseat.scheduler.turns import turn
+from hotseat.store.port import HeldState
 from hotseat.swap.port import Observation
 from hotseat.words import State, SwapReport
 
 __all__ = ["DRAIN", "ON_HOST", "Answer", "Job", "JobKind", "Queue", "Record", "Ticket", "Wish", "row"]
 
-ON_HOST = (State.PARKED, State.SWAPPING_OUT, State.SWAPPING_IN)
+ON_HOST = (State.PARKED, State.STORED, State.SWAPPING_OUT, State.SWAPPING_IN)
 """Where a workload holds host memory for what it has, had or will have on a device."""
 
 
 DRAIN = "drain"
 """Among what was learned, beside the kinds of job: how long answers took to end."""
+
+
+AWAY = (State.PARKED, State.STORED)
+"""Where a swap in brings it back."""
 
 
 class JobKind(enum.StrEnum):
@@ -35,6 +40,11 @@ class JobKind(enum.StrEnum):
     START = "start"
     STOP = "stop"
     RECOVER = "recover"
+    STORE = "store"
+
+
+RETURN = "swap in from disk"
+"""A swap in of what was stored, among the kinds of job of which is measured how long they take."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +69,8 @@ class Job:
     """When its drain had ended; `begun` if there was none."""
     makes_room_for: str | None = None
     step: str = ""
+    stored: bool = False
+    """It was stored when this began."""
     lost: bool = False
     """A stop of what a swap has lost: its answers are gone, so nobody waits for their end."""
     answers: list[Answer] = field(default_factory=list)
@@ -104,6 +116,8 @@ class Record:
     """In a row, of ways in."""
     no_park_until: float = 0.0
     """The host, or its container's limit, had no memory for parking it; do not try before this."""
+    no_store_until: float = 0.0
+    """It could not be written to disk; do not try before this."""
     warm_until: float = 0.0
     """A hint: it will be wanted until then."""
     preload: bool = False
@@ -157,7 +171,26 @@ class Record:
         if seen is None or (self.job is not None and self.job.kind is JobKind.START):
             return 0
         stopping = self.job is not None and self.job.kind is JobKind.STOP
-        return sum(seen.parked_gpu_bytes.values()) or (0 if stopping else sum(seen.gpu_bytes.values()))
+        whole = sum(seen.parked_gpu_bytes.values()) or (0 if stopping else sum(seen.gpu_bytes.values()))
+        return max(0, whole - sum(one.bytes for one in seen.held.values()))
+
+    @property
+    def arena_bytes(self) -> int:
+        """The same of the store's arena, for what the store holds of it."""
+        seen = self.observation
+        if seen is None:
+            return 0
+        if any(one.state is HeldState.OUT for one in seen.held.values()):
+            return sum(one.parked_bytes for one in seen.held.values())
+        stopping = self.job is not None and self.job.kind is JobKind.STOP
+        return 0 if stopping else sum(one.bytes for one in seen.held.values())
+
+    @property
+    def out_in_arena(self) -> bool:
+        """All that it had on devices, but for contexts, is in the store's arena."""
+        seen = self.observation
+        held = seen.held.values() if seen is not None else ()
+        return self.state is State.PARKED and bool(held) and all(one.state is HeldState.OUT for one in held)
 
     @property
     def startable(self) -> bool:
@@ -200,7 +233,8 @@ class Record:
             return seen.parked_gpu_bytes
         return self.learned.memory if self.learned.memory is not None else self.spec.gpu_memory
 
-    def view(self, now: float) -> WorkloadView:
+    def view(self, now: float, *, disk_free: int = 0) -> WorkloadView:
+        """`disk_free`: what the store may still write to disk."""
         seen, spec, kind = self.observation, self.spec, self.job.kind if self.job is not None else None
         demand = self.demand
         caller = demand[1] if demand is not None else max((ticket.priority for ticket in self.in_flight), default=0)
@@ -229,6 +263,11 @@ class Record:
             in_seconds=seconds.get(JobKind.SWAP_IN),
             start_seconds=seconds.get(JobKind.START),
             host_bytes=self.host_bytes,
+            arena_bytes=self.arena_bytes,
+            storable=self.out_in_arena and self.no_store_until <= now and 0 < self.arena_bytes <= disk_free,
+            storing=kind is JobKind.STORE,
+            store_seconds=seconds.get(JobKind.STORE),
+            return_seconds=seconds.get(RETURN),
             parkable=self.no_park_until <= now,
             stopping=kind is JobKind.STOP,
             idle_timeout=spec.idle_timeout,
@@ -259,6 +298,7 @@ def row(record: Record) -> dict[str, Any]:
         "parked_gpu_bytes": sum(parked.values()),
         "parked_gpu_bytes_per_device": {str(index): nbytes for index, nbytes in sorted(parked.items())},
         "host_bytes": seen.host_bytes if seen is not None else 0,
+        "stored_bytes": sum(one.disk_bytes for one in seen.held.values()) if seen is not None else 0,
         "waiting": len(record.waiting),
         "in_flight": len(record.in_flight),
         "pinned": record.spec.pinned,

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hotseat.config.units import format_size
-from hotseat.daemon.book import ON_HOST, Answer, JobKind, Record, Wish
+from hotseat.daemon.book import AWAY, ON_HOST, Answer, JobKind, Record, Wish
 from hotseat.daemon.messages import Prewarm, Say
 from hotseat.errors import Busy, HotseatError, NoRoom, Refused, Unavailable
 from hotseat.words import Direction, State, SwapReport
@@ -62,7 +62,7 @@ def seat(core: Core, record: Record, wish: Wish, now: float) -> None:
         record.wishes.append(wish)
     elif record.job is None and record.state is State.SEATED:
         core.tell(wish.answer, [_done_already(record)])
-    elif record.job is None and record.state not in (State.PARKED, State.STOPPED):
+    elif record.job is None and record.state not in (*AWAY, State.STOPPED):
         # Not the scheduler's business (quarantined, paused, another hotseat's swap): the swapper knows what to say.
         job = core.launch(record, JobKind.SWAP_IN, now)
         job.answers.append(lambda value, error: wish.answer(None if value is None else [value], error))
@@ -73,7 +73,7 @@ def seat(core: Core, record: Record, wish: Wish, now: float) -> None:
 
 def swap(core: Core, going_in: Record, going_out: Record, answer: Answer, now: float) -> None:
     """Park one, seat the other. If the other cannot sit, the first gets its seat back."""
-    possible = going_in.state is State.PARKED or (going_in.state is State.STOPPED and going_in.can_start)
+    possible = going_in.state in AWAY or (going_in.state is State.STOPPED and going_in.can_start)
     if going_in is going_out:
         core.tell(answer, None, Refused(f"{going_in.name} cannot replace itself", rule="two workloads"))
     elif going_in.job is not None:
@@ -129,7 +129,7 @@ def warm(record: Record, since: float) -> None:
     """What `preload` says of one that was looked at."""
     record.preload_due = False
     cold = record.state is State.STOPPED and record.can_start
-    if record.spec.preload and (cold or record.state is State.PARKED):
+    if record.spec.preload and (cold or record.state in AWAY):
         record.preload = True
     elif cold and record.spec.platform == "process":
         record.wishes.append(Wish(since=since, answer=_nobody, commanded=False))

@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from hotseat.config import HostMemory, Workload
 from hotseat.daemon import changing, commands, healing, observing, parting, picture, seating, verdicts, waits
 from hotseat.daemon import messages as m
-from hotseat.daemon.book import Answer, Job, JobKind, Record, Ticket, Wish
+from hotseat.daemon.book import AWAY, Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.daemon.hostroom import HostBudget
 from hotseat.daemon.learned import Learned
 from hotseat.errors import HotseatError
 from hotseat.scheduler import Decision, decide
+from hotseat.swap.port import StoreRoom
 from hotseat.words import DeviceUse, State
 
 BLOCKED_GRACE = 5.0
@@ -57,6 +58,7 @@ class Core:
         """Bytes per capped device index."""
         host = host or HostMemory()
         self.host = HostBudget(parked=host.parked, reserve=host.reserve)
+        self.store: StoreRoom | None = None
         self._effects: list[m.Effect] = []
         self.dirty = True
         """Something changed that a round could make a difference to."""
@@ -95,7 +97,9 @@ class Core:
                 self.uses = uses
                 self._keep_all(now)
                 return
-            case m.HostMemory(available=available):
+            case m.HostMemory(available=available, store=store):
+                self.dirty |= self.demand and self.store != store
+                self.store = store
                 self._measured(available)
                 return
             case m.Sync(answer=answer):
@@ -209,7 +213,8 @@ class Core:
             self.do(m.Say(kind="state", workload=record.name, data={"state": state.value, "note": note}))
 
     def launch(self, record: Record, kind: JobKind, now: float, *, makes_room_for: str | None = None) -> Job:
-        record.job = Job(kind=kind, begun=now, moves_since=now, makes_room_for=makes_room_for)
+        stored = record.state is State.STORED
+        record.job = Job(kind=kind, begun=now, moves_since=now, makes_room_for=makes_room_for, stored=stored)
         record.epoch += 1
         record.probing = 0
         why = f"makes room for {makes_room_for}" if makes_room_for else ""
@@ -221,6 +226,8 @@ class Core:
             self.set_state(record, State.SWAPPING_OUT, why)
         elif kind is JobKind.STOP:
             self.set_state(record, State.SWAPPING_OUT, f"is stopped: {why}" if why else "is stopped")
+        elif kind is JobKind.STORE:
+            self.set_state(record, record.state, f"goes to disk: {why}" if why else "goes to disk")
         elif kind is not JobKind.RECOVER:
             self.set_state(record, State.SWAPPING_IN, "cold start" if kind is JobKind.START else why)
         for ticket in record.waiting:
@@ -254,7 +261,7 @@ class Core:
     def _measured(self, available: int) -> None:
         parked = moving = 0
         for record in self.records.values():
-            if record.state is State.PARKED:
+            if record.state in AWAY:
                 parked += record.host_bytes
             elif record.job is not None:
                 moving += record.host_bytes

@@ -16,7 +16,7 @@ from hotseat.errors import Busy, EngineFailed, HotseatError, NotFound, PlatformF
 from hotseat.gateway.health import Health
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.scheduler import STOP_DRAIN
-from hotseat.swap.port import Observation, Progress, Swapper, Workload
+from hotseat.swap.port import Observation, Progress, StoreRoom, Swapper, Workload
 from hotseat.words import Direction, PhaseTime, State, SwapReport
 
 _LOOPBACK = "127.0.0.1"
@@ -51,6 +51,14 @@ class Hands(Protocol):
 
     async def recover(self, name: str) -> None: ...
 
+    async def store(self, name: str, *, progress: Progress) -> None:
+        """What is parked of it goes to the store's disk; done already, if it is there."""
+        ...
+
+    async def store_room(self) -> StoreRoom | None:
+        """None: there is no store, or it does not answer."""
+        ...
+
     async def probe(self, name: str, container: Container) -> None: ...
 
     async def observe(self, name: str) -> Observation | None:
@@ -67,6 +75,15 @@ class Recovers(Protocol):
     """A swapper that ends what a hotseat which died has begun."""
 
     async def recover(self, workload: Workload) -> Observation: ...
+
+
+@runtime_checkable
+class Stores(Protocol):
+    """A swapper that has a store."""
+
+    async def store(self, workload: Workload, *, progress: Progress | None = None) -> None: ...
+
+    async def store_room(self) -> StoreRoom | None: ...
 
 
 class RealHands:
@@ -198,6 +215,13 @@ class RealHands:
     async def recover(self, name: str) -> None:
         if isinstance(self._swapper, Recovers):
             await self._swapper.recover(await self._workload(name))
+
+    async def store(self, name: str, *, progress: Progress) -> None:
+        if isinstance(self._swapper, Stores):
+            await self._swapper.store(await self._workload(name), progress=progress)
+
+    async def store_room(self) -> StoreRoom | None:
+        return await self._swapper.store_room() if isinstance(self._swapper, Stores) else None
 
     async def probe(self, name: str, container: Container) -> None:
         spec = self._specs[name]

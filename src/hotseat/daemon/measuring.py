@@ -229,6 +229,8 @@ class Measuring:
             yield c.OLDEST, (name,), max((now - ticket.arrived for ticket in record.waiting), default=0.0)
             if (seen := record.observation) is not None:
                 yield c.WORKLOAD_HOST, (name,), seen.host_bytes
+                if record.state is State.STORED:
+                    yield c.WORKLOAD_STORED, (name,), sum(one.disk_bytes for one in seen.held.values())
                 for index, count in seen.gpu_bytes.items():
                     yield c.WORKLOAD_DEVICE, (name, str(index)), count
                 for index, count in seen.parked_gpu_bytes.items():

@@ -12,7 +12,7 @@ from hotseat.daemon.book import JobKind
 from hotseat.daemon.learned import Learned
 from hotseat.daemon.tickets import Answer, Ticket
 from hotseat.errors import HotseatError
-from hotseat.swap.port import Observation
+from hotseat.swap.port import Observation, StoreRoom
 from hotseat.words import DeviceUse, SwapReport
 
 How = Literal["leave", "seat", "stop"]
@@ -141,6 +141,8 @@ class HostMemory:
 
     available: int
     """Bytes, MemAvailable."""
+    store: StoreRoom | None = None
+    """None: there is no store, or it does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hotseat.daemon import healing
-from hotseat.daemon.book import DRAIN, Job, JobKind, Record
+from hotseat.daemon.book import AWAY, DRAIN, RETURN, Job, JobKind, Record
 from hotseat.daemon.messages import JobEnded, Look, Observed, Say, Seek
 from hotseat.errors import Busy, HotseatError, NoRoom, NotFound
 from hotseat.scheduler import keep_for
@@ -21,15 +21,18 @@ _OUTCOMES = {
     JobKind.START: (State.SEATED, State.STOPPED),
     JobKind.STOP: (State.STOPPED, State.PARKED),
     JobKind.RECOVER: (State.STOPPED, State.STOPPED),
+    JobKind.STORE: (State.STORED, State.PARKED),
 }
 _MOVING = (State.SWAPPING_IN, State.SWAPPING_OUT)
-DONE = {JobKind.SWAP_OUT: "parked", JobKind.STOP: "stopped"}
+DONE = {JobKind.SWAP_OUT: "parked", JobKind.STOP: "stopped", JobKind.STORE: "stored"}
 RECOVER_EVERY = 5.0
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 GIVE_UP_AFTER = 3
 """Failed ways in, in a row, after which those who wait are told."""
 SEEK_WITHIN = 5.0
 """Seconds that requests for a container that is gone wait for what discovery finds in its place."""
+KEEP_UNSTORABLE = 60.0
+"""Seconds for which one that could not be written to disk is not tried again, but another, or a stop."""
 KEEP_UNPARKABLE = 300.0
 """Seconds for which one that host memory was too small for is not tried again, but stopped if it can be started."""
 
@@ -74,7 +77,8 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
         if message.report is None or message.report.phases:  # without phases there was nothing to do
             phases = message.report.phases if message.report is not None else ()
             drained = sum(phase.seconds for phase in phases if phase.name == DRAIN)
-            record.learned.took(job.kind, now - job.begun - drained)
+            kind = RETURN if job.kind is JobKind.SWAP_IN and job.stored else job.kind.value
+            record.learned.took(kind, now - job.begun - drained)
             if drained:
                 record.learned.took(DRAIN, drained)
         record.failures, record.trouble = 0, ""
@@ -97,6 +101,10 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
             ticket.swapped = True
     if job.lost and message.error is None:
         healing.wish_it_back(record, now)
+    if job.kind is JobKind.STORE and message.error is None:
+        held = record.observation.held.values() if record.observation is not None else ()
+        told = {"seconds": now - job.begun, "disk_bytes": sum(one.disk_bytes for one in held)}
+        core.do(Say(kind="store", workload=record.name, data=told))
     _account(core, record, job, message.report)
     if message.error is not None:
         _failed(core, record, job, message.error, now)
@@ -129,11 +137,16 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
     if job.kind in (JobKind.SWAP_OUT, JobKind.STOP):
         record.kept += 1
         record.keep_until = now + keep_for(record.kept)
-        record.held = record.held and record.state is State.PARKED
+        record.held = record.held and record.state in AWAY
         if job.kind is JobKind.STOP:
             record.not_before = max(record.not_before, record.keep_until)
         if isinstance(error, NoRoom) and error.rule == "host memory":
             record.no_park_until = now + KEEP_UNPARKABLE
+        target = core.records.get(job.makes_room_for or "")
+        if target is not None:
+            target.trouble = f"{record.name} could not be {DONE[job.kind]}: {error.message}"
+    elif job.kind is JobKind.STORE:
+        record.no_store_until = now + KEEP_UNSTORABLE
         target = core.records.get(job.makes_room_for or "")
         if target is not None:
             target.trouble = f"{record.name} could not be {DONE[job.kind]}: {error.message}"
@@ -160,7 +173,7 @@ def _take(core: Core, record: Record, seen: Observation, now: float) -> None:
     restarted = before is None or _incarnation(before) != _incarnation(seen)
     if restarted:
         record.ready = False
-        record.keep_until = record.not_before = record.no_park_until = 0.0
+        record.keep_until = record.not_before = record.no_park_until = record.no_store_until = 0.0
         record.kept = 0
     if seen.state is State.SEATED and seen.gpu_bytes:
         record.learned.holds(seen.container.key, seen.gpu_bytes, anew=restarted and before is not None)

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hotseat.daemon import picture
-from hotseat.daemon.book import Answer, JobKind, Record
+from hotseat.daemon.book import AWAY, Answer, JobKind, Record
 from hotseat.daemon.messages import How
 from hotseat.errors import HotseatError, NoRoom
 from hotseat.scheduler import why
 from hotseat.scheduler.ledger import Ledger
-from hotseat.words import State
 
 if TYPE_CHECKING:
     from hotseat.daemon.core import Core
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def part(core: Core, how: How, answer: Answer, now: float) -> None:
     """Answer with {workload: None or the error} once all that was begun has ended."""
-    parked = [record for record in core.records.values() if record.state is State.PARKED and record.job is None]
+    parked = [record for record in core.records.values() if record.state in AWAY and record.job is None]
     parked.sort(key=lambda record: (-record.spec.priority, -record.last_used, record.name))
     outcome: dict[str, HotseatError | None] = {}
     chosen: list[Record] = []

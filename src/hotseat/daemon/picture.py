@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hotseat.daemon import rooms
 from hotseat.daemon.book import Record
-from hotseat.scheduler import Snapshot, WorkloadView
+from hotseat.scheduler import HostRoom, Snapshot, WorkloadView
 from hotseat.words import State
 
 if TYPE_CHECKING:
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 def snapshot(core: Core, now: float) -> Snapshot:
     """Devices, host memory and workloads as they are known now."""
-    views = tuple(record.view(now) for record in core.records.values() if record.looked)
+    disk = core.store.disk_free if core.store is not None else 0
+    views = tuple(record.view(now, disk_free=disk) for record in core.records.values() if record.looked)
     devices = rooms.rooms(core.uses, core.caps, tuple(core.records.values()))
-    return Snapshot(devices=devices, workloads=views, host=core.host.room)
+    arena = HostRoom(budget=core.store.arena) if core.store is not None else None
+    return Snapshot(devices=devices, workloads=views, host=core.host.room, arena=arena)
 
 
 def wants(view: WorkloadView, now: float) -> bool:

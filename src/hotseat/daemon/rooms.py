@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hotseat.daemon.book import Record
 from hotseat.scheduler import DeviceRoom
+from hotseat.swap.truth import with_blocks
 from hotseat.words import DeviceUse, State
 
 
@@ -20,9 +21,16 @@ def foreign(use: DeviceUse, records: Iterable[Record]) -> int:
     for record in records:
         if not record.looked:
             continue
-        listed = sum(use.processes.get(pid, 0) for pid in record.pids)
+        listed = _listed(record, use)
         ours += listed if record.job is None else max(listed, _moving(record, use.device.index, use.used_bytes))
     return max(0, use.used_bytes - ours)
+
+
+def _listed(record: Record, use: DeviceUse) -> int:
+    """In the name of its processes, or of the store's, which lends them memory."""
+    index, held = use.device.index, record.observation.held if record.observation is not None else {}
+    mine = sum(use.processes.get(pid, 0) for pid in record.pids)
+    return with_blocks({index: mine}, held=held, uses=(use,)).get(index, 0)
 
 
 def _moving(record: Record, index: int, unknown: int) -> int:

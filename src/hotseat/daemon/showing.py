@@ -19,6 +19,7 @@ from hotseat.words import DeviceUse, State
 _PUSHED = {
     State.SEATED: "is seated already",
     State.PARKED: "is parked already",
+    State.STORED: "is stored on disk already",
     State.SWAPPING_OUT: "is on its way out",
     State.SWAPPING_IN: "is on its way in",
 }
@@ -94,13 +95,15 @@ def why_and_hint(record: Record, wait: Wait, *, closing: bool) -> tuple[str, str
     if record.waiting and record.trouble:
         return record.trouble, ""
     match record.state:
-        case State.PARKED if record.held:
+        case State.PARKED | State.STORED if record.held:
             return "parked by hand: a new request or `seat` brings it back", ""
-        case State.PARKED if record.waiting or record.in_flight:
+        case State.PARKED | State.STORED if record.waiting or record.in_flight:
             held = verdicts.held_by(wait)
             return "waits for its turn" + (f": {held}" if held else ""), ""
         case State.PARKED:
             return "the next request for it brings it back", ""
+        case State.STORED:
+            return "the next request for it brings it back from disk", ""
         case State.STOPPED:
             return "the next request for it starts it", ""
         case _:

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from hotseat.daemon import messages as m
 from hotseat.daemon.actor import Actor
+from hotseat.daemon.book import AWAY
 from hotseat.daemon.messages import How
 from hotseat.errors import HotseatError
 from hotseat.events import EventBus
-from hotseat.words import State
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ async def _jobs_end(actor: Actor, order: Order) -> None:
 
 
 def _parked(actor: Actor) -> list[str]:
-    return [record.name for record in actor.records.values() if record.state is State.PARKED]
+    return [record.name for record in actor.records.values() if record.state in AWAY]
 
 
 async def _within(seconds: float, work: Awaitable[Any], hurry: asyncio.Event) -> bool:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hotseat.daemon.book import DRAIN, JobKind, Record
+from hotseat.daemon.book import DRAIN, RETURN, JobKind, Record
 from hotseat.scheduler import Snapshot, WorkloadView
 from hotseat.scheduler.ledger import Ledger
 from hotseat.scheduler.turns import leaves_at
@@ -173,7 +173,9 @@ def _drains(record: Record) -> float:
     return min(limit, record.learned.seconds.get(DRAIN, limit))
 
 
-def _way_in(record: Record) -> JobKind:
+def _way_in(record: Record) -> str:
+    if record.state is State.STORED and RETURN in record.learned.seconds:
+        return RETURN
     return JobKind.START if record.startable else JobKind.SWAP_IN
 
 

@@ -47,7 +47,7 @@ class Watch:
 
     async def look_at_all(self) -> None:
         """Devices and every workload, once. `HotseatError` if the devices cannot be read."""
-        self._actor.send(HostMemory(available=available_bytes()))
+        self._actor.send(HostMemory(available=available_bytes(), store=await self._hands.store_room()))
         self._actor.send(Devices(uses=await self._devices.use()))
         await asyncio.gather(*(self._look(name) for name in self._actor.records))
 
@@ -99,7 +99,7 @@ class Watch:
         said = ""
         while True:
             await asyncio.sleep(self._period)
-            self._actor.send(HostMemory(available=available_bytes()))
+            self._actor.send(HostMemory(available=available_bytes(), store=await self._hands.store_room()))
             try:
                 self._actor.send(Devices(uses=await self._devices.use()))
                 said = ""

@@ -69,6 +69,12 @@ WORKLOAD_PARKED = Metric(
     help="Device memory that it needs to sit again; only while it is parked",
     labels=("workload", "device"),
 )
+WORKLOAD_STORED = Metric(
+    name="hotseat_workload_stored_bytes",
+    kind=Kind.GAUGE,
+    help="Of its device memory: bytes on disk, as compressed; only while it is stored",
+    labels=("workload",),
+)
 WORKLOAD_HOST = Metric(
     name="hotseat_workload_host_bytes",
     kind=Kind.GAUGE,

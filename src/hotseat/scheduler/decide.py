@@ -1,8 +1,8 @@
 """The policy: whose turn it is, together where they fit, the fewest and least wanted make room.
 
 Bound on waiting. Let S be the longest stay (`min_stay`, `turns.stay`), H the head start of the greatest difference in
-priority, O the longest way out (what `drain` allows, and the swap out), I the longest swap in, n the workloads that
-share the devices and are not pinned. No demand waits longer than
+priority, O the longest way out (what `drain` allows, another one's way to disk, and the swap out), I the longest swap
+in, n the workloads that share the devices and are not pinned. No demand waits longer than
 
     H + n * (S + H + O + I)
 
@@ -28,7 +28,7 @@ from hotseat.scheduler.turns import turn
 from hotseat.scheduler.victims import Seats, Victim, choose
 from hotseat.words import State
 
-_PARKED, _STOPPED, _SEATED = State.PARKED, State.STOPPED, State.SEATED
+_PARKED, _STORED, _STOPPED, _SEATED = State.PARKED, State.STORED, State.STOPPED, State.SEATED
 
 
 def decide(now: float, snapshot: Snapshot) -> Decision:
@@ -36,7 +36,8 @@ def decide(now: float, snapshot: Snapshot) -> Decision:
     demands, idle, warm = [], [], []
     for view in snapshot.workloads:  # one pass: most of a large table has no part in a decision
         state = view.state
-        if state is _PARKED or (state is _STOPPED and view.can_start):
+        at_rest = (state is _PARKED and not view.storing) or state is _STORED
+        if at_rest or (state is _STOPPED and view.can_start):
             if view.demand_since is not None:
                 demands.append(view)
             elif view.preload or view.warm_until > now:
@@ -142,6 +143,7 @@ class Round:
             self.wake(ready_at)
         else:
             self._begin(Kind.STOP, plan.first, view)
+            self._begin(Kind.STORE, plan.store, view)
             if plan.ready:
                 self._begin(Kind.STOP, plan.stop, view)
                 self._begin(Kind.SWAP_OUT, plan.park, view)

@@ -15,8 +15,8 @@ from hotseat.scheduler.turns import HEAD_START
 
 AHEAD = 60.0
 """Seconds: how far the chance looks."""
-SWAP_UNMEASURED, START_UNMEASURED = 5.0, 60.0
-"""Seconds that a swap and a cold start are taken for until one was measured."""
+SWAP_UNMEASURED, STORED_UNMEASURED, START_UNMEASURED = 5.0, 15.0, 60.0
+"""Seconds that a swap, a swap in from disk and a cold start are taken for until one was measured."""
 
 
 def chance(view: WorkloadView, now: float) -> float:
@@ -33,6 +33,14 @@ def price(view: WorkloadView, *, now: float, leaves_at: float) -> tuple[int, int
     seconds = leaves_at - now + out + chance(view, now) * (back + HEAD_START * view.priority)
     work = (1, view.priority) if view.busy else (0, 0)
     return (*work, seconds, view.last_used, view.name)
+
+
+def loss_stored(view: WorkloadView, *, now: float) -> tuple[int, int, float, float, str]:
+    """The same for writing what is parked of it to disk: it comes back from there."""
+    out = SWAP_UNMEASURED if view.store_seconds is None else view.store_seconds
+    back = STORED_UNMEASURED if view.return_seconds is None else view.return_seconds
+    work = (1, view.priority) if view.busy else (0, 0)
+    return (*work, out + chance(view, now) * (back + HEAD_START * view.priority), view.last_used, view.name)
 
 
 def loss(view: WorkloadView, *, now: float) -> tuple[int, int, float, float, str]:

@@ -67,6 +67,15 @@ class WorkloadView:
     """Measured: what a swap out, a swap in and a cold start of it take. None: not measured yet."""
     host_bytes: int = 0
     """Seated: what parking it would take of the host's memory. On its way, or parked: what it holds of it now."""
+    arena_bytes: int = 0
+    """The same of the store's arena: a workload takes of either or both."""
+    storable: bool = False
+    """What is parked of it can go to disk."""
+    storing: bool = False
+    """PARKED, and on its way to disk: when that ends, it holds nothing of the arena."""
+    store_seconds: float | None = None
+    return_seconds: float | None = None
+    """Measured: what writing it to disk takes, and a swap in from there."""
     parkable: bool = True
     """False: the host, or its container's own limit, would not take it. Then it can only be stopped."""
     stopping: bool = False
@@ -95,6 +104,8 @@ class Snapshot:
     workloads: tuple[WorkloadView, ...]
     host: HostRoom | None = None
     """None: host memory is no matter."""
+    arena: HostRoom | None = None
+    """Of the store. None: there is none, or it does not say."""
 
 
 class Kind(enum.StrEnum):
@@ -102,6 +113,7 @@ class Kind(enum.StrEnum):
     SWAP_IN = "swap in"
     START = "start"
     STOP = "stop"
+    STORE = "store"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

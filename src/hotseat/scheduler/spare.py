@@ -97,6 +97,6 @@ def _send_off(round_: Round, view: WorkloadView) -> None:
     if victims is None or not all(round_.host.fits(victim.view) for victim in victims):
         return
     plan = round_.host.plan([victim.view for victim in victims])
-    if plan is not None and not plan.stop and not plan.first and plan.ready:
+    if plan is not None and not plan.stop and not plan.first and not plan.store and plan.ready:
         round_.make_room(view, victims, plan)
         round_.ledger.promise(need)

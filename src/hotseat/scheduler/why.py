@@ -57,7 +57,9 @@ def _holders(index: int, snapshot: Snapshot, ledger: Ledger, now: float) -> str:
 
 def host_is_full(host: HostLedger) -> Blocked:
     """The device could be made free, but what is there cannot be parked and must not be stopped."""
-    stay = [f"{view.name} (parked) {format_size(view.host_bytes)}" for view in host.holders()]
-    free = f"host memory for parked workloads has {format_size(max(0, host.soon))} left"
+    stay = [f"{view.name} (parked) {format_size(view.host_bytes + view.arena_bytes)}" for view in host.holders()]
+    arena = host.arena.limited and not (host.host.limited and host.host.soon < host.arena.soon)
+    where, left = ("the store's arena", host.arena.soon) if arena else ("host memory", host.host.soon)
+    free = f"{where} for parked workloads has {format_size(max(0, left))} left"
     kept = f"; held by {', '.join(stay)}" if stay else ""
     return Blocked(reason=f"{free}{kept}; who would have to make room cannot be started again", forever=False)

@@ -49,8 +49,12 @@ class Deadlines:
     room: float = 5.0
     """Wait for a device to have room before a swap in is refused."""
     query: float = 2.0
+    spill_bytes_per_second: float = 50e6
     store: float = 10.0
     """For the store to take or give, and for one that died to come back."""
+
+    def spill(self, nbytes: int) -> float:
+        return self.move_floor + nbytes / self.spill_bytes_per_second
 
     def move(self, nbytes: int) -> float:
         return self.move_floor + nbytes / self.move_bytes_per_second
@@ -76,6 +80,16 @@ class Observation:
     """Host memory its processes hold now (their resident sets, shared pages by share)."""
     note: str = ""
     """What a person should know: paused behind our back, why quarantined, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRoom:
+    """The store's room for what is parked."""
+
+    arena: int
+    """Bytes in all."""
+    disk_free: int = 0
+    """Bytes that may still be written to its disk; 0: it has none, or that is full."""
 
 
 class Swapper(Protocol):

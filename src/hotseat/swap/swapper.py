@@ -14,7 +14,7 @@ from hotseat.gpu.preload import Preload, Preloads
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
 from hotseat.store.port import HeldState, Store
-from hotseat.swap import guard, plan, rules, truth
+from hotseat.swap import guard, plan, rules, storing, truth
 from hotseat.swap.classify import LIVING
 from hotseat.swap.executor import Cancelled, to_a_stable_end
 from hotseat.swap.journal import Journal
@@ -23,7 +23,7 @@ from hotseat.swap.lending import states as states_of_blocks
 from hotseat.swap.meter import Meter
 from hotseat.swap.observe import HostBytes, Observer, Sight, resident_bytes
 from hotseat.swap.policy import Policy
-from hotseat.swap.port import Deadlines, Drain, Observation, Prepare, Probe, Progress, Workload
+from hotseat.swap.port import Deadlines, Drain, Observation, Prepare, Probe, Progress, StoreRoom, Workload
 from hotseat.swap.records import Holding
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.scene import Scene
@@ -81,7 +81,21 @@ class ContainerSwapper:
 
         host_bytes, preloads = await asyncio.to_thread(read)
         way = way_of(cuda=seen.cuda, held=seen.held, preloads=preloads, store=sight.store)
-        return replace(seen, host_bytes=host_bytes, way=way)
+        state = State.STORED if storing.stored(seen) else seen.state
+        return replace(seen, state=state, host_bytes=host_bytes, way=way)
+
+    async def store(self, workload: Workload, *, progress: Progress | None = None) -> None:
+        """parked -> stored; see `storing.spill`. What is stored stays so."""
+        with self._guard(workload.container.key, workload.name):
+            sight = await self._observer.look(workload, meter=Meter())
+            if sight.trouble is not None:
+                raise sight.trouble
+            await storing.spill(
+                sight.observation, self._store, name=workload.name, deadlines=self._deadlines, progress=progress
+            )
+
+    async def store_room(self) -> StoreRoom | None:
+        return await storing.room(self._store, deadlines=self._deadlines)
 
     async def known(self) -> Sequence[tuple[str, State, str]]:
         return [(record.key, record.state, record.note) for record in self._journal.all()]

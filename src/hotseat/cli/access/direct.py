@@ -174,6 +174,7 @@ def _row(name: str, seen: Observation) -> Row:
         pids=tuple(process.pid for process in seen.processes),
         gpu_bytes=dict(seen.gpu_bytes),
         parked_gpu_bytes=dict(seen.parked_gpu_bytes),
+        stored_bytes=sum(one.disk_bytes for one in seen.held.values()),
         host_bytes=seen.host_bytes,
         note=seen.note,
         way=seen.way.name,

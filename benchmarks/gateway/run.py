@@ -32,6 +32,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hotseat import hotpath
+
 HERE = Path(__file__).parent
 NGINX = """
 worker_processes 1; daemon off; master_process off; pid {d}/pid; error_log {d}/error.log;
@@ -86,6 +88,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--deadline", type=int, default=600)
+    parser.add_argument("--note", default="", help="what else is to be known of this run, for the report")
     parser.add_argument("--out", type=Path, help="without suffix; not given: only printed")
     args = parser.parse_args()
     signal.alarm(args.deadline)
@@ -151,12 +154,14 @@ def measure(
                 runs[part].setdefault(proxy.name, []).append(got | {"cpu": proxy.cpu() - before})
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "note": args.note,
         "command": f"benchmarks/gateway/run.py --rounds {args.rounds} --seconds {args.seconds:g}",
         "machine": {
             "cpu": cpu_model(),
             "cores": os.cpu_count(),
             "kernel": platform.release(),
             "python": platform.python_version(),
+            "compiled": hotpath.finder.why or "yes",
             "load_before": round(began, 2),
             "load_after": round(os.getloadavg()[0], 2),
         },
@@ -173,23 +178,32 @@ def report(result: dict[str, Any]) -> str:
     def rate(part: str, name: str, per: str) -> float:
         return float(statistics.median(run["count"] / run[per] for run in runs[part][name]))
 
+    def of_nginx(part: str, name: str) -> list[float]:
+        """Requests a CPU second as a share of nginx's in the same round: what else runs changes from round to round."""
+        per = [[run["count"] / run["cpu"] for run in runs[part][one]] for one in (name, "nginx")]
+        return sorted(ours / theirs for ours, theirs in zip(*per, strict=True))
+
     lines = [
         f"# The gateway beside nginx and aiohttp, {result['date'][:10]}",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}. "
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, "
+        f"hotseat's modules {'compiled' if machine['compiled'] == 'yes' else 'not compiled: ' + machine['compiled']}. "
         f"Load average {machine['load_before']} before and {machine['load_after']} after. "
         f"`{result['command']}`; medians over rounds; the proxy alone on one core.",
         "",
+        *([result["note"], ""] if result["note"] else []),
         *([_PRELIMINARY, ""] if machine["load_before"] > 0.5 else []),
-        "| proxy | engine and client | requests/s, 64 connections | requests per CPU second | of nginx's | errors |",
+        "| proxy | engine and client | requests/s, 64 connections | requests per CPU second "
+        "| of nginx's in the same round | errors |",
         "|---|---|---|---|---|---|",
     ]
     for part, peers in (("requests", "polling"), ("requests, sleeping", "sleeping")):
         for name in runs[part]:
             second, cpu = rate(part, name, "seconds"), rate(part, name, "cpu")
             errors = sum(run["errors"] for run in runs[part][name])
-            share = cpu / rate(part, "nginx", "cpu")
-            lines.append(f"| {name} | {peers} | {second:,.0f} | {cpu:,.0f} | {share:.0%} | {errors} |")
+            shares = of_nginx(part, name)
+            share = f"{statistics.median(shares):.0%} ({shares[0]:.0%} to {shares[-1]:.0%})"
+            lines.append(f"| {name} | {peers} | {second:,.0f} | {cpu:,.0f} | {share} | {errors} |")
     lines.append(_PEERS.rstrip())
     lines += ["", "| proxy | one connection, p50 | p99 | added p50 | added p99 | errors |", "|---|---|---|---|---|---|"]
     base50, base99 = middle("one", "direct", "p50_us"), middle("one", "direct", "p99_us")
@@ -210,6 +224,7 @@ def report(result: dict[str, Any]) -> str:
         p50, p99 = middle("tokens", name, "p50_us"), middle("tokens", name, "p99_us")
         errors = sum(run["errors"] for run in runs["tokens"][name])
         lines.append(f"| {name} | {tokens:,.0f} | {p50 / 1000:.2f} ms | {p99 / 1000:.2f} ms | {share} | {errors} |")
+    lines += ["", "Of one core: the CPU of the opening of the 200 streams too, so the shorter the round, the more."]
     return "\n".join(lines) + "\n"
 
 

@@ -48,14 +48,14 @@ class Workload:
 
 
 class Bench:
-    """Use in an `async with`. `arena`: chunks. `ready`: it will become so."""
+    """Use in an `async with`. `arena`: chunks; None: it learns. `ready`: it will become so."""
 
     def __init__(
         self,
         node: EmulatedNode,
         directory: Path,
         *,
-        arena: int = 64,
+        arena: int | None = 64,
         options: Sequence[str] = (),
         ready: bool = True,
         spills: bool = True,
@@ -65,8 +65,9 @@ class Bench:
         self.spill = directory.with_name("spill")
         self._more = environ or {}
         self.client = StoreClient(directory / "control.sock")
-        self._arguments = [f"--arena={arena * GRANULE}", f"--directory={directory}", "--threads=2"]
-        self._arguments += [*([f"--spill={self.spill}"] if spills else []), *options]
+        self._arguments = [f"--directory={directory}", "--threads=2", *options]
+        self._arguments += [] if arena is None else [f"--arena={arena * GRANULE}"]
+        self._arguments += [f"--spill={self.spill}"] if spills else []
         self._ready = ready
         self._workloads: list[Workload] = []
         self._keeper: asyncio.subprocess.Process | None = None

@@ -91,9 +91,6 @@ async def test_without_a_store_it_is_said_with_what_to_do(environ: dict[str, str
         code, _, err = await hotseat(*words, environ=environ)
         assert code == 3
         assert "hotseat store run --arena" in err
-    code, _, err = await hotseat("run", environ=environ)
-    assert code == 2
-    assert "--arena" in err
     code, _, err = await hotseat("run", "--arena=1000TiB", environ=environ)
     assert code == 4
     assert "does not fit" in err

@@ -82,7 +82,7 @@ async def _watch(options: Options, over: threading.Event) -> None:
                 draw.remark(f"store    {options.directory / CONTROL}, arena {units.size(seen.arena)}")
             if seen.running and (seen.note or seen.ready == seen.arena):
                 break
-            words = f"{units.size(seen.ready)} of {units.size(options.arena)} populated and pinned"
+            words = f"{units.size(seen.ready)} of {units.size(seen.arena)} populated and pinned"
             progress(words, "start")
             notifier.status(words)
             await asyncio.to_thread(over.wait, LOOK_EVERY)

@@ -56,7 +56,8 @@ class Store(Model):
     control: Annotated[Path, AfterValidator(_control)] = Field(default_factory=paths.store_socket)
     """The store's control socket. Default: /run/hotseat/store/control.sock, or below $XDG_RUNTIME_DIR."""
     arena: Annotated[Size, AfterValidator(_not_empty)] | None = None
-    """Host memory that `hotseat store run` takes for what is parked, if its command line does not say."""
+    """Host memory that `hotseat store run` takes for what is parked, if its command line does not say. Not
+    given: learned from what is parked, within the host's memory."""
     compare: bool = False
     """`hotseat store run` compares bytes where digests are equal."""
     spill: Path | None = None

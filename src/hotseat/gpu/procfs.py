@@ -92,3 +92,10 @@ def host_thread(pid: int, tid: int) -> int:
     except OSError:
         pass
     return tid
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Of this host: in all, and available without swapping."""
+    fields = dict(line.split(b":", 1) for line in read("/proc/meminfo").splitlines())
+    total, available = (int(fields[name].split()[0]) * 1024 for name in (b"MemTotal", b"MemAvailable"))
+    return total, available

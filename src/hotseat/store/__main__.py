@@ -36,7 +36,7 @@ def rights(context: click.Context, option: click.Parameter, value: str) -> int:
 def settings(command: F) -> F:
     """The options of a store, as `made` takes them."""
     options = (
-        click.option("--arena", callback=size, metavar="SIZE", help="Host memory for what is parked: 64GiB."),
+        click.option("--arena", callback=size, metavar="SIZE", help="Host memory for what is parked. Usual: learned."),
         click.option(
             "--directory",
             type=click.Path(path_type=Path, file_okay=False),
@@ -73,14 +73,10 @@ def settings(command: F) -> F:
 
 
 def made(**values: Any) -> Options:
-    """Of the values of `settings`. `click.UsageError` without an arena."""
+    """Of the values of `settings`."""
     from hotseat.config import paths
     from hotseat.store.keeper import Options
 
-    if values["arena"] is None:
-        raise click.UsageError(
-            "say how much host memory the store may have: --arena 64GiB, or `store: {arena: 64GiB}` in hotseat.yaml"
-        )
     return Options(**values | {"directory": values["directory"] or paths.store_socket().parent})
 
 

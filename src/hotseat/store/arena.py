@@ -14,7 +14,7 @@ from hotseat.store.digest import CHUNK
 MADV_HUGEPAGE = 14
 MADV_POPULATE_WRITE = 23
 PIECE = 1 << 30
-"""Bytes that are pinned with one call; what is ready grows by that much."""
+"""Bytes that are pinned with one call."""
 PART = 64 << 20
 """Bytes that one thread populates at a time."""
 
@@ -25,7 +25,9 @@ _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 class Arena:
     """Mapped for as long as the process lives: the driver has it pinned."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, piece: int = PIECE) -> None:
+        self.fd, self.piece = fd, piece
+        self.edge = piece // CHUNK
         self.bytes = os.fstat(fd).st_size
         self.slots = self.bytes // CHUNK
         self._map = mmap.mmap(fd, self.bytes)
@@ -39,22 +41,22 @@ class Arena:
         """Whether two slots hold the same bytes."""
         return self.chunk(one) == self.chunk(other)
 
-    def prepare(self, register: Callable[[int, int], None], ready: Callable[[int], None], *, threads: int) -> None:
-        """Populates and pins all of it; tells `ready` how many slots may be used. Blocks. `NoRoom` if memory ends."""
+    def grow(self, start: int, end: int, register: Callable[[int, int], None], *, threads: int) -> None:
+        """Populates and pins slots `start` to `end`, whole pieces but for the last one. Blocks. `NoRoom` if memory
+        ends."""
+        first, last = start * CHUNK, end * CHUNK
         # Refused where the kernel keeps huge pages from shared memory: then it is small pages.
-        _libc.madvise(self.address, self.bytes, MADV_HUGEPAGE)
+        _libc.madvise(self.address + first, last - first, MADV_HUGEPAGE)
         with ThreadPoolExecutor(threads, thread_name_prefix="populate") as pool:
-            for start in range(0, self.bytes, PIECE):
-                end = min(start + PIECE, self.bytes)
-                for error in pool.map(self._populate, range(start, end, PART)):
-                    if error:
-                        raise NoRoom(
-                            f"the arena could be populated up to {start >> 20} of {self.bytes >> 20} MiB: "
-                            f"{os.strerror(error)}",
-                            hint="start the store with a smaller arena (--arena)",
-                        )
-                register(self.address + start, end - start)
-                ready(end // CHUNK)
+            for error in pool.map(self._populate, range(first, last, PART)):
+                if error:
+                    raise NoRoom(
+                        f"the arena could be populated up to {first >> 20} of {self.bytes >> 20} MiB: "
+                        f"{os.strerror(error)}",
+                        hint="start the store with a smaller arena (--arena)",
+                    )
+        for at in range(first, last, self.piece):
+            register(self.address + at, min(self.piece, last - at))
 
     def _populate(self, start: int) -> int:
         """0 or errno. A call into C: the other threads run meanwhile."""

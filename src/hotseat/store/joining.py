@@ -13,6 +13,7 @@ import numpy as np
 from hotseat.gpu.procfs import start_time
 from hotseat.store import wire
 from hotseat.store.agents import Agent, peer
+from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
 from hotseat.store.keeping import Kept
 from hotseat.store.pages import Page
@@ -27,8 +28,9 @@ from hotseat.words import ProcessRef
 class Joining:
     """`secret`: what tokens are made with; the same for every worker of one keeper."""
 
-    def __init__(self, holdings: Holdings, *, listener: socket.socket, secret: bytes) -> None:
+    def __init__(self, holdings: Holdings, *, growth: Growth, listener: socket.socket, secret: bytes) -> None:
         self._holdings, self._listener, self._secret = holdings, listener, secret
+        self._growth = growth
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -52,6 +54,8 @@ class Joining:
                 book.adopt(tenant.slots)
                 pages.hold(tenant.slots)
             pages.sweep()
+            held = [int(t.slots.max()) for t in self._holdings.tenants.values() if t.slots is not None and len(t.slots)]
+            self._growth.want(max((slot + 1 for slot in [*record.digests, *held]), default=0))
         if self._holdings.disk is not None:
             empty(self._holdings.disk.directory, keep=pages.files)
         for one, fd in kept:
@@ -136,6 +140,7 @@ class Joining:
             tenant.foreign = hello.lent_bytes > 0 and not tenant.pieces
             tenant.said = (int(hello.blocks), int(hello.bytes), int(hello.lent_bytes))
             tenant.agent = agent
+            self._growth.learn(self._holdings.tenants.values())
             agent.on_close = lambda closed: self._disconnected(tenant, closed)
             await agent.send(bytes(wire.Welcome(wire.head(Type.WELCOME, 0), token)))
 

@@ -21,8 +21,10 @@ from pathlib import Path
 import msgspec
 
 from hotseat.errors import NoRoom, Refused
+from hotseat.gpu.procfs import memory_bytes
 from hotseat.store import keeping
 from hotseat.store.digest import CHUNK
+from hotseat.store.spare import SMALL_PIECE, spare_bytes
 from hotseat.store.spilled import claimed, empty
 
 CONTROL = "control.sock"
@@ -38,8 +40,8 @@ STEADY = 10.0
 @dataclass(frozen=True, kw_only=True)
 class Options:
     directory: Path
-    arena: int
-    """Bytes."""
+    arena: int | None = None
+    """Bytes. None: learned from what is parked, within the host's memory."""
     agents_mode: int = 0o600
     compare: bool = False
     """Compare bytes where digests are equal."""
@@ -52,8 +54,14 @@ class Options:
     """Bytes of the files there, at most."""
 
 
-def make_arena(nbytes: int) -> int:
-    """A memfd: of reserved huge pages where there are enough of them. `NoRoom` if this host lacks the memory."""
+def make_arena(nbytes: int | None) -> int:
+    """A memfd: of reserved huge pages where there are enough of them. `NoRoom` if this host lacks the memory. None:
+    one that takes nothing until it is populated, and could take all that may be."""
+    if nbytes is None:
+        fd = os.memfd_create("hotseat-arena", os.MFD_CLOEXEC)
+        os.fchmod(fd, 0o600)
+        os.ftruncate(fd, max(spare_bytes() // SMALL_PIECE, 1) * SMALL_PIECE)
+        return fd
     nbytes = max(nbytes // CHUNK, 1) * CHUNK
     try:
         reserved = int(HUGE.read_text()) * CHUNK
@@ -63,8 +71,7 @@ def make_arena(nbytes: int) -> int:
     if reserved >= nbytes:
         flags |= os.MFD_HUGETLB | os.MFD_HUGE_2MB
     else:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
+        _, available = memory_bytes()
         if nbytes > available:
             raise NoRoom(
                 f"an arena of {nbytes >> 20} MiB does not fit: this host has {available >> 20} MiB available",
@@ -142,6 +149,7 @@ class Keeper:
             "agents": self._agents.fileno(),
             "control": self._control.fileno(),
             "starts": self._starts,
+            "learned": self._options.arena is None,
             "spill": None if self._options.spill is None else str(self._options.spill),
             **{
                 name: value

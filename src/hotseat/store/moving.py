@@ -15,16 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hotseat.errors import NoRoom
-from hotseat.store.arena import PIECE, Arena
+from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Slots
 from hotseat.store.cuda import OutOfMemory
 from hotseat.store.device import Device, Devices
-from hotseat.store.digest import CHUNK
 from hotseat.store.runs import runs
 from hotseat.store.streaming import Stream
 from hotseat.store.tenant import Share
-
-EDGE = PIECE // CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Mover:
             here = [(chunk - share.first, slot) for chunk, slot in copies if 0 <= chunk - share.first < share.chunks]
             if here:
                 with self._mapped(share) as (device, base):
-                    device.copy_out(runs(here, edge=EDGE), base=base, arena=self.arena.address, stop=stop)
+                    device.copy_out(runs(here, edge=self.arena.edge), base=base, arena=self.arena.address, stop=stop)
 
     def fill(
         self, shares: Sequence[Share], slots: Slots, stop: threading.Event, *, stream: Stream | None = None
@@ -89,7 +86,7 @@ class Mover:
                 here = [(chunk, slot) for chunk, slot in wanted if slot >= ZERO]
                 away = [(chunk, slot) for chunk, slot in wanted if slot < ZERO]
                 with device.window(blocks) as base:
-                    device.copy_in(runs(here, edge=EDGE), base=base, arena=self.arena.address, stop=stop)
+                    device.copy_in(runs(here, edge=self.arena.edge), base=base, arena=self.arena.address, stop=stop)
                     if away and stream is not None:
                         stream.copy(device, base, away, share.chunks, stop)
             with ExitStack() as unexported:

@@ -82,7 +82,9 @@ class Status:
     running: bool
     version: str = ""
     arena: int = 0
-    """Size of the arena."""
+    """Size of the arena; where it is learned, as far as it is known to be needed."""
+    may_grow: int = 0
+    """To so much, if its size is learned; 0: it was given."""
     ready: int = 0
     """Of it populated and pinned; the rest follows in the background."""
     used: int = 0

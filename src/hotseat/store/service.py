@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 
 from hotseat.errors import HotseatError
-from hotseat.store.arena import Arena
 from hotseat.store.digest import CHUNK
+from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
 from hotseat.store.port import Held, HeldState, Moved, Status
 from hotseat.store.spilling import Spilling
@@ -21,8 +21,8 @@ from hotseat.words import ProcessRef
 
 
 class Service:
-    def __init__(self, holdings: Holdings, *, arena: Arena, steps: Steps, spilling: Spilling, starts: int) -> None:
-        self._holdings, self._arena = holdings, arena
+    def __init__(self, holdings: Holdings, *, growth: Growth, steps: Steps, spilling: Spilling, starts: int) -> None:
+        self._holdings, self._growth = holdings, growth
         self._steps, self._spilling = steps, spilling
         self._starts = starts
         self._turns = Turns(holdings.tenants)
@@ -36,7 +36,8 @@ class Service:
         book, disk = self._holdings.book, self._holdings.disk
         return Status(
             running=True,
-            arena=self._arena.bytes,
+            arena=self._growth.target * CHUNK,
+            may_grow=self._growth.reach * CHUNK if self._growth.learned else 0,
             ready=book.ready * CHUNK,
             used=book.used * CHUNK,
             cached=book.cached * CHUNK,

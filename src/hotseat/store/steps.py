@@ -13,6 +13,7 @@ from hotseat.store.agents import Agent
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Plan
 from hotseat.store.digest import CHUNK
+from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
 from hotseat.store.moving import Mover
 from hotseat.store.port import HeldState, Moved
@@ -28,13 +29,20 @@ class Steps:
     """Each takes the process whose lock is held and an event that says when to stop."""
 
     def __init__(
-        self, holdings: Holdings, *, arena: Arena, mover: Mover | None, spilling: Spilling, compare: bool
+        self,
+        holdings: Holdings,
+        *,
+        arena: Arena,
+        growth: Growth,
+        mover: Mover | None,
+        spilling: Spilling,
+        compare: bool,
     ) -> None:
         """`mover` None: there is no driver; `note` says why."""
         self.note = ""
         self.ready_changed = asyncio.Event()
         self._holdings = holdings
-        self._arena, self._mover, self._spilling = arena, mover, spilling
+        self._arena, self._growth, self._mover, self._spilling = arena, growth, mover, spilling
         self._compare = compare
 
     async def take(self, tenant: Tenant, stop: threading.Event, *, deadline: float) -> Moved:
@@ -101,8 +109,9 @@ class Steps:
 
     async def _room(self, chunks: int) -> None:
         """Waits while the arena grows towards what may be needed."""
-        book = self._holdings.book
-        while book.ready - book.used < chunks and book.ready < book.size and not self.note:
+        book, growth = self._holdings.book, self._growth
+        growth.want(book.used + chunks)
+        while book.ready - book.used < chunks and book.ready < min(growth.target, growth.reach) and not self.note:
             self.ready_changed.clear()
             await self.ready_changed.wait()
 
@@ -118,6 +127,7 @@ class Steps:
             await asyncio.to_thread(self.working().out, shares, copies, stop)
             copied = len(copies) + (await self._verify(tenant, plan, stop) if self._compare else 0)
             unchanged, shared, zero = plan.unchanged, plan.shared, plan.zero
+            tenant.measured = total - (shared + zero) * CHUNK
             self._holdings.book.commit(plan)
             tenant.slots, tenant.plan = plan.slots, None
             self._holdings.write_record()
@@ -200,6 +210,7 @@ class Steps:
         await agent.ask(question, answer=Type.RESUMED)
         tenant.state = HeldState.RUNNING
         tenant.said = (len(tenant.pieces), tenant.bytes, tenant.bytes)
+        self._growth.learn(self._holdings.tenants.values())
         return Moved()
 
     async def localise(self, tenant: Tenant, stop: threading.Event) -> Moved:

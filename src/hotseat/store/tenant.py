@@ -65,6 +65,8 @@ class Tenant:
     """Of a spill or fetch under way: 0 to 1."""
     before: dict[int, Slots] = field(default_factory=dict)
     """Block id -> slots when it was out the last time."""
+    measured: int | None = None
+    """Bytes of the arena that it took when it was parked the last time, beside what others had there already."""
     said: tuple[int, int, int] = (0, 0, 0)
     """Blocks, bytes, lent bytes: as it last said."""
     foreign: bool = False

@@ -14,17 +14,19 @@ from typing import Any
 
 import hotseat
 from hotseat.errors import HotseatError
-from hotseat.store.arena import Arena
+from hotseat.store.arena import PIECE, Arena
 from hotseat.store.book import Book
 from hotseat.store.control import Control
 from hotseat.store.device import Devices
 from hotseat.store.disk import Disk
+from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
 from hotseat.store.joining import Joining
 from hotseat.store.keeping import Keeping
 from hotseat.store.moving import Mover
 from hotseat.store.record import RecordFiles
 from hotseat.store.service import Service
+from hotseat.store.spare import SMALL_PIECE
 from hotseat.store.spilling import Spilling
 from hotseat.store.steps import Steps
 
@@ -41,7 +43,8 @@ async def work(parts: dict[str, Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     secret = os.pread(parts["secret"], 32, 0)
-    arena, keeping, record = Arena(parts["arena"]), Keeping(parts["keeping"]), RecordFiles(parts["index"])
+    piece = SMALL_PIECE if parts["learned"] else PIECE
+    arena, keeping, record = Arena(parts["arena"], piece=piece), Keeping(parts["keeping"]), RecordFiles(parts["index"])
     key = int.from_bytes(secret[:8], "little")
     mover, note = None, ""
     try:
@@ -52,12 +55,14 @@ async def work(parts: dict[str, Any]) -> None:
     disk, no_disk = _disk(parts)
     holdings = Holdings(book=Book(arena.slots, ready=0), keeping=keeping, record=record, disk=disk)
     spilling = Spilling(holdings, arena=arena, key=key, why=no_disk)
-    steps = Steps(holdings, arena=arena, mover=mover, spilling=spilling, compare=parts["compare"])
+    growth = Growth(arena, holdings.book, learned=parts["learned"])
+    steps = Steps(holdings, arena=arena, growth=growth, mover=mover, spilling=spilling, compare=parts["compare"])
     steps.note = note
-    service = Service(holdings, arena=arena, steps=steps, spilling=spilling, starts=parts["starts"])
-    joining = Joining(holdings, listener=socket.socket(fileno=parts["agents"]), secret=secret)
+    service = Service(holdings, growth=growth, steps=steps, spilling=spilling, starts=parts["starts"])
+    joining = Joining(holdings, growth=growth, listener=socket.socket(fileno=parts["agents"]), secret=secret)
     joining.adopt(record.read(), await asyncio.to_thread(keeping.all))
-    preparing = loop.create_task(_prepare(steps, holdings.book, arena, mover, parts["threads"])) if mover else None
+    grows = _prepare(steps, growth, holdings.book, arena, mover, parts["threads"]) if mover else None
+    preparing = loop.create_task(grows) if grows else None
     joining.start()
     server = await Control(service, version=hotseat.__version__).serve(socket.socket(fileno=parts["control"]))
     await ended.wait()
@@ -78,22 +83,22 @@ def _disk(parts: dict[str, Any]) -> tuple[Disk | None, str]:
         return None, error.message
 
 
-async def _prepare(steps: Steps, book: Book, arena: Arena, mover: Mover, threads: int) -> None:
-    loop = asyncio.get_running_loop()
-
-    def ready(slots: int) -> None:
-        book.ready = slots
-        steps.ready_changed.set()
-
-    def tell(slots: int) -> None:
-        loop.call_soon_threadsafe(ready, slots)
-
-    def work() -> None:
-        device = mover.devices.any()
-        arena.prepare(device.register, tell, threads=threads)
-
+async def _prepare(steps: Steps, growth: Growth, book: Book, arena: Arena, mover: Mover, threads: int) -> None:
+    """Populates what is wanted; for ever, where that is learned."""
     try:
-        await asyncio.to_thread(work)
+        device = await asyncio.to_thread(mover.devices.any)
+        while True:
+            end = growth.next()
+            if end > book.ready:
+                await asyncio.to_thread(arena.grow, book.ready, end, device.register, threads=threads)
+                book.ready = end
+            elif growth.learned:
+                growth.changed.clear()
+                steps.ready_changed.set()
+                await growth.changed.wait()
+            else:
+                return
+            steps.ready_changed.set()
     except HotseatError as error:
         steps.note = error.message
         steps.ready_changed.set()

@@ -44,4 +44,4 @@ async def room(store: Store | None, *, deadlines: Deadlines) -> StoreRoom | None
         status = await store.status(deadline=deadlines.query)
     except HotseatError:
         return None
-    return StoreRoom(arena=status.arena, disk_free=status.disk_free) if status.running else None
+    return StoreRoom(arena=max(status.arena, status.may_grow), disk_free=status.disk_free) if status.running else None

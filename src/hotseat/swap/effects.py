@@ -185,7 +185,11 @@ class Effects:
                 call = self._driver.restore(targets, deadline=self.scene.deadlines.move(self.scene.gpu_bytes))
                 await self._call(targets, call, leaves=ProcessState.LOCKED)
 
-        await self._beside(restore(), self.lender.move_in())
+        async def move() -> None:
+            # In the store's name, so that others would count it twice until this swap ends: as used, and as promised.
+            self._room.arrived(self.scene, await self.lender.move_in())
+
+        await self._beside(restore(), move())
 
     def _off_device(self) -> list[ProcessRef]:
         """Those of whom a part is to come back: what the driver has, or what the store has."""

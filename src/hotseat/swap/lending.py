@@ -10,6 +10,7 @@ from hotseat.errors import HotseatError, Unavailable, VerifyFailed
 from hotseat.store.port import Held, HeldState, Store
 from hotseat.swap.meter import Meter
 from hotseat.swap.scene import Scene
+from hotseat.swap.truth import added
 from hotseat.words import DeviceUse, ProcessRef
 
 LOOK_AGAIN = 0.1
@@ -105,9 +106,17 @@ class Lender:
         if targets := self._scene.blocks_in(HeldState.YIELDED):
             await self._needed().move_out(targets, deadline=self._deadline(targets))
 
-    async def move_in(self) -> None:
-        if targets := self._scene.blocks_in(HeldState.OUT):
-            await self._needed().move_in(targets, deadline=self._deadline(targets))
+    async def move_in(self) -> Mapping[int, int]:
+        """Bytes by device index that are there now."""
+        targets = self._scene.blocks_in(HeldState.OUT)
+        if not targets:
+            return {}
+        await self._needed().move_in(targets, deadline=self._deadline(targets))
+        self._scene.held |= dict.fromkeys(targets, HeldState.YIELDED)
+        arrived: Mapping[int, int] = {}
+        for process in targets:
+            arrived = added(arrived, self._scene.cuda[process].blocks or {})
+        return arrived
 
     def _deadline(self, targets: Collection[ProcessRef]) -> float:
         return self._scene.deadlines.move(sum(sum((self._scene.cuda[one].blocks or {}).values()) for one in targets))

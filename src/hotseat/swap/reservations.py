@@ -112,6 +112,17 @@ class Reservations:
         """What is promised to `key` now."""
         return {promise.device: promise.nbytes for promise in self._live() if promise.key == key}
 
+    def lower(self, key: str, nbytes: Mapping[int, int]) -> None:
+        """By bytes per device that a reading of it from now on shows as used, in whoever's name."""
+        if not any(nbytes.values()):
+            return
+        with self._journal.transaction() as db:
+            db.executemany(
+                "UPDATE reservations SET bytes = MAX(0, bytes - ?) WHERE key = ? AND device = ?",
+                [(n, key, index) for index, n in nbytes.items()],
+            )
+            db.execute("UPDATE epoch SET value = value + 1")
+
     def give_back(self, key: str) -> None:
         with self._journal.transaction() as db:
             if db.execute("DELETE FROM reservations WHERE key = ?", (key,)).rowcount:

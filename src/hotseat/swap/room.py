@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hotseat.config.units import format_size
 from hotseat.errors import NoRoom
@@ -68,6 +68,10 @@ class Room:
                 rule="reserve before restore",
                 hint="please report it; nothing was tried",
             )
+
+    def arrived(self, scene: Scene, nbytes: Mapping[int, int]) -> None:
+        """So much of what was reserved is on the devices now."""
+        self._reservations.lower(scene.workload.container.key, nbytes)
 
     def give_back(self, scene: Scene) -> None:
         self._reservations.give_back(scene.workload.container.key)

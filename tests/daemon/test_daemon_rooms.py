@@ -114,6 +114,7 @@ def test_what_sits_over_a_cap_when_the_daemon_begins_is_parked_once_it_has_no_wo
     world.send(m.Left(ticket=ticket))
     world.tick(1.0)
     assert world.jobs == {"c": JobKind.SWAP_OUT}
+    assert world.core.records["c"].note == "more sits than the cap of its device allows"
     world.end_job("c")
     world.send(m.Left(ticket=waits))
     world.tick(5.0)

@@ -90,9 +90,10 @@ async def test_an_engine_that_failed_is_named_in_the_headers(stage: Stage) -> No
         assert response.headers["x-hotseat-swapped"] == "0"
 
 
-async def test_what_was_never_asked_a_seat_for_tells_none(stage: Stage) -> None:
-    async with stage.client.post(stage.url + "/v1/completions", json={"model": 3}) as response:
-        assert response.status == 400
+@pytest.mark.parametrize(("model", "status"), [(3, 400), ("gpt", 404)])
+async def test_what_was_never_asked_a_seat_for_tells_none(stage: Stage, model: object, status: int) -> None:
+    async with stage.client.post(stage.url + "/v1/completions", json={"model": model}) as response:
+        assert response.status == status
         assert not [name for name in response.headers if name.lower().startswith("x-hotseat")]
 
 

@@ -212,12 +212,14 @@ class Core:
             record.state, record.note = state, note
             self.do(m.Say(kind="state", workload=record.name, data={"state": state.value, "note": note}))
 
-    def launch(self, record: Record, kind: JobKind, now: float, *, makes_room_for: str | None = None) -> Job:
+    def launch(
+        self, record: Record, kind: JobKind, now: float, *, makes_room_for: str | None = None, why: str = ""
+    ) -> Job:
         stored = record.state is State.STORED
         record.job = Job(kind=kind, begun=now, moves_since=now, makes_room_for=makes_room_for, stored=stored)
         record.epoch += 1
         record.probing = 0
-        why = f"makes room for {makes_room_for}" if makes_room_for else ""
+        why = f"makes room for {makes_room_for}" if makes_room_for else why
         self.touch()
         target = self.records.get(makes_room_for or "")
         if target is not None and target.demand is not None:
@@ -286,7 +288,8 @@ class Core:
         for action in decision.actions:
             record = self.records[action.workload]
             if record.job is None:
-                self.launch(record, JobKind(action.kind), now, makes_room_for=action.makes_room_for)
+                room_for = action.makes_room_for
+                self.launch(record, JobKind(action.kind), now, makes_room_for=room_for, why=action.why)
 
     def _tell_blocked(self, decision: Decision, now: float) -> None:
         for record in self.records.values():

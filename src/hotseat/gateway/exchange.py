@@ -399,7 +399,7 @@ class Exchange:
         waited = self._waited
         workload, swapped = self._workload, self._swapped
         if waited is None:
-            if not self._sought:
+            if not self._sought or not self._state:  # it was asked for what is not there
                 return []
             waited = time.monotonic() - self._arrived
             workload, swapped = error.details.get("workload", ""), bool(error.details.get("swapped"))

@@ -123,6 +123,8 @@ class Action:
     kind: Kind
     workload: str
     makes_room_for: str | None = None
+    why: str = field(default="", compare=False)
+    """For people, where it makes room for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ from hotseat.words import State
 if TYPE_CHECKING:
     from hotseat.scheduler.decide import Round
 
+_IDLE = "had no request for its idle_timeout"
+
 
 def leave_idle(round_: Round, views: Sequence[WorkloadView]) -> None:
     """Whoever had no request for its `idle_timeout` gives up its seat, unless it is pinned or wanted soon."""
@@ -26,10 +28,10 @@ def leave_idle(round_: Round, views: Sequence[WorkloadView]) -> None:
         if at > round_.now:
             round_.wake(at)
         elif view.idle_stops and view.can_start:
-            _leaves(round_, view, Kind.STOP)
+            _leaves(round_, view, Kind.STOP, _IDLE)
         elif round_.host.fits(view):
             round_.host.take(Plan(park=[view]))
-            _leaves(round_, view, Kind.SWAP_OUT)
+            _leaves(round_, view, Kind.SWAP_OUT, _IDLE)
         # Else the host has no room: it stays, for nobody needs its seat and nobody is stopped for that.
 
 
@@ -59,12 +61,12 @@ def leave_crowded(round_: Round) -> bool:
     for victim in ready if (chosen := choose(ready, over)) is None else chosen:
         if round_.host.fits(victim.view):
             round_.host.take(Plan(park=[victim.view]))
-            _leaves(round_, victim.view, Kind.SWAP_OUT)
+            _leaves(round_, victim.view, Kind.SWAP_OUT, "more sits than the cap of its device allows")
     return later and bool(round_.ledger.over())
 
 
-def _leaves(round_: Round, view: WorkloadView, kind: Kind) -> None:
-    round_.actions.append(Action(kind=kind, workload=view.name))
+def _leaves(round_: Round, view: WorkloadView, kind: Kind, why: str) -> None:
+    round_.actions.append(Action(kind=kind, workload=view.name, why=why))
     round_.leaving.add(view.name)
     round_.seats.drop(view)
     round_.ledger.will_free(view.holds)

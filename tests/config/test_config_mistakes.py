@@ -187,3 +187,9 @@ def test_odd_yaml_is_a_mistake_and_no_crash(text: str) -> None:
 def test_values_that_may_be_secret_are_not_repeated() -> None:
     (item,) = mistakes("workloads: {a: {port: 1, image: i, env: {TOKEN: [hush]}}}")
     assert "hush" not in str(item)
+
+
+@pytest.mark.parametrize("field", ["port", "priority", "max_queue"])
+def test_a_truth_value_is_no_number(field: str) -> None:
+    (item,) = mistakes(f"defaults: {{{field}: on}}" if field != "port" else "gateway: {port: on}")
+    assert (item["message"], item["hint"]) == ("YAML reads this as true or false", "write a whole number")

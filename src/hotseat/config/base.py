@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
@@ -31,6 +31,13 @@ def _name(value: str) -> str:
     return value
 
 
+def _whole(value: Any) -> Any:
+    # YAML 1.1 reads yes, no, on, off as truth values, and those count as 1 and 0.
+    if isinstance(value, bool):
+        raise Wrong("YAML reads this as true or false", "write a whole number")
+    return value
+
+
 def _path(value: str) -> str:
     if not value.startswith("/"):
         raise Wrong("not a path", 'it begins with "/"')
@@ -39,6 +46,8 @@ def _path(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 UrlPath = Annotated[str, AfterValidator(_path)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-DeviceIndex = Annotated[int, Field(ge=0)]
+WHOLE = BeforeValidator(_whole)
+"""Of an int; behind its bounds, which else do not stand in the schema."""
+Port = Annotated[int, Field(ge=1, le=65535), WHOLE]
+DeviceIndex = Annotated[int, Field(ge=0), WHOLE]
 NonEmpty = Annotated[str, Field(min_length=1)]

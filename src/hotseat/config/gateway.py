@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from hotseat.config.base import Model, NonEmpty, Wrong
+from hotseat.config.base import WHOLE, Model, NonEmpty, Wrong
 from hotseat.config.units import Duration, Size
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -19,7 +19,7 @@ class Gateway(Model):
 
     host: str = "127.0.0.1"
     """Address to listen on. One that others reach needs `keys`, or `public: true`."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Annotated[int, Field(ge=0, le=65535), WHOLE] = 8000
     """Port to listen on; 0 takes a free one."""
     public: bool = False
     """Without `keys`: anyone who reaches `host` may use every model, also from other machines."""
@@ -38,7 +38,7 @@ class Gateway(Model):
     """A request body that streams through (multipart with its `model` in front, or to a seated engine)."""
     max_header: Size = 64 * 2**10
     """Request line and headers together; larger ones are refused with 431."""
-    max_connections: Annotated[int, Field(ge=1)] = 4096
+    max_connections: Annotated[int, Field(ge=1), WHOLE] = 4096
     """Open client connections at once; one more is answered 503 and closed."""
     slow_client: Duration = 60.0
     """A client that sends a request, or is being answered, and moves less than 1 KiB in this time is cut off."""
@@ -75,9 +75,9 @@ class Key(Model):
     """"sha256:" and the hex digest of the key, as `hotseat key` prints it."""
     models: Annotated[list[NonEmpty], Field(min_length=1)] = Field(default_factory=lambda: ["*"])
     """Models it may use; `*` and `?` stand for any text and any character."""
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    priority: Annotated[int, Field(ge=-100, le=100), WHOLE] = 0
     """Added to the workload's own priority for the requests of this key."""
-    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    max_concurrent: Annotated[int, Field(ge=1), WHOLE] | None = None
     """Requests that it may have waiting or running at once; more are answered 429."""
     admin: bool = False
     """May also park, seat and read everything (the page, metrics, events)."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from hotseat.config.base import DeviceIndex, Model, NonEmpty, Wrong
+from hotseat.config.base import WHOLE, DeviceIndex, Model, NonEmpty, Wrong
 from hotseat.config.units import Size
 
 _VOLUME = re.compile(r"(?P<source>[^:]+):(?P<target>/[^:]*)(?::(?P<mode>ro|rw))?")
@@ -91,7 +91,7 @@ class Run(Model):
     """User, or user:group, inside."""
     workdir: str | None = None
     """Working directory inside."""
-    ulimits: dict[str, int] = Field(default_factory=dict)
+    ulimits: dict[str, Annotated[int, WHOLE]] = Field(default_factory=dict)
     """By the names of setrlimit(2) in lower case: {nofile: 65536}"""
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels added to hotseat's own."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
-from hotseat.config.base import DeviceIndex, Model, NonEmpty, Port, UrlPath, Wrong
+from hotseat.config.base import WHOLE, DeviceIndex, Model, NonEmpty, Port, UrlPath, Wrong
 from hotseat.config.hooks import Hooks
 from hotseat.config.run import Run
 from hotseat.config.store import Interposed
@@ -47,7 +47,7 @@ class Defaults(Model):
     """How long a cold start may take until `health` answers."""
     stop_grace: Duration = 10.0
     """How long a container that hotseat stops has to end by itself."""
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    priority: Annotated[int, Field(ge=-100, le=100), WHOLE] = 0
     """Who is served first, and who makes room last, where several want one seat. Higher is more."""
     drain: DurationOrOff = None
     """`off`: a swap out freezes answers in the middle, they go on later. A duration: wait so long for them to end."""
@@ -57,7 +57,7 @@ class Defaults(Model):
     """A workload counts as having work to do until this long after its last answer."""
     max_wait: Duration = 600.0
     """A request that waited this long for its seat is answered 503."""
-    max_queue: Annotated[int, Field(ge=1)] = 1000
+    max_queue: Annotated[int, Field(ge=1), WHOLE] = 1000
     """Requests that may wait for its seat at once; one more is answered 429."""
     idle_timeout: DurationOrOff = None
     """After so long without a request it gives up its seat by itself, as `idle` says. `off`: when it must make room."""

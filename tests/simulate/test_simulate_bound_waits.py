@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations, permutations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import COSTS, fleet, member, scenes, trace
 
@@ -113,8 +113,7 @@ def test_for_one_request_each_it_is_what_the_best_schedule_waits() -> None:
 @given(scene=scenes(), policy=st.sampled_from([HOTSEAT, *BASELINES]))
 def test_no_policy_waits_less(scene: tuple[Trace, Fleet], policy: object) -> None:
     outcome = simulate(*scene, policy)  # type: ignore[arg-type]
-    assume(all(wait == wait for wait in outcome.results.wait))  # everybody had a seat in the end
-    waited = sum(outcome.results.wait)
+    waited = sum(math.inf if math.isnan(wait) else wait for wait in outcome.results.wait)  # NaN: it never had a seat
     assert least_wait(*scene) <= waited + 1e-6
     if not any(tally.stops for tally in outcome.tallies):
         assert least_wait(*scene, stops=False) <= waited + 1e-6

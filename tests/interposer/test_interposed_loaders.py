@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hotseat import native
-from hotseat.platforms.interposed import LIBRARY, LIBRARY_INSIDE, Interposer
+from hotseat.gpu.preload import LIBRARY
+from hotseat.platforms.interposed import LIBRARY_INSIDE, Interposer
 from hotseat.testing import daemons
 
 TELL = "print([line.split()[-1] for line in open('/proc/self/maps') if line.endswith('interposer.so\\n')][:1])"

@@ -20,7 +20,8 @@ from hotseat import native
 from hotseat.cli import draw
 from hotseat.config import paths
 from hotseat.errors import Failed, UsageError
-from hotseat.platforms.interposed import AGENTS_INSIDE, LIBRARY, LIBRARY_INSIDE, Interposer, environment
+from hotseat.gpu.preload import LIBRARY
+from hotseat.platforms.interposed import AGENTS_INSIDE, LIBRARY_INSIDE, Interposer, agents_of, environment
 
 VERSION = "0.3.0"
 KIND = "hotseat.dev/interposer"
@@ -49,7 +50,7 @@ def specification(given: Interposer, *, name: str) -> dict[str, Any]:
 
 def write(socket: Path | None, *, output: Path | None, name: str) -> None:
     """`NotFound` without the library, `Failed` if the file cannot be written: then the old one is whole."""
-    agents = ((socket or paths.store_socket()).parent / "agents").absolute()
+    agents = agents_of(socket or paths.store_socket()).absolute()
     data = specification(Interposer(library=native.path(LIBRARY), agents=agents), name=name)
     as_yaml = output is not None and output.suffix in (".yaml", ".yml")
     text = yaml.safe_dump(data, sort_keys=False) if as_yaml else json.dumps(data, indent=2) + "\n"

@@ -24,8 +24,8 @@ from hotseat.errors import Failed, HotseatError, NotFound, Refused
 from hotseat.platforms.port import Status as ContainerStatus
 from hotseat.store.__main__ import made
 from hotseat.store.client import StoreClient
-from hotseat.store.keeper import CONTROL, Keeper, Options
-from hotseat.store.port import HeldState, Status, Store
+from hotseat.store.keeper import Keeper, Options
+from hotseat.store.port import CONTROL, HeldState, Status, Store
 from hotseat.words import ProcessRef
 
 LOOK_EVERY = 0.25

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hotseat import native
 from hotseat.config import Store, Workload
 from hotseat.errors import NotFound, Unavailable
-from hotseat.platforms.interposed import LIBRARY, Interposer
+from hotseat.gpu.preload import LIBRARY
+from hotseat.platforms.interposed import Interposer, agents_of
 
 
 def interposer_for(spec: Workload, store: Store) -> Interposer | None:
@@ -15,7 +16,7 @@ def interposer_for(spec: Workload, store: Store) -> Interposer | None:
     """
     if not spec.made_here or spec.interposed is False or store.use == "off":
         return None
-    needed, agents = spec.interposed is True, store.control.parent / "agents"
+    needed, agents = spec.interposed is True, agents_of(store.control)
     try:
         if not needed and store.use == "auto" and not store.control.exists():
             return None

@@ -18,7 +18,8 @@ from typing import Protocol, runtime_checkable
 from hotseat.config import Workload, labels
 from hotseat.config.run import publish_parts, volume_parts
 from hotseat.errors import HotseatError, NotFound, PlatformFailed, Unavailable
-from hotseat.platforms.interposed import PRELOAD, Interposer, interposed
+from hotseat.gpu.preload import PRELOAD
+from hotseat.platforms.interposed import Interposer, interposed
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.platforms.spec import Bind, ContainerSpec, Publish, Volume
 

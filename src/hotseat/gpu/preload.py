@@ -14,6 +14,8 @@ from hotseat.gpu.inspect import is_static
 from hotseat.words import ProcessRef
 
 LIBRARY = "libhotseat-interposer.so"
+PRELOAD, STORE = "LD_PRELOAD", "HOTSEAT_STORE"
+"""The variables that a process gets it by."""
 _LIBC = re.compile(r"(?:libc\.so\.6|libc-2\.\d+\.so)$")
 _MUSL = re.compile(r"/(?:ld-musl-[^/]+|libc\.musl-[^/]+)\.so\.1$")
 _RELEASE = re.compile(rb"GNU C Library [^\n]{0,80}release version (\d+\.\d+)")
@@ -62,8 +64,8 @@ def read(ref: ProcessRef, *, proc: Path = Path("/proc")) -> Preload:
     environment = _environment(here / "environ")
     return Preload(
         loaded=any(path.endswith("/" + LIBRARY) for path in paths),
-        named=LIBRARY in environment.get("LD_PRELOAD", ""),
-        store="HOTSEAT_STORE" in environment,
+        named=LIBRARY in environment.get(PRELOAD, ""),
+        store=STORE in environment,
         static=bool(is_static(here / "exe")),
         libc=_libc(paths, root=here / "root"),
     )
@@ -114,7 +116,7 @@ def _environment(environ: Path) -> dict[str, str]:
     except OSError:
         return {}
     pairs = (item.partition("=") for item in text.split("\0"))
-    return {name: value for name, _, value in pairs if name in ("LD_PRELOAD", "HOTSEAT_STORE")}
+    return {name: value for name, _, value in pairs if name in (PRELOAD, STORE)}
 
 
 def _libc(paths: Collection[str], *, root: Path) -> str:

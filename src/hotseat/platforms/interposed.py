@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from hotseat.gpu.preload import LIBRARY, PRELOAD, STORE
 from hotseat.platforms.spec import Bind, ContainerSpec
+from hotseat.store.port import AGENTS
 
-LIBRARY = "libhotseat-interposer.so"
 _INSIDE = "/usr/lib/hotseat"
 LIBRARY_INSIDE = f"{_INSIDE}/$LIB/{LIBRARY}"
 """glibc's loader puts its own word for $LIB (ld.so(8)). musl's knows no such words, finds no file, and goes on without;
@@ -17,9 +18,6 @@ a library that it found and could not link would end every program of an Alpine 
 _WORDS = ("lib64", "lib")
 """For $LIB: of Red Hat and SUSE; of Arch and Nix. Debian's and Ubuntu's names the machine."""
 AGENTS_INSIDE = "/run/hotseat/store/agents"
-SOCKET = "store.sock"
-"""Its name in the directory of the agents, on the host and inside."""
-PRELOAD, STORE = "LD_PRELOAD", "HOTSEAT_STORE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +38,17 @@ class Interposer:
         )
 
 
+def agents_of(control: Path) -> Path:
+    """The directory of the agents of the store with this control socket."""
+    return (control.parent / AGENTS).parent
+
+
 def environment(library: str | Path, agents: str | Path, *, preloaded: str = "") -> dict[str, str]:
     """`preloaded`: what LD_PRELOAD is without it; that stays behind it."""
-    return {PRELOAD: f"{library}:{preloaded}" if preloaded else str(library), STORE: f"{agents}/{SOCKET}"}
+    return {
+        PRELOAD: f"{library}:{preloaded}" if preloaded else str(library),
+        STORE: f"{agents}/{PurePath(AGENTS).name}",
+    }
 
 
 def interposed(spec: ContainerSpec, given: Interposer, *, preloaded: str = "") -> ContainerSpec:

@@ -24,13 +24,10 @@ from hotseat.errors import NoRoom, Refused
 from hotseat.gpu.procfs import memory_bytes
 from hotseat.store import keeping
 from hotseat.store.digest import CHUNK
+from hotseat.store.port import AGENTS, CONTROL
 from hotseat.store.spare import SMALL_PIECE, spare_bytes
 from hotseat.store.spilled import claimed, empty
 
-CONTROL = "control.sock"
-AGENTS = "agents/store.sock"
-"""In a directory of its own: containers get that one mounted, and never see the other socket. It stays when the store
-ends, so that a mount of it leads to the next one's socket."""
 HUGE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 RETRY_FIRST, RETRY_LAST = 0.1, 30.0
 """Seconds until a worker that died is started again: doubled while it keeps dying within `STEADY`."""

@@ -16,6 +16,11 @@ from typing import Protocol
 
 from hotseat.words import ProcessRef
 
+CONTROL = "control.sock"
+AGENTS = "agents/store.sock"
+"""Beside the control socket, in a directory of its own: containers get that one mounted, and never see the other
+socket. It stays when the store ends, so that a mount of it leads to the next one's socket."""
+
 
 class HeldState(enum.StrEnum):
     """Where a process's blocks are."""

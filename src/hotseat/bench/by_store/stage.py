@@ -17,10 +17,11 @@ from typing import Any
 from hotseat import native
 from hotseat.errors import DriverTimeout, Failed, ProcessGone
 from hotseat.gpu.client import GpuClient
+from hotseat.gpu.preload import LIBRARY
 from hotseat.gpu.procfs import start_time
-from hotseat.platforms.interposed import LIBRARY, environment
+from hotseat.platforms.interposed import agents_of, environment
 from hotseat.store.client import StoreClient
-from hotseat.store.port import Status
+from hotseat.store.port import CONTROL, Status
 from hotseat.words import ProcessRef
 
 STEP = 300.0
@@ -86,7 +87,7 @@ async def running_store(*, arena: int, threads: int) -> AsyncIterator[tuple[Stor
     with tempfile.TemporaryDirectory(prefix="hotseat-bench-") as directory:
         argv = [sys.executable, "-P", "-m", "hotseat.store", f"--arena={arena}", f"--directory={directory}"]
         keeper = await asyncio.create_subprocess_exec(*argv, f"--threads={threads}")
-        store = StoreClient(Path(directory) / "control.sock")
+        store = StoreClient(Path(directory) / CONTROL)
         try:
             await until(store, lambda status: status.running and status.ready >= status.arena, alive=keeper)
             yield store, Path(directory)
@@ -136,7 +137,7 @@ class Stage:
     @asynccontextmanager
     async def subject(self, nbytes: int, *, interposed: bool = True) -> AsyncIterator[Subject]:
         """With so much device memory; one that is interposed is known to the store by then."""
-        extra = environment(native.path(LIBRARY), self.directory / "agents") if interposed else {}
+        extra = environment(native.path(LIBRARY), agents_of(self.directory / CONTROL)) if interposed else {}
         block = min(self.block, nbytes)
         subject = await Subject.run("-P", "-m", CHILD, nbytes, block, extra=extra)
         try:

@@ -78,12 +78,12 @@ def engine(
         return None
     found: engines.DockerDaemon | engines.PodmanServer = request.getfixturevalue(f"{kind}_engine")
     monkeypatch.setenv("DOCKER_HOST" if kind == "docker" else "CONTAINER_HOST", f"unix://{found.socket}")
-    with daemons.counted(session_directory / f"integration-image-{kind}") as count:
-        if count.value == 0:
+    # One at a time. The engine itself is asked: the last test process that used it may have stopped it, images and all.
+    with daemons.counted(session_directory / f"integration-image-{kind}"):
+        if not engines.has_image(found, reference=IMAGE):
             tar = image.build(session_directory / f"integration-{kind}.tar")
             engines.load_image(found, tar, reference=IMAGE)
             tar.unlink()
-            count.value = 1
     return found
 
 

@@ -195,6 +195,10 @@ def load_image(engine: Engine, tar: Path, *, reference: str = TINY_IMAGE) -> Non
         raise PlatformFailed(f"the image was not imported: {answer.decode(errors='replace')}", hint="is the disk full?")
 
 
+def has_image(engine: Engine, *, reference: str) -> bool:
+    return daemons.request(engine.socket, "GET", f"/v1.40/images/{reference}/json")[0] == 200
+
+
 def tiny_image(path: Path) -> Path:
     """A root file system with busybox alone, as a tar file to import. `NotFound`: no static busybox here."""
     busybox = shutil.which("busybox")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,12 @@ from hotseat.daemon.client import Client
 from hotseat.daemon.service import Serving, serve
 from hotseat.daemon.stopping import Order
 from hotseat.daemon.wiring import Runtime, build
-from hotseat.demo.spec import EngineSpec
 from hotseat.emulator import EmulatedNode
 from hotseat.errors import NotFound, UsageError
+from hotseat.testing import served
 
 pytestmark = pytest.mark.emulated
 MIB = 1 << 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stage:
@@ -64,35 +57,19 @@ class Stage:
 
     async def say(self, model: str, *, tokens: int = 8) -> str:
         assert self.serving is not None
-        body = {"model": model, "max_tokens": tokens, "messages": [{"role": "user", "content": "hello"}]}
-        async with self.session.post(f"{self.serving.gateway}/v1/chat/completions", json=body) as response:
-            answer = await response.json()
-            assert response.status == 200, answer
-            return str(answer["choices"][0]["message"]["content"])
+        return await served.say(self.session, self.serving.gateway, model, tokens=tokens)
 
 
 @pytest.fixture
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     directory: Path = tmp_path_factory.mktemp("e")
     with EmulatedNode.temporary(devices=[72 * MIB], context_bytes=4 * MIB) as node:
-        workloads = {}
-        for seed, name in enumerate(("ada", "bob"), start=1):
-            spec = EngineSpec(
-                models=(name,), port=free_port(), weights_bytes=24 * MIB, kv_bytes=8 * MIB, seed=seed, threads=4
-            )
-            workloads[name] = {
-                "platform": "process",
-                "port": spec.port,
-                "command": list(spec.command()),
-                "env": node.environment(),
-                "gpu_memory": 40 * MIB,
-            }
         settings = {
             "control": str(directory / "c.sock"),
             "state": str(directory / "state"),
             "gateway": {"port": 0},
             "defaults": {"min_stay": 0, "linger": 0},
-            "workloads": workloads,
+            "workloads": served.workloads(node, ("ada", "bob"), threads=4),
         }
         read = config.parse(yaml.safe_dump(settings), base=directory)
         timeout = aiohttp.ClientTimeout(total=60)

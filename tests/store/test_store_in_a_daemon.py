@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,13 @@ from hotseat import config
 from hotseat.daemon.service import Serving, serve
 from hotseat.daemon.stopping import Order
 from hotseat.daemon.wiring import build
-from hotseat.demo.spec import EngineSpec
 from hotseat.emulator.node import EmulatedNode
+from hotseat.testing import served
 
 pytestmark = pytest.mark.emulated
 MIB = 1 << 20
 NAMES = ("ada", "bob", "cyd")
 WITHIN = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class House:
@@ -41,11 +34,7 @@ class House:
         return {row["name"]: row["state"] for row in self.serving.workloads()}
 
     async def say(self, model: str) -> str:
-        body = {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
-        async with self.session.post(f"{self.serving.gateway}/v1/chat/completions", json=body) as response:
-            answer = await response.json()
-            assert response.status == 200, answer
-            return str(answer["choices"][0]["message"]["content"])
+        return await served.say(self.session, self.serving.gateway, model)
 
 
 @pytest.fixture
@@ -53,25 +42,13 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     directory: Path = tmp_path_factory.mktemp("e")
     with EmulatedNode.temporary(devices=[72 * MIB], context_bytes=4 * MIB) as node:
         async with Bench(node, directory / "store", arena=24) as bench:
-            workloads = {}
-            for seed, name in enumerate(NAMES, start=1):
-                spec = EngineSpec(
-                    models=(name,), port=free_port(), weights_bytes=24 * MIB, kv_bytes=8 * MIB, seed=seed, threads=2
-                )
-                workloads[name] = {
-                    "platform": "process",
-                    "port": spec.port,
-                    "command": list(spec.command()),
-                    "env": node.environment(),
-                    "gpu_memory": 40 * MIB,
-                }
             settings = {
                 "control": str(directory / "c.sock"),
                 "state": str(directory / "state"),
                 "store": {"use": "on", "control": str(bench.directory / "control.sock")},
                 "gateway": {"port": 0},
                 "defaults": {"min_stay": 0, "linger": 0},
-                "workloads": workloads,
+                "workloads": served.workloads(node, NAMES, threads=2),
             }
             read = config.parse(yaml.safe_dump(settings), base=directory)
             order = Order()

@@ -83,7 +83,7 @@ def test_a_realistic_file() -> None:
     assert "sk-a-long" not in made.text
 
     gpt = read.workloads["gpt-oss-120b"]
-    assert gpt.models == ["gpt-oss-120b", "gpt-4o-mini", "small"]
+    assert gpt.models == ["gpt-oss-120b", "gpt-4o-mini", "small", "openai/gpt-oss"]
     command = ["/opt/llama-server", "--port", "10002", "--model", "/home/me/models/gpt oss.gguf", "--ctx-size", "16384"]
     assert (gpt.platform, gpt.command, gpt.port) == ("process", command, 10002)
     assert (gpt.env, gpt.health, gpt.idle_timeout, gpt.preload) == (
@@ -122,6 +122,112 @@ def test_a_realistic_file() -> None:
         assert expected in said(made)
         assert expected.partition(": ")[2][:20] in made.text, "it stands in the result too"
     assert made.left_out == ()
+
+
+LATER = """
+unloadTimeout: 20
+macros: {ttl: 90, tier: high}
+store: {path: /var/lib/llama-swap.sqlite}
+ui: {activity: {session_id: []}}
+performance: {every: 15s}
+upstream: {ignorePaths: ['.*[.]js$']}
+tailcat: {models: [a]}
+profiles: {coding: {pins: {llm-code: small}}}
+selectors:
+  coder: {strategy: warm, targets: [nowhere, "other/far", big, small]}
+  fixed: {strategy: pin, targets: [small]}
+  big: {strategy: pin, targets: [small]}
+  far: {strategy: pin, targets: ["other/far"]}
+models:
+  big:
+    cmd: vllm serve org/big --port ${PORT}
+    useModelName: org/big
+    aliases: ["${MODEL_ID}-alias"]
+    ttl: ${ttl}
+    unloadTimeout: 45
+    compat: {ignoreWebsockets: true}
+    capabilities: {in: [text], context: 32000}
+    filters:
+      setParams: {top_p: 0.9}
+      setParamsByID:
+        "${MODEL_ID}": {reasoning_effort: medium}
+        "${MODEL_ID}:${tier}": {reasoning_effort: high}
+  small: {cmd: "x --port ${PORT}", unloadTimeout: 0}
+  always: {cmd: "x --port ${PORT}"}
+hooks: {on_startup: {profile: coding, preload: [always]}}
+routing:
+  router:
+    use: group
+    settings:
+      groups:
+        forever: {persistent: true, swap: false, exclusive: false, members: [always]}
+        others: {members: [big, small]}
+      matrix: {vars: {b: big}, evict_costs: {b: 50}, sets: {full: b}}
+  scheduler: {use: fifo, settings: {fifo: {priority: {big: 10, small: 1000, nobody: 1}}}}
+"""
+
+
+def test_a_file_of_a_later_version() -> None:
+    """Its `routing`, names that its filters and selectors make, and time to end: each has an equivalent here."""
+    made = done(LATER)
+    read = config.parse(made.text)
+    assert (made.left_out, read.defaults.stop_grace) == ((), 20.0)
+    big, small, always = (read.workloads[name] for name in ("big", "small", "always"))
+    assert big.models == ["big", "big-alias", "big:high", "org/big", "coder"]
+    assert small.models == ["small", "fixed"]
+    assert (big.stop_grace, small.stop_grace, big.idle_timeout) == (45.0, 20.0, 90.0)
+    assert (big.priority, small.priority, always.priority) == (10, 100, 0)
+    assert (always.pinned, always.preload, big.pinned) == (True, True, False)
+    for expected in (
+        "models.big.useModelName: the engine gets",
+        "models.big.filters: bodies pass as they are",
+        "models.big.compat: ",
+        "models.big.capabilities: ",
+        "routing.router.settings.groups.forever: is persistent",
+        "routing.router.settings.groups.others: hotseat seats together whatever fits",
+        "routing.router.settings.matrix: hotseat seats together whatever fits",
+        "routing.scheduler.settings.fifo.priority: nobody is no model here",
+        "routing.scheduler.settings.fifo.priority: small: 1000 became 100",
+        "selectors.coder: always goes to big",
+        "selectors.big: is a model's name already",
+        "selectors.far: none of its targets is a model here",
+        "hooks.on_startup.profile: ",
+        "profiles: ",
+        "store: ",
+        "ui: ",
+        "performance: ",
+        "upstream: ",
+        "tailcat: ",
+    ):
+        assert expected in said(made)
+    assert "selectors.fixed" not in said(made), "that is the same here"
+
+
+def test_what_was_taken_from_the_environment_is_said_where_it_stands() -> None:
+    made = done("models: {a: {cmd: 'x --port ${PORT} ${env.NONE}', env: ['TOKEN=${env.TOKEN}']}}", TOKEN="hf_secret")
+    assert config.parse(made.text).workloads["a"].env == {"TOKEN": "hf_secret"}
+    assert "models.a: ${env.TOKEN}: its value stands in the result" in said(made)
+    assert "${env.NONE}: its value" not in said(made)
+
+
+def test_an_engine_without_a_check_is_asked_for_its_first_page() -> None:
+    made = done("models: {a: {cmd: 'x --port ${PORT}', checkEndpoint: none}}")
+    assert config.parse(made.text).workloads["a"].health == "/"
+    assert "must answer 2xx" in said(made)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "routing: 5",
+        "routing: {router: [], scheduler: {settings: {fifo: {priority: [a]}}}}",
+        "routing: {router: {settings: {groups: [a], matrix: 5}}}",
+        "selectors: {s: 5, t: {targets: a}, 7: {targets: [7]}}",
+        "unloadTimeout: soon",
+    ],
+)
+def test_odd_shapes_of_later_settings(more: str) -> None:
+    assert done("models: {a: {cmd: 'x --port ${PORT}', filters: {setParamsByID: 5}}}\n" + more).workloads == ("a",)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +288,8 @@ junk = st.recursive(
     max_leaves=6,
 )
 SETTINGS = ["cmd", "proxy", "env", "ttl", "aliases", "checkEndpoint", "macros", "cmdStop", "filters", "name"]
+SETTINGS += ["useModelName", "unloadTimeout"]
+GENERAL = ["groups", "hooks", "apiKeys", "macros", "startPort", "globalTTL", "peers", "routing", "selectors"]
 CMDS = st.sampled_from(["x --port ${PORT}", "docker run -p 1:2 i", "podman run -e A --gpus 2 i c", "sh -c 'x'"])
 
 
@@ -192,7 +300,7 @@ CMDS = st.sampled_from(["x --port ${PORT}", "docker run -p 1:2 i", "podman run -
         min_size=1,
         max_size=4,
     ),
-    st.dictionaries(st.sampled_from(["groups", "hooks", "apiKeys", "macros", "startPort", "globalTTL", "peers"]), junk),
+    st.dictionaries(st.sampled_from(GENERAL), junk),
 )
 def test_whatever_stands_in_it_the_result_reads(models: dict[str, Any], more: dict[str, Any]) -> None:
     made = done(yaml.safe_dump({**more, "models": models}))
@@ -207,10 +315,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert out == ""
     assert "models.a.unlisted: every model is listed" in err
     assert "1 workloads, 1 remarks" in err
+    assert output.stat().st_mode & 0o777 == 0o600, "it may hold secrets of the environment"
     assert run(["config", "check", str(output), "--offline"]) == 0
     capsys.readouterr()
     assert run(["import", "llama-swap", str(file), "-o", str(output)]) == 4, "nothing is overwritten"
     assert run(["import", "llama-swap", str(tmp_path / "none")]) == 3
+    assert run(["import", "llama-swap", str(file), "-o", str(tmp_path / "none/x.yaml")]) == 2
+    assert "cannot be written: No such file" in capsys.readouterr().err
     file.write_text("models: {a: {cmd: ''}}")
     capsys.readouterr()
     assert run(["import", "llama-swap", str(file), "--json"]) == 1

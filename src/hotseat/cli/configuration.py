@@ -60,11 +60,14 @@ def convert(file: Path, *, output: Path | None, as_json: bool) -> int:
     parse(made.text, name="the converted file")
     if output is not None:
         try:
-            with output.open("x") as stream:
+            # Values of environment variables stand in it, and some are secrets.
+            with open(os.open(output, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
                 stream.write(made.text)
         except FileExistsError as error:
             hint = "name another, or move it away"
             raise Refused(f"{output} is there already", rule="nothing is overwritten", hint=hint) from error
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror}", hint="name another place") from error
     notes = [{"where": note.where, "message": note.message} for note in made.notes]
     if as_json:
         summary = {"workloads": list(made.workloads), "left_out": list(made.left_out), "notes": notes}

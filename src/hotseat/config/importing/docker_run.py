@@ -78,9 +78,9 @@ def parse(arguments: Sequence[str]) -> Parsed:
             continue
         kind = _VALUES.get(option)
         if kind is None:
-            out.notes.append(
-                f"--{option} {value}: has no equivalent" if len(option) > 1 else f"{word}: has no equivalent"
-            )
+            said = f"--{option} {value}" if len(option) > 1 else word
+            near = "; `run.shm_size` makes room in /dev/shm" if option == "ipc" else ""
+            out.notes.append(f"{said}: has no equivalent{near}")
         elif kind == "name":
             out.settings["container"] = value
         elif kind == "env":

@@ -1,11 +1,7 @@
-"""A llama-swap configuration as a hotseat.yaml, and what has no equivalent. Pure but for `env`, which is given.
-
-Written against llama-swap's config.example.yaml of November 2026; names of earlier versions are known too.
-"""
+"""A llama-swap configuration as a hotseat.yaml, and what has no equivalent. Pure but for `env`, which is given."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 import urllib.parse
@@ -16,51 +12,15 @@ from typing import Any
 import yaml
 
 from hotseat.config.importing import docker_run
+from hotseat.config.importing import llama_swap_remarks as remarks
+from hotseat.config.importing.llama_swap_general import General, listed, mapped, number
 from hotseat.config.importing.macros import Macros
 from hotseat.config.importing.render import render
 from hotseat.config.mistakes import check_workload
 from hotseat.errors import ConfigError
 
 FIRST_PORT = 5800
-SHORTEST_TIMEOUT = 15
 _UNFIT = re.compile(r"[^a-z0-9._-]+")
-_NOTHING = "has no equivalent"
-_GLOBAL = {
-    "matrix": "hotseat seats together whatever fits; use `pinned` and `priority` for who must stay",
-    "peers": "hotseat serves this host's engines only; put a router in front for others",
-    "sendLoadingState": "a waiting stream gets SSE comments instead (`gateway.keepalive`)",
-    "includeAliasesInList": "/v1/models lists every name",
-    "metricsMaxInMemory": "hotseat keeps Prometheus metrics at /metrics",
-    "captureBuffer": _NOTHING,
-    "logLevel": "`hotseat up --verbose` logs more",
-    "logToStdout": "`hotseat logs NAME` shows an engine's output",
-    "logTimeFormat": _NOTHING,
-    "logRequests": _NOTHING,
-    "profiles": "hotseat seats together whatever fits",
-}
-_MODEL = {
-    "useModelName": "the engine gets the name that the client sent: give it that one (--alias, --served-model-name)",
-    "filters": "bodies pass as they are; nothing is removed from or set in them",
-    "concurrencyLimit": "`keys.NAME.max_concurrent` limits a bearer, `max_queue` who waits",
-    "unlisted": "every model is listed; `keys.NAME.models` says who may use it",
-    "name": "/v1/models shows no display name",
-    "description": "/v1/models shows no description",
-    "metadata": "/v1/models shows none",
-    "sendLoadingState": "a waiting stream gets SSE comments instead (`gateway.keepalive`)",
-    "timeouts": "`gateway.max_silence` is how long an engine may say nothing",
-}
-_KNOWN_MODEL = {*_MODEL, "cmd", "cmdStop", "proxy", "aliases", "env", "ttl", "checkEndpoint", "macros"}
-_KNOWN_GLOBAL = {
-    *_GLOBAL,
-    "models",
-    "macros",
-    "groups",
-    "hooks",
-    "apiKeys",
-    "startPort",
-    "globalTTL",
-    "healthCheckTimeout",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,27 +60,26 @@ class _Import:
     notes: list[Note] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
     """Model name -> workload."""
+    selected: dict[str, list[str]] = field(default_factory=dict)
+    """Model -> names of selectors that lead to it."""
 
     def note(self, where: str, message: str) -> None:
         if (found := Note(where=where, message=message)) not in self.notes:
             self.notes.append(found)
 
     def result(self) -> Converted:
-        raw = self.raw
-        for key in raw:
-            if key in _GLOBAL:
-                self.note(str(key), _GLOBAL[key])
-            elif key not in _KNOWN_GLOBAL:
-                self.note(str(key), _NOTHING)
+        raw, general = self.raw, General(self.raw, self.env, self.note)
+        general.remark()
         head: dict[str, Any] = {}
-        if keys := self._keys():
+        if keys := general.keys():
             head["keys"] = keys
-        if defaults := self._defaults():
+        if defaults := general.defaults():
             head["defaults"] = defaults
         workloads: dict[str, dict[str, Any]] = {}
         left_out: dict[str, dict[str, Any]] = {}
-        preload, pinned = self._preload(), self._persistent()
-        port = _number(raw.get("startPort"), FIRST_PORT)
+        preload, pinned, priorities = general.preloaded(), general.pinned(), general.priorities()
+        self.selected = general.selected()
+        port = number(raw.get("startPort"), FIRST_PORT)
         for identity in sorted(raw["models"], key=str):
             model, given = str(identity), raw["models"][identity]
             if not isinstance(given, dict):
@@ -134,6 +93,8 @@ class _Import:
                 settings["preload"] = True
             if model in pinned:
                 settings["pinned"] = True
+            if priorities.get(model):
+                settings["priority"] = priorities[model]
             (workloads if fits and self._valid(model, settings) else left_out)[name] = settings
         by_name: dict[str, list[str]] = {}
         for name, settings in {**workloads, **left_out}.items():
@@ -143,9 +104,9 @@ class _Import:
                 for n in self.notes
                 if n.where == where or n.where.startswith(where + ".")
             ]
-        general = [f"{n.where}: {n.message}" for n in self.notes if not n.where.startswith("models.")]
+        top = [f"{n.where}: {n.message}" for n in self.notes if not n.where.startswith("models.")]
         return Converted(
-            text=render(head, workloads, left_out, notes=by_name, general=general),
+            text=render(head, workloads, left_out, notes=by_name, general=top),
             workloads=tuple(workloads),
             left_out=tuple(left_out),
             notes=tuple(self.notes),
@@ -154,9 +115,9 @@ class _Import:
     def _workload(self, model: str, name: str, given: dict[str, Any], port: int) -> tuple[dict[str, Any], int, bool]:
         """Its settings, 1 if it took a port, and whether it can be converted."""
         where = f"models.{model}"
-        settings: dict[str, Any] = {"models": self._models(model, name, given)}
-        own, common = given.get("macros"), self.raw.get("macros")
-        values = {**(common if isinstance(common, dict) else {}), **(own if isinstance(own, dict) else {})}
+        settings: dict[str, Any] = {"models": [model]}
+        self.owners.setdefault(model, name)
+        values = {**mapped(self.raw.get("macros")), **mapped(given.get("macros"))}
         macros = Macros(
             {**values, "PORT": port, "MODEL_ID": model}, env=self.env, note=lambda said: self.note(where, said)
         )
@@ -166,10 +127,15 @@ class _Import:
                 str(given.get("proxy") or ("" if "PORT" not in macros.used else "http://127.0.0.1:${PORT}"))
             )
             check = macros.expand(str(given.get("checkEndpoint") or ""))
-            environment = [macros.expand(str(item)) for item in _list(given.get("env")) if isinstance(item, str)]
+            environment = [macros.expand(str(item)) for item in listed(given.get("env")) if isinstance(item, str)]
+            ttl, grace = (_expanded(given.get(key), macros) for key in ("ttl", "unloadTimeout"))
+            settings["models"] = self._models(model, name, given, macros)
         except ValueError as error:
             self.note(f"{where}.cmd", f"cannot be read: {error}; left out")
             return settings, 0, False
+        for used in sorted(macros.used):
+            if used.startswith("env.") and used.removeprefix("env.") in self.env:
+                self.note(where, f"${{{used}}}: its value stands in the result; if that is a secret, so is the file")
         if not argv:
             self.note(f"{where}.cmd", "is missing; left out")
             return settings, 0, False
@@ -180,28 +146,33 @@ class _Import:
         elif env:
             self.note(f"{where}.env", "was for the docker or podman command, not for what runs inside")
         self._address(where, proxy, settings)
-        self._timing(where, given, check, settings)
+        self._timing(where, check, settings, ttl=ttl, grace=grace)
         for key in given:
-            if key in _MODEL and given[key] not in (None, "", 0, False, {}, []):
-                self.note(f"{where}.{key}", _MODEL[key])
-            elif key not in _KNOWN_MODEL:
-                self.note(f"{where}.{key}", _NOTHING)
+            if key in remarks.MODEL and given[key] not in (None, "", 0, False, {}, []):
+                self.note(f"{where}.{key}", remarks.MODEL[key])
+            elif key not in remarks.KNOWN_MODEL:
+                self.note(f"{where}.{key}", remarks.NOTHING)
         stop = str(given.get("cmdStop") or "")
         if stop and not re.match(r"\s*(docker|podman)\s+(stop|kill|rm)\b", stop):
             self.note(f"{where}.cmdStop", "hotseat stops by SIGTERM, and SIGKILL after `stop_grace`")
         return settings, int("PORT" in macros.used), True
 
-    def _models(self, model: str, name: str, given: dict[str, Any]) -> list[str]:
-        self.owners.setdefault(model, name)
-        found = [model]
+    def _models(self, model: str, name: str, given: dict[str, Any], macros: Macros) -> list[str]:
+        """Its own name and all others by which clients reach it, none of them another workload's."""
         aliases = given.get("aliases") or []
-        for alias in aliases if isinstance(aliases, list) else [aliases]:
-            text = str(alias.get("id") or "") if isinstance(alias, dict) else str(alias)
+        further = [("aliases", alias) for alias in (aliases if isinstance(aliases, list) else [aliases])]
+        # Parameters by name make those names, and an engine that knows another name is reached by that too.
+        further += [("filters.setParamsByID", key) for key in mapped(mapped(given.get("filters")).get("setParamsByID"))]
+        further.append(("useModelName", given.get("useModelName") or ""))
+        further += [("selectors", key) for key in self.selected.get(model, ())]
+        found = [model]
+        for said, value in further:
+            text = macros.expand(str(value.get("id") or "") if isinstance(value, dict) else str(value))
             if not text or text in found:
                 continue
             other = self.owners.setdefault(text, name)
-            if other != name or (text != model and text in map(str, self.raw["models"])):
-                self.note(f"models.{model}.aliases", f"{text} belongs to another model already; left out")
+            if other != name or text in map(str, self.raw["models"]):
+                self.note(f"models.{model}.{said}", f"{text} belongs to another model already; left out")
             else:
                 found.append(text)
         return found
@@ -247,70 +218,25 @@ class _Import:
         else:
             settings["url"] = proxy
 
-    def _timing(self, where: str, given: dict[str, Any], check: str, settings: dict[str, Any]) -> None:
+    def _timing(self, where: str, check: str, settings: dict[str, Any], *, ttl: int, grace: int) -> None:
         if check == "none":
+            settings["health"] = "/"
             self.note(
-                f"{where}.checkEndpoint", "hotseat asks every engine whether it can serve: `health` must answer 2xx"
+                f"{where}.checkEndpoint",
+                "hotseat asks every engine whether it can serve: `health` must answer 2xx, and / is a guess",
             )
         elif check:
             settings["health"] = check if check.startswith("/") else f"/{check}"
-        ttl = _number(given.get("ttl"), -1)
+        if grace > 0:
+            settings["stop_grace"] = f"{grace}s"
         if ttl > 0:
             settings["idle_timeout"] = f"{ttl}s"
-        elif ttl == 0 and _number(self.raw.get("globalTTL"), 0) > 0:
-            settings["idle_timeout"] = "off"
-        if ttl > 0:
             self.note(
                 f"{where}.ttl",
                 "parks it, which frees the GPU and keeps it warm; `idle: stop` ends it as llama-swap did",
             )
-
-    def _defaults(self) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        if (timeout := _number(self.raw.get("healthCheckTimeout"), 0)) > 0:
-            out["start_timeout"] = f"{max(timeout, SHORTEST_TIMEOUT)}s"
-        if (ttl := _number(self.raw.get("globalTTL"), 0)) > 0:
-            out["idle_timeout"] = f"{ttl}s"
-        return out
-
-    def _keys(self) -> dict[str, Any]:
-        given = self.raw.get("apiKeys") or []
-        out: dict[str, Any] = {}
-        macros = Macros({}, env=self.env, note=lambda said: self.note("apiKeys", said))
-        for number, key in enumerate(_list(given), start=1):
-            text = macros.expand(key) if isinstance(key, str) else ""
-            if "${" in text or not text.strip():
-                self.note("apiKeys", f"key {number} has no value here; `hotseat key` makes one")
-                continue
-            key_hash = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-            if any(other["hash"] == key_hash for other in out.values()):
-                self.note("apiKeys", f"key {number} stands there twice")
-                continue
-            out[f"key-{number}"] = {"hash": key_hash}
-        return out
-
-    def _preload(self) -> set[str]:
-        hooks = self.raw.get("hooks")
-        startup = hooks.get("on_startup") if isinstance(hooks, dict) else None
-        given = startup.get("preload") if isinstance(startup, dict) else None
-        names = {str(item) for item in given} if isinstance(given, list) else set()
-        for missing in sorted(names - set(map(str, self.raw["models"]))):
-            self.note("hooks.on_startup.preload", f"{missing} is no model here")
-        return names
-
-    def _persistent(self) -> set[str]:
-        groups = self.raw.get("groups")
-        out: set[str] = set()
-        for name, group in groups.items() if isinstance(groups, dict) else ():
-            if not isinstance(group, dict):
-                continue
-            members = [str(item) for item in _list(group.get("members"))]
-            if group.get("persistent"):
-                out.update(members)
-                self.note(f"groups.{name}", f"is persistent: {', '.join(members)} became `pinned`")
-            else:
-                self.note(f"groups.{name}", "hotseat seats together whatever fits, and parks the others")
-        return out
+        elif ttl == 0 and number(self.raw.get("globalTTL"), 0) > 0:
+            settings["idle_timeout"] = "off"
 
     def _valid(self, model: str, settings: dict[str, Any]) -> bool:
         made, mistakes = check_workload(settings)
@@ -328,16 +254,14 @@ def _arguments(cmd: str) -> list[str]:
 
 def _unique(model: str, taken: Mapping[str, object]) -> str:
     base = _UNFIT.sub("-", model.lower())[:60].strip("._-") or "model"
-    name, number = base, 1
+    name, count = base, 1
     while name in taken:
-        number += 1
-        name = f"{base}-{number}"
+        count += 1
+        name = f"{base}-{count}"
     return name
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _number(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+def _expanded(value: Any, macros: Macros) -> int:
+    """A number, or a macro that stands for one; -1: neither."""
+    text = macros.expand(value).strip() if isinstance(value, str) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else number(value, -1)

@@ -7,6 +7,7 @@ Units: bytes are plain integers, times are seconds as floats unless a name says 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -96,6 +97,10 @@ class PhaseTime:
     unpause), "engine" (probe, drain), "wait" (device memory released late) or "hotseat" (everything that is ours)."""
 
 
+MOVING = ("checkpoint", "restore")
+"""Phases in which device memory moves, so that bytes over seconds is a rate."""
+
+
 class Direction(enum.StrEnum):
     OUT = "out"
     IN = "in"
@@ -127,3 +132,12 @@ class SwapReport:
         store's copies and the engine's answer.
         So also what the platform takes to pause and unpause, and waiting for a device."""
         return sum(phase.seconds for phase in self.phases if phase.part not in ("driver", "store", "engine"))
+
+    def with_moves(self) -> Iterator[tuple[PhaseTime, float | None]]:
+        """Its phases; with the last part of one in which all its memory moved, the seconds of all parts of that one."""
+        seconds = 0.0
+        for number, phase in enumerate(self.phases):
+            seconds += phase.seconds
+            goes_on = any(after.name == phase.name for after in self.phases[number + 1 : number + 2])
+            yield phase, seconds if phase.name in MOVING and not goes_on else None
+            seconds = seconds if goes_on else 0.0

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from hotseat.bench import measure, records, report, swap
+from hotseat.cli import view
+from hotseat.cli.story.curtain import phase_rows
 from hotseat.errors import DriverFailed, Refused, VerifyFailed
 from hotseat.testing.gpu import GIB, Effect, FakeGpu, Fault
 from hotseat.words import Direction, PhaseTime, ProcessRef, ProcessState, SwapReport
@@ -49,6 +51,16 @@ def test_medians_of_phases_rates_and_own_part() -> None:
     assert figures.own_out_seconds == pytest.approx(0.003)
     assert figures.own_in_seconds == pytest.approx(0.004)
     assert figures.in_seconds == pytest.approx(0.504)
+
+
+def test_what_moves_by_driver_and_store_has_one_rate_over_the_time_of_both() -> None:
+    back = swapped(Direction.IN, ("restore", 0.3, "driver"), ("restore", 0.1, "store"), ("unlock", 0.1, "driver"))
+    figures = records.of_swaps([(pair(1.0)[0], back)])
+    rates = {(phase.name, phase.part): phase.gb_per_s for phase in figures.phases if phase.direction == "in"}
+    assert rates == {("restore", "driver"): None, ("restore", "store"): pytest.approx(5.0), ("unlock", "driver"): None}
+    assert [row[3] for row in view.phase_rows(back)] == ["", "5.00 GB/s", ""]
+    assert [phase.get("gb_per_s") for phase in view.report_json(back)["phases"]] == [None, 5.0, None]
+    assert [row[5] for row in phase_rows([back])] == ["", "5.00 GB/s", "", "", ""]
 
 
 @pytest.mark.looptime

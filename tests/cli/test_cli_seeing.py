@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from hotseat.cli import following
+from hotseat.cli import following, view
 from hotseat.cli.access.direct import Direct
 from hotseat.cli.panorama import panorama
 from hotseat.demo import RunningEngine
 from hotseat.platforms.port import Container
+from hotseat.words import Device, DeviceUse
 
 if TYPE_CHECKING:
     from conftest import Machine, Shell
@@ -143,3 +144,13 @@ def test_q_ends_the_live_table(shell: Shell) -> None:
     os.close(ours)
     assert b"\x1b[?1049h" in seen, "a screen of its own"
     assert json.loads(shell("top", "--json", "--no-daemon"))["workloads"] == []
+
+
+def test_a_full_and_an_empty_device_are_told_in_words() -> None:
+    device = Device(index=0, uuid="u", name="G", total_bytes=8 << 30)
+    full = DeviceUse(device=device, used_bytes=8 << 30, free_bytes=0, processes={})
+    empty = DeviceUse(device=device, used_bytes=0, free_bytes=8 << 30, processes={})
+    assert view.device_lines([full, empty]) == [
+        "GPU 0 G: 8 GiB used, none free of 8 GiB",
+        "GPU 0 G: none used, 8 GiB free of 8 GiB",
+    ]

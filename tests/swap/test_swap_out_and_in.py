@@ -34,6 +34,13 @@ async def test_a_swap_in_brings_everything_back_and_leaves_no_reservation(world:
     assert await swapper.known() == []
 
 
+async def test_no_time_is_the_stores_where_it_moved_nothing(world: World):
+    swapper = world.swapper()
+    workload = world.container("a", *PROCESSES)
+    for report in (await swapper.swap_out(workload), await swapper.swap_in(workload)):
+        assert [phase.name for phase in report.phases if phase.part == "store"] == []
+
+
 async def test_the_order_of_driver_calls_is_all_of_one_kind_after_the_other(world: World):
     swapper = world.swapper()
     workload = world.container("a", *PROCESSES)

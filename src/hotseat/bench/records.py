@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from hotseat.words import SwapReport
+from hotseat.words import MOVING, SwapReport
 
 CHECKPOINT_PHASES = ("lock", "checkpoint", "restore", "unlock")
 
@@ -90,7 +90,7 @@ def of_bare(cycles: Sequence[BareCycle]) -> Figures:
     for name in CHECKPOINT_PHASES:
         times = [float(getattr(cycle, name)) for cycle in cycles]
         direction = "out" if name in ("lock", "checkpoint") else "in"
-        figures.append(_figure(direction, name, "driver", times, moved))
+        figures.append(_figure(direction, name, "driver", times, moved, whole=times))
     return Figures(
         cycles=len(cycles),
         gpu_bytes=moved,
@@ -107,12 +107,21 @@ def _phases(direction: str, reports: Sequence[SwapReport], moved: int) -> list[P
         for phase in report.phases:
             times = order.setdefault((phase.name, phase.part), [0.0] * len(reports))
             times[number] += phase.seconds
-    return [_figure(direction, name, part, times, moved) for (name, part), times in order.items()]
+    last = dict(iter(order))
+    out = []
+    for (name, part), times in order.items():
+        parts = [others for (other, _), others in order.items() if other == name]
+        whole = [sum(seconds) for seconds in zip(*parts, strict=True)] if part == last[name] else None
+        out.append(_figure(direction, name, part, times, moved, whole=whole))
+    return out
 
 
-def _figure(direction: str, name: str, part: str, times: Sequence[float], moved: int) -> PhaseFigure:
+def _figure(
+    direction: str, name: str, part: str, times: Sequence[float], moved: int, *, whole: Sequence[float] | None
+) -> PhaseFigure:
+    """`whole`: with the last part of a phase, the times of all its parts, in which its memory moved."""
     middle = median(times)
-    moving = name in ("checkpoint", "restore") and moved and middle > 0
+    moving = name in MOVING and moved and whole is not None and median(whole) > 0
     return PhaseFigure(
         direction=direction,
         name=name,
@@ -120,5 +129,5 @@ def _figure(direction: str, name: str, part: str, times: Sequence[float], moved:
         median=middle,
         low=min(times),
         high=max(times),
-        gb_per_s=moved / middle / 1e9 if moving else None,
+        gb_per_s=moved / median(whole) / 1e9 if moving and whole is not None else None,
     )

@@ -57,8 +57,8 @@ def _head(picture: Mapping[str, Any], *, width: int, trouble: str, hint: str) ->
 
 def _device(device: Mapping[str, Any], *, width: int) -> Text:
     line = Text.assemble((f"GPU {device['index']}", "bold"), f" {_plain(device['name'])}  ")
-    line.append(f"{units.size(device['used_bytes'])} of {units.size(device['total_bytes'])}")
-    line.append(f", {units.size(device['free_bytes'])} free", style="dim")
+    line.append(f"{units.amount(device['used_bytes'])} of {units.size(device['total_bytes'])}")
+    line.append(f", {units.amount(device['free_bytes'])} free", style="dim")
     line.truncate(width, overflow="ellipsis")
     return line
 

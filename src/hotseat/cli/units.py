@@ -10,6 +10,11 @@ def size(nbytes: int) -> str:
     return format_size(nbytes) if nbytes else "-"
 
 
+def amount(nbytes: int) -> str:
+    """In a sentence, where "-" says nothing."""
+    return format_size(nbytes) if nbytes else "none"
+
+
 def duration(seconds: float) -> str:
     """Milliseconds below one second, then seconds."""
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

@@ -12,9 +12,6 @@ from hotseat.cli import units
 from hotseat.gpu.entries import device_entry
 from hotseat.words import DeviceUse, State, SwapReport
 
-MOVING = ("checkpoint", "restore")
-"""Phases in which device memory moves, so that bytes over seconds is a rate."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -135,10 +132,10 @@ def report_json(report: SwapReport) -> dict[str, Any]:
     """A SwapReport as data: times in milliseconds, bytes per device, rates in GB/s where bytes moved."""
     total = sum(report.gpu_bytes.values())
     phases: list[dict[str, Any]] = []
-    for phase in report.phases:
+    for phase, moved_in in report.with_moves():
         entry: dict[str, Any] = {"name": phase.name, "part": phase.part, "ms": round(phase.seconds * 1000, 3)}
-        if moves(phase.name) and total and phase.seconds > 0:
-            entry["gb_per_s"] = round(total / phase.seconds / 1e9, 3)
+        if moved_in and total:
+            entry["gb_per_s"] = round(total / moved_in / 1e9, 3)
         phases.append(entry)
     return {
         "workload": report.workload,
@@ -156,10 +153,6 @@ def report_json(report: SwapReport) -> dict[str, Any]:
     }
 
 
-def moves(phase: str) -> bool:
-    return phase.split()[0] in MOVING if phase else False
-
-
 def phase_rows(report: SwapReport) -> list[list[str]]:
     """phase, part, time, rate; one row each."""
     total = sum(report.gpu_bytes.values())
@@ -168,9 +161,9 @@ def phase_rows(report: SwapReport) -> list[list[str]]:
             phase.name,
             phase.part,
             units.duration(phase.seconds),
-            units.rate(total, phase.seconds) if moves(phase.name) else "",
+            "" if moved_in is None else units.rate(total, moved_in),
         ]
-        for phase in report.phases
+        for phase, moved_in in report.with_moves()
     ]
 
 
@@ -190,8 +183,8 @@ def summary(report: SwapReport) -> str:
 def device_lines(uses: Sequence[DeviceUse]) -> list[str]:
     """One line a device: what is used, what is free, and whether it is only emulated."""
     return [
-        f"GPU {use.device.index} {use.device.name}: {units.size(use.used_bytes)} used, "
-        f"{units.size(use.free_bytes)} free of {units.size(use.device.total_bytes)}"
+        f"GPU {use.device.index} {use.device.name}: {units.amount(use.used_bytes)} used, "
+        f"{units.amount(use.free_bytes)} free of {units.size(use.device.total_bytes)}"
         + (" (emulated driver)" if use.device.emulated else "")
         for use in uses
     ]

@@ -203,8 +203,9 @@ class Effects:
         try:
             await driver
         finally:
-            with self._meter.of("store"):
-                await asyncio.wait({moving})
+            if not moving.done():
+                with self._meter.of("store"):
+                    await asyncio.wait({moving})
             error = None if moving.cancelled() else moving.exception()
         if error is not None:
             raise error

@@ -64,16 +64,16 @@ def phase_rows(swaps: Sequence[SwapReport]) -> list[list[str]]:
         reports = [report for report in swaps if report.direction is direction]
         if not reports:
             continue
-        order: dict[tuple[str, str], list[tuple[float, int]]] = {}
+        order: dict[tuple[str, str], list[tuple[float, float | None]]] = {}
         for report in reports:
-            for phase in report.phases:
-                moved = sum(report.gpu_bytes.values()) if view.moves(phase.name) else 0
-                order.setdefault((phase.name, phase.part), []).append((phase.seconds, moved))
+            for phase, moved_in in report.with_moves():
+                order.setdefault((phase.name, phase.part), []).append((phase.seconds, moved_in))
+        moved = int(median(sum(report.gpu_bytes.values()) for report in reports))
         for (name, part), times in order.items():
-            middle = median(seconds for seconds, _ in times)
-            rate = units.rate(int(median(moved for _, moved in times)), middle)
-            count, shown = str(len(times)), units.duration(middle)
-            out.append([direction.value, name, part, count, shown, "" if rate == "-" else rate])
+            moves = [moved_in for _, moved_in in times if moved_in is not None]
+            rate = units.rate(moved, median(moves)) if moves and moved else ""
+            count, shown = str(len(times)), units.duration(median(seconds for seconds, _ in times))
+            out.append([direction.value, name, part, count, shown, rate])
         total, own = median(r.seconds for r in reports), median(r.own_seconds for r in reports)
         count = str(len(reports))
         out.append([direction.value, "all", "", count, units.duration(total), ""])

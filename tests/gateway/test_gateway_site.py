@@ -94,7 +94,7 @@ async def test_events_are_closed_when_the_client_leaves(make_stage: Make, pages:
 
 async def test_a_page_takes_no_large_body(make_stage: Make, pages: Pages) -> None:
     stage = await make_stage(site=pages)
-    async with stage.client.post(stage.url + "/page", data=io.BytesIO(b"x" * (2**20 + 1))) as response:
+    async with stage.client.post(stage.url + "/page", data=io.BytesIO(b"x" * (2**16 + 1))) as response:
         assert response.status == 413
     assert not pages.inquiries
 

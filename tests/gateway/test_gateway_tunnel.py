@@ -148,6 +148,15 @@ async def test_upstream_passes_everything_as_it_is(stage: Stage, engine: web.App
         assert (await answer(reader))[2] == b"GET /a/b%2e?../c "
 
 
+async def test_a_browser_is_led_to_where_the_links_of_a_page_begin(stage: Stage) -> None:
+    for asked, there in (("m", "./m/"), ("a%3Ab?x=1", "./a%3Ab/?x=1")):
+        head = f"GET /upstream/{asked} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*\r\n"
+        got = await exchange(stage.port, head.encode() + b"Connection: close\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 307 Temporary Redirect\r\n")
+        assert f"\r\nLocation: {there}\r\n".encode() in got
+    assert not stage.seats.given
+
+
 @pytest.mark.parametrize(
     "path", ["../n", "a/..", "./a", "%2e%2e/n", "a/%2E./n", "a%2f..%2fn", "..%5Cn", "%252e%252e/n"]
 )

@@ -8,6 +8,11 @@ import pytest
 from gateway_stage import Stage
 from wire import answer, connected, exchange, post
 
+from hotseat.gateway.http.body import WINDOW
+from hotseat.gateway.http.client import Client
+from hotseat.gateway.http.limits import Limits, Register
+from hotseat.gateway.http.request import BadRequest, Request
+
 Make = Callable[..., Awaitable[Stage]]
 ASK = b'{"model": "m"}'
 
@@ -34,6 +39,67 @@ async def test_too_many_ahead_close_the_connection_after_the_present_answer(stag
         assert (await answer(reader))[0] == 200
         async with asyncio.timeout(10):
             assert await reader.read() == b""
+
+
+async def test_a_large_body_behind_an_answer_under_way_arrives_whole(stage: Stage) -> None:
+    """Of what comes ahead only so much is read; the rest is once it is that request's turn."""
+    stage.engine.hold_after = 0
+    large = json.dumps({"model": "m", "prompt": "x" * 2**20}).encode()
+    async with connected(stage.port) as (reader, writer):
+        writer.write(post(ASK) + post(large) + post(ASK))
+        await stage.engine.reached_hold.wait()
+        await asyncio.sleep(0.1)  # so that as much of it comes ahead as will
+        stage.engine.go.set()
+        assert [(await answer(reader))[0] for _ in range(3)] == [200, 200, 200]
+    assert [asked.body for asked in stage.engine.asked] == [ASK, large, ASK]
+
+
+class Pipe(asyncio.Transport):
+    """What a `Client` does to its connection."""
+
+    reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        return None
+
+
+class Waiting:
+    """A front at which every request waits until it is answered."""
+
+    def __init__(self) -> None:
+        self.begun: list[Request] = []
+
+    def begin(self, client: Client, request: Request) -> None:
+        self.begun.append(request)
+
+    def refuse(self, error: BadRequest, request: Request | None) -> tuple[list[tuple[str, str]], bytes]:
+        raise AssertionError(error)
+
+
+async def test_what_comes_ahead_is_held_within_a_bound_and_all_of_it_served() -> None:
+    pipe, front = Pipe(), Waiting()
+    client = Client(front, Register(Limits()))
+    client.connection_made(pipe)
+    bodies = [b"%03d" % number + b"x" * 50_000 for number in range(200)]
+    rest, most = [post(body) for body in bodies], 0
+    for _ in bodies:
+        read = 0
+        while pipe.reading and rest:
+            read += len(rest[0])
+            client.data_received(rest.pop(0))
+        most = max(most, read)
+        client.answer(front.begun[-1], status=200, headers=[], body=b"")
+    assert [request.body.whole() for request in front.begun] == bodies
+    assert most < 2 * WINDOW
 
 
 async def test_what_is_no_request_is_refused_and_closed(stage: Stage) -> None:

@@ -101,7 +101,13 @@ class FrontDesk:
             return
         if desk.upstream and path.startswith(UPSTREAM):
             bearer = self._bearer(request)
-            name = unquote(request.target[len(UPSTREAM) :].partition(b"?")[0].partition(b"/")[0].decode("latin-1"))
+            raw, mark, query = request.target[len(UPSTREAM) :].partition(b"?")
+            if b"/" not in raw and asked_as == "GET" and b"text/html" in request.by_name.get(b"accept", b""):
+                # A browser, for which the links of the engine's page begin at the last slash.
+                there = (b"./" + raw + b"/" + mark + query).decode("latin-1")
+                client.answer(request, status=307, headers=[("Location", there), (headers.REQUEST_ID, given)], body=b"")
+                return
+            name = unquote(raw.partition(b"/")[0].decode("latin-1"))
             upstream = WorkloadAsking(desk, request, bearer, dialect, request_id=given, workload=name)
             (Tunnel if request.upgrade else Exchange)(desk, client, request, upstream)
             return

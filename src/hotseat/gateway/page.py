@@ -18,7 +18,7 @@ from hotseat.gateway.site import Reply
 
 _log = logging.getLogger(__name__)
 
-MOST_BODY = 1 << 20
+MOST_BODY = 1 << 16
 """As `site.Inquiry` promises."""
 
 

@@ -22,7 +22,7 @@ class Inquiry:
     headers: Mapping[str, str] = field(default_factory=dict)
     """By lower-case names; the last of several."""
     body: bytes = b""
-    """At most 1 MiB."""
+    """At most 64 KiB: it is read before it is known who asks."""
     admin: bool = False
     """Bearer of an admin key; or there are no keys, the gateway listens on loopback only, and the request's Host and
     Origin are of this host (so that no web page elsewhere can use the browser of who sits here)."""

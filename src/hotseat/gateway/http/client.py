@@ -10,6 +10,7 @@ from collections import deque
 from typing import cast
 
 from hotseat.gateway.http import response
+from hotseat.gateway.http.body import WINDOW
 from hotseat.gateway.http.limits import Register
 from hotseat.gateway.http.motion import Motion
 from hotseat.gateway.http.port import Front, Tunnel, Turn
@@ -202,6 +203,8 @@ class Client:
                 self.hold(True)
         elif self._present is None and not self._closing:
             self.idle_since = self._register.now
+        if self._ahead and self._much_ahead():
+            self.hold(True)
 
     # Within.
 
@@ -230,14 +233,17 @@ class Client:
                     self._begin(self._ahead.popleft())
             finally:
                 self._going_on = False
-        if self._present is None and not self._closing and self._linger_until is None:
-            if self._reader.reading is None and not self._reader.in_head:
-                self.idle_since = self._register.now
-            if self._paused:
-                self._room()
+        idle = self._present is None and not self._closing and self._linger_until is None
+        if idle and self._reader.reading is None and not self._reader.in_head:
+            self.idle_since = self._register.now
+        # What has begun may want more of its body than was read ahead, and there is more room for what comes behind it.
+        self._room()
+
+    def _much_ahead(self) -> bool:
+        return sum([request.body.held for request in self._ahead]) > WINDOW
 
     def _room(self) -> None:
-        if self._paused and self._linger_until is None:
+        if self._paused and not self._closing and self._linger_until is None and not self._much_ahead():
             reading = self._reader.reading
             if reading is None or not reading.body.full:
                 self.hold(False)

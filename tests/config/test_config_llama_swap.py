@@ -94,6 +94,7 @@ def test_a_realistic_file() -> None:
     )
 
     qwen = read.workloads["qwen-qwen2.5-7b"]
+    assert qwen.preload is False, "as llama-swap has it: not before a request"
     assert (qwen.models, qwen.port, qwen.idle_timeout) == (["Qwen/Qwen2.5:7B"], 8999, None)
 
     box = read.workloads["docker-llama"]

@@ -217,6 +217,30 @@ def test_what_was_not_looked_at_is_preloaded_when_it_was() -> None:
     assert world.jobs == {"c": JobKind.SWAP_IN}, "it is parked, and there is room for both"
 
 
+EAGER = """
+workloads:
+  a: {port: 1, platform: process, command: [x]}
+  b: {port: 2, platform: process, command: [x], preload: false}
+  c: {port: 3, image: x}
+"""
+
+
+def test_a_process_waits_for_a_request_if_the_file_says_so() -> None:
+    """Else it starts with the daemon, so that its first request finds it parked."""
+    world = World(EAGER, seated="")
+    for name in "abc":
+        world.real[name].state = State.STOPPED
+    world.send(*(world.look(name) for name in "abc"), m.Preload())
+    assert world.jobs == {"a": JobKind.START}
+    world.end_job("a")
+    world.tick(600.0)
+    assert world.jobs == {}
+    world.ask("b")
+    assert world.jobs == {"a": JobKind.SWAP_OUT}
+    world.end_job("a")
+    assert world.jobs == {"b": JobKind.START}
+
+
 def test_a_preload_parks_nobody() -> None:
     world = World(PRELOADS)
     world.real["b"].state = State.STOPPED

@@ -93,8 +93,10 @@ class Workload(Defaults):
     """How the container of `image` is created."""
     start: bool = True
     """Start it when it is stopped and a request needs it."""
-    preload: bool = False
-    """Start it at `hotseat up` and seat it while there is room, without waiting for a request."""
+    preload: bool | None = None
+    """`true`: start it at `hotseat up` and seat it while there is room, without waiting for a request. `false`: not
+    before a request. Not given: a `process` is started at `hotseat up` and makes room for the others, a container waits
+    for a request."""
     gpu_memory: Annotated[dict[DeviceIndex, Size], BeforeValidator(_gpu_memory)] | None = None
     """Device memory a cold start needs, per device index (a bare size means device 0). Not needed once it was
     seated: hotseat has then seen it. Not given and not yet seen: a cold start gets the devices to itself."""

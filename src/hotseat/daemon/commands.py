@@ -116,8 +116,8 @@ def prewarm(core: Core, record: Record, message: Prewarm, now: float) -> None:
 
 
 def preload(core: Core, now: float) -> None:
-    """At the start: processes that do not run are started, one after another; who has `preload` sits while there is
-    room. Of whom nothing was seen yet, the first look decides."""
+    """At the start: who has `preload` sits while there is room; processes that say nothing of it and do not run are
+    started, one after another. Of whom nothing was seen yet, the first look decides."""
     for place, record in enumerate(reversed(core.records.values())):
         if record.looked:
             warm(record, now + place * 1e-6)
@@ -131,7 +131,7 @@ def warm(record: Record, since: float) -> None:
     cold = record.state is State.STOPPED and record.can_start
     if record.spec.preload and (cold or record.state in AWAY):
         record.preload = True
-    elif cold and record.spec.platform == "process":
+    elif cold and record.spec.platform == "process" and record.spec.preload is None:
         record.wishes.append(Wish(since=since, answer=_nobody, commanded=False))
 
 

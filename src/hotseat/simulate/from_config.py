@@ -44,7 +44,7 @@ def member(name: str, workload: Workload, *, costs: Costs, service: Service) -> 
         idle_timeout=workload.idle_timeout,
         idle_stops=workload.idle == "stop",
         pinned=workload.pinned,
-        preload=workload.preload,
+        preload=bool(workload.preload),
         can_start=workload.start,
     )
 

@@ -91,6 +91,8 @@ class _Import:
             port += used_port
             if model in preload:
                 settings["preload"] = True
+            elif settings.get("platform") == "process":
+                settings["preload"] = False  # llama-swap starts nothing before it is asked for
             if model in pinned:
                 settings["pinned"] = True
             if priorities.get(model):

@@ -17,7 +17,7 @@ from hotseat.gateway.dialects import naming
 from hotseat.gateway.dialects.anthropic import Anthropic
 from hotseat.gateway.dialects.naming import Named
 from hotseat.gateway.dialects.ollama import Ollama, OllamaTexts, resolve
-from hotseat.gateway.dialects.openai import OpenAI
+from hotseat.gateway.dialects.openai import OpenAI, OpenAISpeech
 from hotseat.gateway.dialects.port import Asked, Dialect
 from hotseat.gateway.dialects.saying import retry_after
 from hotseat.gateway.dialects.table import DIALECTS, owner
@@ -62,10 +62,12 @@ def page(dialect: Dialect, path: str, *, method: str = "GET", body: bytes = b"",
         ("/v1/chat/completions", OpenAI),
         ("/v1/models", OpenAI),
         ("/v1/audio/transcriptions", OpenAI),
+        ("/v1/audio/speech", OpenAISpeech),
         ("/v1/messagesx", OpenAI),
         ("/v2/rerank", OpenAI),
         ("/rerank", OpenAI),
         ("/score", OpenAI),
+        ("/infill", OpenAI),
         ("/v1/messages", Anthropic),
         ("/v1/messages/count_tokens", Anthropic),
         ("/api/chat", OllamaTexts),

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from gateway_stage import Stage
+from wire import asked, engine_that
 
 from hotseat.errors import NoRoom
 from hotseat.gateway import headers
@@ -64,6 +65,28 @@ async def test_what_is_not_a_stream_waits_without_a_byte(make_stage: Callable[..
     assert response.status == 200
     assert headers.WORKLOAD in response.headers
     await response.read()
+
+
+async def test_sound_in_pieces_waits_without_a_byte_too(make_stage: Callable[..., Awaitable[Stage]]) -> None:
+    """Some engines take `stream` for sound in pieces: that is no stream of events, and none must stand before it."""
+    stage = await make_stage(keepalive=0.01)
+    stage.seats.open.clear()
+    sound = bytes(range(256)) * 100
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asked(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nConnection: close\r\n\r\n" + sound)
+        await writer.drain()
+        writer.close()
+
+    async with engine_that(talk) as stage.seats.urls["m"]:
+        asking = asyncio.ensure_future(stage.post("/v1/audio/speech", input="x", stream=True).__aenter__())
+        await stage.seats.asked.wait()
+        await asyncio.sleep(0.1)
+        stage.seats.open.set()
+        response = await asking
+        assert (response.status, response.headers["Content-Type"]) == (200, "audio/mpeg")
+        assert await response.read() == sound
 
 
 async def test_a_refusal_after_the_head_comes_as_an_event(make_stage: Callable[..., Awaitable[Stage]]) -> None:

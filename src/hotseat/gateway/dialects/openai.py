@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hotseat.errors import HotseatError, NotFound
+from hotseat.gateway.dialects.naming import Named
 from hotseat.gateway.dialects.port import Header
 from hotseat.gateway.dialects.saying import encode, seat_of, sentence
 from hotseat.gateway.dialects.v1 import V1, is_about_models
@@ -43,8 +44,15 @@ def one_model(view: ModelView, *, created: int) -> bytes:
     return encode(model_entry(view, created=created))
 
 
-_BARE = frozenset({"/rerank", "/v2/rerank", "/score", "/classify", "/pooling", "/tokenize", "/detokenize", "/v2/embed"})
-"""What engines serve outside /v1 with a model in the body: vLLM and others, and Cohere's API."""
+_BARE = frozenset(
+    {
+        *("/rerank", "/v2/rerank", "/score", "/classify", "/pooling", "/tokenize", "/detokenize", "/v2/embed"),
+        *("/completion", "/infill", "/apply-template", "/sdapi/v1/txt2img", "/sdapi/v1/img2img"),
+    }
+)
+"""What engines serve outside /v1 with a model in the body: vLLM and others, Cohere's API, llama.cpp, and servers of
+pictures."""
+_SPEECH = "/v1/audio/speech"
 _METHODS = frozenset({"GET", "POST", "DELETE"})
 
 
@@ -74,3 +82,14 @@ class OpenAI(V1):
 
     def error_event(self, error: HotseatError, *, path: str, request_id: str) -> bytes:
         return error_event(error)
+
+
+class OpenAISpeech(OpenAI):
+    """Of /v1/audio/speech, whose answer is sound. Some engines take `stream` for sound in pieces, and a stream of
+    events is only what `stream_format` asks for: nothing is put before either."""
+
+    def owns(self, path: str, header: Header) -> bool:
+        return path == _SPEECH
+
+    def streams(self, named: Named) -> bool:
+        return False

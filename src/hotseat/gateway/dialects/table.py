@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hotseat.gateway.dialects.anthropic import Anthropic
 from hotseat.gateway.dialects.ollama import Ollama, OllamaTexts
-from hotseat.gateway.dialects.openai import OpenAI
+from hotseat.gateway.dialects.openai import OpenAI, OpenAISpeech
 from hotseat.gateway.dialects.port import Dialect, Header
 
 OPENAI: Dialect = OpenAI()
 """Also for whoever asks for what nobody owns."""
-DIALECTS: tuple[Dialect, ...] = (OllamaTexts(), Ollama(), Anthropic(), OPENAI)
+DIALECTS: tuple[Dialect, ...] = (OllamaTexts(), Ollama(), Anthropic(), OpenAISpeech(), OPENAI)
 """The first that owns a request has it, so the more particular ones stand in front."""
 
 

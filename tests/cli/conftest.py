@@ -116,7 +116,7 @@ class Machine:
         return [(f"docker:id-{name}", State.PARKED, "") for name in self.parked]
 
     async def swap_out(
-        self, workload: Workload, *, drain: Drain | None = None, progress: Progress | None = None
+        self, workload: Workload, *, keep: bool = False, drain: Drain | None = None, progress: Progress | None = None
     ) -> SwapReport:
         return self._swap(workload.name, Direction.OUT, progress)
 

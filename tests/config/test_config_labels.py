@@ -49,6 +49,7 @@ def test_every_setting_has_its_label() -> None:
         "idle_timeout": "off",
         "idle": "stop",
         "on_quarantine": "restart",
+        "context": "keep",
         "start": "false",
         "preload": "true",
         "gpu_memory": "0: 20GiB, 1: 1GiB",

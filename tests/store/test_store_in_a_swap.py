@@ -125,3 +125,43 @@ async def test_a_checkpoint_that_fails_brings_blocks_and_all_back(bench: Bench, 
             await runtime.swapper.swap_out(it)
         assert (await runtime.swapper.observe(it)).state is State.SEATED
     assert await one.ask("read") == before
+
+
+async def test_a_context_that_stays_is_there_for_the_next_hotseat(bench: Bench, tmp_path: Path) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    await one.ask("alloc", 2, 2, 0)
+    before = await one.ask("read")
+    used = bench.node.report().used_bytes[0]
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        out = await runtime.swapper.swap_out(await workload(runtime, one.ref.pid), keep=True)
+        assert out.gpu_bytes == {0: 6 * GRANULE}
+        assert bench.node.report().used_bytes[0] == used - 6 * GRANULE
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        it = await workload(runtime, one.ref.pid)
+        seen = await runtime.swapper.observe(it)
+        assert (seen.state, seen.parked_gpu_bytes) == (State.PARKED, {0: 6 * GRANULE})
+        assert seen.gpu_bytes == seen.kept_gpu_bytes == {0: CONTEXT}
+        assert [phase.name for phase in (await runtime.swapper.swap_in(it)).phases if phase.name == "restore"]
+        assert await one.ask("read") == before
+        assert (await runtime.swapper.observe(it)).context_gpu_bytes == {0: CONTEXT}
+
+
+async def test_a_context_that_stayed_leaves_when_it_is_to(bench: Bench, tmp_path: Path) -> None:
+    one = await bench.start()
+    await one.ask("alloc", 1, 4, 100)
+    before = await one.ask("read")
+    used = bench.node.report().used_bytes[0]
+    async with build(state=tmp_path / "state", environ=environ(bench)) as runtime:
+        it = await workload(runtime, one.ref.pid)
+        await runtime.swapper.swap_out(it, keep=True)
+        assert (await runtime.swapper.swap_out(it)).gpu_bytes == {0: CONTEXT}
+        assert bench.node.report().used_bytes[0] == used - 4 * GRANULE - CONTEXT
+        await runtime.swapper.swap_in(it)
+        assert await one.ask("read") == before
+        bench.node.set_fault(Fault(kind=FaultKind.RESULT, op="checkpoint", pid=one.ref.pid, value=999))
+        await runtime.swapper.swap_out(it, keep=True)  # the driver is not asked for it
+        with pytest.raises(RolledBack, match="it is parked"):
+            await runtime.swapper.swap_out(it)
+        await runtime.swapper.swap_in(it)
+        assert await one.ask("read") == before

@@ -35,7 +35,8 @@ async def stable(world: World, name: str) -> Observation:
         if box.container.status is Status.RUNNING:
             assert "unpaused behind" in seen.note, seen
         else:
-            assert world.is_parked(name), seen
+            keeps = any(seen.kept_gpu_bytes.values())
+            assert world.is_parked_with_context(name) if keeps else world.is_parked(name), seen
     elif seen.state is State.STOPPED:
         assert box.container.status is Status.EXITED, seen
     else:

@@ -323,6 +323,8 @@ class World:
         self.journal = Journal(directory=state_dir)
         self.patience_was_tried = False
         """The platform was silent for longer than a swap waits for it."""
+        self.keeps = False
+        """Its swaps out leave contexts where they are, if they can."""
         self._next_pid = FIRST_PID
         self._clock = 1.0
 
@@ -485,6 +487,19 @@ class World:
                 if ref in box.secrets
             )
             and all(one.state is ProcessState.CHECKPOINTED and not one.on_device and not one.lost for one in processes)
+        )
+
+    def is_parked_with_context(self, name: str) -> bool:
+        """Frozen for good, its blocks with the store; its contexts are on the devices, locked."""
+        box = self.boxes[name]
+        out = [kept.state is HeldState.OUT for ref, kept in self.store.kept.items() if ref in box.secrets]
+        held = {ref: self.gpu.processes[ref] for ref in box.secrets if ref in self.gpu.processes}
+        return (
+            box.container.status is Status.PAUSED
+            and not box.held
+            and len(out) == len(held)
+            and all(out)
+            and all(one.state is ProcessState.LOCKED and one.holds == box.secrets[ref] for ref, one in held.items())
         )
 
     def _ref(self) -> ProcessRef:

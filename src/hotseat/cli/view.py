@@ -66,8 +66,8 @@ class Row:
     def cells(self) -> list[str]:
         gpu = units.size(sum(self.gpu_bytes.values()))
         parked = sum(self.parked_gpu_bytes.values())
-        if parked and gpu == "-":
-            gpu = f"0 (needs {units.size(parked)})"
+        if parked:
+            gpu = f"0 (needs {units.size(parked)})" if gpu == "-" else f"{gpu} (needs {units.size(parked)} more)"
         return [
             self.name,
             self.state.value,

@@ -63,6 +63,9 @@ class Defaults(Model):
     """After so long without a request it gives up its seat by itself, as `idle` says. `off`: when it must make room."""
     idle: Literal["park", "stop"] = "park"
     """What `idle_timeout` does with it."""
+    context: Literal["restore", "keep"] = "restore"
+    """`keep`: where the store moves its memory, its contexts stay on the devices while it is parked (about 0.6GiB a
+    process), for the fastest return, until another needs the room. `restore`: they leave, and come back with it."""
     on_quarantine: Literal["stay", "restart"] = "stay"
     """`restart`: a workload that a swap has lost is started cold by itself, with longer and longer pauses between."""
 

@@ -167,8 +167,8 @@ class Actor:
                 self._hands.equip(specs, caps=caps)
             case m.Say(kind=kind, workload=workload, data=data):
                 self._events.publish(kind, workload=workload, **data)
-            case m.Launch(kind=kind, workload=name):
-                self._spawn(self._jobs, self._job(kind, name))
+            case m.Launch(kind=kind, workload=name, whole=whole):
+                self._spawn(self._jobs, self._job(kind, name, whole=whole))
             case m.Keep(learned=learned):
                 self._keep(learned)
             case m.Probe(workload=name, number=number):
@@ -191,7 +191,7 @@ class Actor:
         into.add(task)
         task.add_done_callback(into.discard)
 
-    async def _job(self, kind: JobKind, name: str) -> None:
+    async def _job(self, kind: JobKind, name: str, *, whole: bool) -> None:
         report: SwapReport | None = None
         failure: HotseatError | None = None
         seen: Observation | None = None
@@ -202,15 +202,16 @@ class Actor:
         try:
             match kind:
                 case JobKind.SWAP_OUT:
-                    report = await self._hands.swap_out(name, drained=self._drained(name), progress=progress)
+                    drained = self._drained(name)
+                    report = await self._hands.swap_out(name, whole=whole, drained=drained, progress=progress)
                 case JobKind.SWAP_IN:
                     report = await self._hands.swap_in(name, progress=progress)
                 case JobKind.START:
                     report = await self._hands.start(name, progress=progress)
                 case JobKind.STOP:
                     job = self.records[name].job
-                    drained = None if job is None or job.lost else self._drained(name)
-                    await self._hands.stop(name, drained=drained, progress=progress)
+                    ending = None if job is None or job.lost else self._drained(name)
+                    await self._hands.stop(name, drained=ending, progress=progress)
                 case JobKind.RECOVER:
                     await self._hands.recover(name)
                 case JobKind.STORE:

@@ -18,6 +18,7 @@ from hotseat.scheduler import WorkloadView, stay
 from hotseat.scheduler.turns import turn
 from hotseat.store.port import HeldState
 from hotseat.swap.port import Observation
+from hotseat.swap.truth import added
 from hotseat.words import State, SwapReport
 
 __all__ = ["DRAIN", "ON_HOST", "Answer", "Job", "JobKind", "Queue", "Record", "Ticket", "Wish", "row"]
@@ -71,6 +72,10 @@ class Job:
     step: str = ""
     stored: bool = False
     """It was stored when this began."""
+    whole: bool = False
+    """A swap out after which no context of it is on a device."""
+    gives_up: bool = False
+    """A swap out of what was parked already: its context leaves."""
     lost: bool = False
     """A stop of what a swap has lost: its answers are gone, so nobody waits for their end."""
     answers: list[Answer] = field(default_factory=list)
@@ -103,6 +108,8 @@ class Record:
     """Its engine answered since it was seated."""
     probing: int = 0
     """Number of the probe under way; 0 for none."""
+    stayed: Mapping[int, int] = field(default_factory=dict)
+    """Of its contexts, when it was parked last and they stayed."""
     held: bool = False
     """Parked by a person: frozen answers do not bring it back, a new request or `seat` does."""
     seated_since: float = 0.0
@@ -230,8 +237,18 @@ class Record:
         seen = self.observation
         cold = self.startable or (self.job is not None and self.job.kind is JobKind.START)
         if seen is not None and not cold:
-            return seen.parked_gpu_bytes
+            return added(seen.parked_gpu_bytes, seen.kept_gpu_bytes)
         return self.learned.memory if self.learned.memory is not None else self.spec.gpu_memory
+
+    @property
+    def context(self) -> Mapping[int, int]:
+        """Of what it holds: what stays on devices while it is parked."""
+        seen, job = self.observation, self.job
+        if seen is None or (job is not None and (job.whole or job.kind is not JobKind.SWAP_OUT)):
+            return {}
+        if self.state in AWAY or self.spec.context != "keep":
+            return seen.kept_gpu_bytes
+        return self.stayed if seen.context_gpu_bytes and self.stayed else seen.context_gpu_bytes
 
     def view(self, now: float, *, disk_free: int = 0) -> WorkloadView:
         """`disk_free`: what the store may still write to disk."""
@@ -243,6 +260,7 @@ class Record:
             name=self.name,
             state=State.STOPPED if self.startable else self.state,
             holds=seen.gpu_bytes if seen is not None else {},
+            context=self.context,
             need=self.need,
             demand_since=None if demand is None else demand[0],
             priority=spec.priority + caller,

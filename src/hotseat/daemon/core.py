@@ -213,10 +213,24 @@ class Core:
             self.do(m.Say(kind="state", workload=record.name, data={"state": state.value, "note": note}))
 
     def launch(
-        self, record: Record, kind: JobKind, now: float, *, makes_room_for: str | None = None, why: str = ""
+        self,
+        record: Record,
+        kind: JobKind,
+        now: float,
+        *,
+        makes_room_for: str | None = None,
+        why: str = "",
+        whole: bool = False,
     ) -> Job:
-        stored = record.state is State.STORED
-        record.job = Job(kind=kind, begun=now, moves_since=now, makes_room_for=makes_room_for, stored=stored)
+        record.job = Job(
+            kind=kind,
+            begun=now,
+            moves_since=now,
+            makes_room_for=makes_room_for,
+            stored=record.state is State.STORED,
+            whole=whole,
+            gives_up=kind is JobKind.SWAP_OUT and record.state in AWAY,
+        )
         record.epoch += 1
         record.probing = 0
         why = f"makes room for {makes_room_for}" if makes_room_for else why
@@ -225,6 +239,7 @@ class Core:
         if target is not None and target.demand is not None:
             record.warm_until = 0.0  # a hint is given up at once when demand needs the seat
         if kind is JobKind.SWAP_OUT:
+            why = f"its context leaves: {why}" if record.job.gives_up and why else why
             self.set_state(record, State.SWAPPING_OUT, why)
         elif kind is JobKind.STOP:
             self.set_state(record, State.SWAPPING_OUT, f"is stopped: {why}" if why else "is stopped")
@@ -234,7 +249,7 @@ class Core:
             self.set_state(record, State.SWAPPING_IN, "cold start" if kind is JobKind.START else why)
         for ticket in record.waiting:
             ticket.swapped = True
-        self.do(m.Launch(kind=kind, workload=record.name))
+        self.do(m.Launch(kind=kind, workload=record.name, whole=whole))
         return record.job
 
     def turn_away(self, record: Record, error: HotseatError, now: float) -> None:
@@ -289,7 +304,8 @@ class Core:
             record = self.records[action.workload]
             if record.job is None:
                 room_for = action.makes_room_for
-                self.launch(record, JobKind(action.kind), now, makes_room_for=room_for, why=action.why)
+                kind, whole = JobKind(action.kind), action.whole
+                self.launch(record, kind, now, makes_room_for=room_for, why=action.why, whole=whole)
 
     def _tell_blocked(self, decision: Decision, now: float) -> None:
         for record in self.records.values():

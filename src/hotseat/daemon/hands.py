@@ -32,9 +32,10 @@ class Hands(Protocol):
         ...
 
     async def swap_out(
-        self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress
+        self, name: str, *, whole: bool, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress
     ) -> SwapReport:
-        """`drained` returns once the gateway has no request in flight; used if the workload is to be drained."""
+        """`whole`: no context of it stays on a device, whatever its settings say; one that stayed leaves.
+        `drained` returns once the gateway has no request in flight; used if the workload is to be drained."""
         ...
 
     async def swap_in(self, name: str, *, progress: Progress) -> SwapReport: ...
@@ -111,7 +112,7 @@ class RealHands:
         self._caps = caps
 
     async def swap_out(
-        self, name: str, *, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress
+        self, name: str, *, whole: bool, drained: Callable[[], Coroutine[Any, Any, Any]], progress: Progress
     ) -> SwapReport:
         limit = self._specs[name].drain
 
@@ -131,6 +132,7 @@ class RealHands:
         try:
             return await self._swapper.swap_out(
                 workload,
+                keep=spec.context == "keep" and not whole,
                 drain=drain if limit is not None else None,
                 prepare=prepare if spec.hooks.before_park else None,
                 progress=progress,

@@ -202,6 +202,8 @@ class Launch:
 
     kind: JobKind
     workload: str
+    whole: bool = False
+    """A swap out after which no context of it is on a device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,8 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
     record.looked, record.preload_due = True, False
     record.epoch += 1
     if message.error is None:
-        if message.report is None or message.report.phases:  # without phases there was nothing to do
+        nothing_to_do = message.report is not None and not message.report.phases
+        if not nothing_to_do and not job.gives_up:
             phases = message.report.phases if message.report is not None else ()
             drained = sum(phase.seconds for phase in phases if phase.name == DRAIN)
             kind = RETURN if job.kind is JobKind.SWAP_IN and job.stored else job.kind.value
@@ -175,6 +176,9 @@ def _take(core: Core, record: Record, seen: Observation, now: float) -> None:
         record.ready = False
         record.keep_until = record.not_before = record.no_park_until = record.no_store_until = 0.0
         record.kept = 0
+        record.stayed = {}
+    if seen.kept_gpu_bytes:
+        record.stayed = seen.kept_gpu_bytes
     if seen.state is State.SEATED and seen.gpu_bytes:
         record.learned.holds(seen.container.key, seen.gpu_bytes, anew=restarted and before is not None)
     elif record.learned.container not in ("", seen.container.key):

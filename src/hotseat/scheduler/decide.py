@@ -17,15 +17,15 @@ up, for swaps that fail, and for persons, whose commands go first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hotseat.scheduler import spare, why
 from hotseat.scheduler.host import HostLedger, Plan
-from hotseat.scheduler.ledger import Ledger
+from hotseat.scheduler.ledger import Ledger, less
 from hotseat.scheduler.records import Action, Blocked, Decision, Kind, Snapshot, WorkloadView
 from hotseat.scheduler.turns import turn
-from hotseat.scheduler.victims import Seats, Victim, choose
+from hotseat.scheduler.victims import Seats, Victim, choose, whole
 from hotseat.words import State
 
 _PARKED, _STORED, _STOPPED, _SEATED = State.PARKED, State.STORED, State.STOPPED, State.SEATED
@@ -104,10 +104,11 @@ class Round:
         self.wake_at = min(self.wake_at, at)
 
     def serve(self, view: WorkloadView) -> None:
-        need = self.ledger.wants(view)
+        gives_up = view.name in self.leaving  # an earlier demand has its context
+        need = view.need if gives_up and view.need is not None else self.ledger.wants(view)
         if no := why.too_large(view, need, self.ledger):
             self.blocked[view.name] = no
-        elif self.ledger.fits_now(need):
+        elif self.ledger.fits_now(need) and not gives_up:
             self.seat(view, need)
             self._is_elder(view, need)
         else:
@@ -117,14 +118,21 @@ class Round:
         kind = Kind.START if view.state is State.STOPPED else Kind.SWAP_IN
         self.actions.append(Action(kind=kind, workload=view.name))
         self.ledger.seat(need)
+        self._stays(view)
+
+    def _stays(self, view: WorkloadView) -> None:
+        """A context that it has is counted on."""
+        if view.context:
+            self.seats.drop(view)
 
     def _find_room(self, view: WorkloadView, need: Mapping[int, int], missing: Mapping[int, int]) -> None:
         candidates = self.seats.on(missing, target=view) if missing else []
-        victims = choose([victim for victim in candidates if self.host.can_leave(victim.view)], missing)
-        plan = None if victims is None else self.host.plan([victim.view for victim in victims])
+        victims = choose([one for one in candidates if not one.sits or self.host.can_leave(one.view)], missing)
+        plan = None if victims is None else self.host.plan([victim.view for victim in victims if victim.sits])
         if victims is not None and plan is not None:
-            self.make_room(view, victims, plan)
+            self.make_room(view, victims, plan, missing)
             self.ledger.promise(need)
+            self._stays(view)
             self._is_elder(view, need)
             return
         self.unserved.update(missing)
@@ -135,8 +143,9 @@ class Round:
         # Else earlier demands take in this very decision what it lacks, and make room in their turn. Nothing is
         # promised to it until then; later ones may use the time, they leave as soon as those elders do.
 
-    def make_room(self, view: WorkloadView, victims: list[Victim], plan: Plan) -> None:
+    def make_room(self, view: WorkloadView, victims: list[Victim], plan: Plan, missing: Mapping[int, int]) -> None:
         """They go together or not at all: whoever left early would wait for the last one off its seat for nothing."""
+        gone = whole(victims, missing) | {one.name for one in plan.stop}
         ready_at = max((victim.leaves_at for victim in victims), default=self.now)
         self.host.take(plan)
         if ready_at > self.now:
@@ -146,14 +155,26 @@ class Round:
             self._begin(Kind.STORE, plan.store, view)
             if plan.ready:
                 self._begin(Kind.STOP, plan.stop, view)
-                self._begin(Kind.SWAP_OUT, plan.park, view)
+                parked = [victim.view for victim in victims if not victim.sits]
+                self._begin(Kind.SWAP_OUT, [*plan.park, *parked], view, whole=gone)
         for victim in victims:
             self.leaving.add(victim.view.name)
             self.seats.drop(victim.view)
-            self.ledger.will_free(victim.takes)
+            stays = {} if victim.view.name in gone else victim.view.context
+            self.ledger.will_free(less(victim.takes, stays))
 
-    def _begin(self, kind: Kind, views: Sequence[WorkloadView], target: WorkloadView) -> None:
-        self.actions += [Action(kind=kind, workload=view.name, makes_room_for=target.name) for view in views]
+    def _begin(
+        self,
+        kind: Kind,
+        views: Sequence[WorkloadView],
+        target: WorkloadView,
+        *,
+        whole: Collection[str] = (),
+    ) -> None:
+        self.actions += [
+            Action(kind=kind, workload=view.name, makes_room_for=target.name, whole=view.name in whole)
+            for view in views
+        ]
 
     def _is_elder(self, view: WorkloadView, need: Mapping[int, int]) -> None:
         if not view.pinned:

@@ -13,6 +13,7 @@ from hotseat.scheduler.records import Snapshot, WorkloadView
 from hotseat.words import State
 
 _COMING, _GOING = State.SWAPPING_IN, State.SWAPPING_OUT
+_AWAY = (State.PARKED, State.STORED)
 
 
 class Ledger:
@@ -31,9 +32,9 @@ class Ledger:
             for index, nbytes in self.takes(view).items():
                 if index in self.now:
                     self.now[index] -= nbytes
-                    if state is not _GOING:
-                        self.soon[index] -= nbytes
-                        self._held[index] += nbytes
+                    left = view.context.get(index, 0) if state is _GOING else nbytes
+                    self.soon[index] -= left
+                    self._held[index] += left
                     self._stays[index] += nbytes if stays else 0
 
     def takes(self, view: WorkloadView) -> Mapping[int, int]:
@@ -44,9 +45,9 @@ class Ledger:
         return {index: max(need.get(index, 0), view.holds.get(index, 0)) for index in need.keys() | view.holds.keys()}
 
     def wants(self, view: WorkloadView) -> Mapping[int, int]:
-        """What must be free before it is seated. Never seen: all that is not taken for good."""
+        """What must be free before it is seated, beside what it has. Never seen: all that is not taken for good."""
         if view.need is not None:
-            return view.need
+            return view.need if view.state not in _AWAY else less(view.need, view.context)
         return {index: max(0, capacity - self._stays[index]) for index, capacity in self.capacity.items()}
 
     def missing(self, need: Mapping[int, int]) -> Mapping[int, int]:
@@ -79,6 +80,11 @@ class Ledger:
             if index in self.soon:
                 self.soon[index] += nbytes
                 self._held[index] -= nbytes
+
+
+def less(one: Mapping[int, int], other: Mapping[int, int]) -> Mapping[int, int]:
+    """Not below 0."""
+    return {index: max(0, nbytes - other.get(index, 0)) for index, nbytes in one.items()} if other else one
 
 
 def never_leaves(view: WorkloadView) -> bool:

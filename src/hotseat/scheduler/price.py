@@ -12,11 +12,16 @@ import math
 
 from hotseat.scheduler.records import WorkloadView
 from hotseat.scheduler.turns import HEAD_START
+from hotseat.words import State
 
 AHEAD = 60.0
 """Seconds: how far the chance looks."""
 SWAP_UNMEASURED, STORED_UNMEASURED, START_UNMEASURED = 5.0, 15.0, 60.0
 """Seconds that a swap, a swap in from disk and a cold start are taken for until one was measured."""
+
+
+CONTEXT = 0.5
+"""Seconds that a context takes to leave a device, and to come back."""
 
 
 def chance(view: WorkloadView, now: float) -> float:
@@ -28,8 +33,11 @@ def chance(view: WorkloadView, now: float) -> float:
 
 def price(view: WorkloadView, *, now: float, leaves_at: float) -> tuple[int, int, float, float, str]:
     """To be compared. Among equals the longest unused goes, and names make the order total."""
-    out = SWAP_UNMEASURED if view.out_seconds is None else view.out_seconds
-    back = SWAP_UNMEASURED if view.in_seconds is None else view.in_seconds
+    if view.state in (State.PARKED, State.STORED):
+        out = back = CONTEXT  # only that leaves
+    else:
+        out = SWAP_UNMEASURED if view.out_seconds is None else view.out_seconds
+        back = SWAP_UNMEASURED if view.in_seconds is None else view.in_seconds
     seconds = leaves_at - now + out + chance(view, now) * (back + HEAD_START * view.priority)
     work = (1, view.priority) if view.busy else (0, 0)
     return (*work, seconds, view.last_used, view.name)

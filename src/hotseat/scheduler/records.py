@@ -32,8 +32,11 @@ class WorkloadView:
     state: State
     holds: Mapping[int, int] = field(default_factory=dict)
     """Device index -> bytes it holds now."""
+    context: Mapping[int, int] = field(default_factory=dict)
+    """Of what it holds: what stays there while it is parked, and leaves only where another needs its room. Parked: that
+    is all it holds."""
     need: Mapping[int, int] | None = None
-    """Device index -> bytes it takes when seated. None: never seen seated, so it may take all there is."""
+    """Device index -> bytes it takes when seated, with its context. None: never seen, so it may take all there is."""
     demand_since: float | None = None
     """Since when its most urgent demand waits: a request, a wish, or answers frozen since then. None: nobody waits."""
     priority: int = 0
@@ -123,6 +126,8 @@ class Action:
     kind: Kind
     workload: str
     makes_room_for: str | None = None
+    whole: bool = False
+    """A swap out that leaves nothing on the device, also no context: of a seated one, or later of a parked one."""
     why: str = field(default="", compare=False)
     """For people, where it makes room for nobody."""
 

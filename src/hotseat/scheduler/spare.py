@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hotseat.scheduler import why
 from hotseat.scheduler.host import Plan
+from hotseat.scheduler.ledger import less
 from hotseat.scheduler.price import price
 from hotseat.scheduler.records import Action, Kind, WorkloadView
 from hotseat.scheduler.turns import leaves_at
@@ -49,6 +50,9 @@ def leave_crowded(round_: Round) -> bool:
             continue
         if any(nbytes > round_.ledger.size.get(index, 0) for index, nbytes in view.holds.items()):
             continue
+        if view.state in (State.PARKED, State.STORED):
+            ready.append(Victim(view, view.context, round_.now))
+            continue
         at = leaves_at(view, now=round_.now, priority=view.priority, commanded=False)
         if view.busy or view.state is not State.SEATED or view.warm_until > round_.now:
             later = True
@@ -59,17 +63,17 @@ def leave_crowded(round_: Round) -> bool:
             ready.append(Victim(view, view.holds, at))
     ready.sort(key=lambda victim: price(victim.view, now=round_.now, leaves_at=victim.leaves_at))
     for victim in ready if (chosen := choose(ready, over)) is None else chosen:
-        if round_.host.fits(victim.view):
-            round_.host.take(Plan(park=[victim.view]))
-            _leaves(round_, victim.view, Kind.SWAP_OUT, "more sits than the cap of its device allows")
+        if not victim.sits or round_.host.fits(victim.view):
+            round_.host.take(Plan(park=[victim.view] if victim.sits else []))
+            _leaves(round_, victim.view, Kind.SWAP_OUT, "more sits than the cap of its device allows", whole=True)
     return later and bool(round_.ledger.over())
 
 
-def _leaves(round_: Round, view: WorkloadView, kind: Kind, why: str) -> None:
-    round_.actions.append(Action(kind=kind, workload=view.name, why=why))
+def _leaves(round_: Round, view: WorkloadView, kind: Kind, why: str, *, whole: bool = False) -> None:
+    round_.actions.append(Action(kind=kind, workload=view.name, why=why, whole=whole))
     round_.leaving.add(view.name)
     round_.seats.drop(view)
-    round_.ledger.will_free(view.holds)
+    round_.ledger.will_free(view.holds if whole or kind is Kind.STOP else less(view.holds, view.context))
 
 
 def warm_up(round_: Round, views: Sequence[WorkloadView]) -> None:
@@ -96,9 +100,9 @@ def _send_off(round_: Round, view: WorkloadView) -> None:
         if not victim.view.busy and victim.view.warm_until <= now and victim.leaves_at <= now
     ]
     victims = choose(candidates, missing)
-    if victims is None or not all(round_.host.fits(victim.view) for victim in victims):
+    if victims is None or not all(round_.host.fits(victim.view) for victim in victims if victim.sits):
         return
-    plan = round_.host.plan([victim.view for victim in victims])
+    plan = round_.host.plan([victim.view for victim in victims if victim.sits])
     if plan is not None and not plan.stop and not plan.first and not plan.store and plan.ready:
-        round_.make_room(view, victims, plan)
+        round_.make_room(view, victims, plan, missing)
         round_.ledger.promise(need)

@@ -44,7 +44,7 @@ def leaves_at(view: WorkloadView, *, now: float, priority: int, commanded: bool)
     `min_stay` plus its head start. Infinite while it is on its way in: the end of that is an event, not a time."""
     if view.state is State.SWAPPING_IN:
         return math.inf
-    if commanded:
+    if commanded or view.state in (State.PARKED, State.STORED):  # only its context is there
         return now
     until = view.seated_since + view.min_stay + HEAD_START * max(0, view.priority - priority)
     if not view.busy:

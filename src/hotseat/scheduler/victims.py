@@ -13,6 +13,7 @@ from hotseat.words import State
 
 _COMING = State.SWAPPING_IN
 _SITS = (State.SEATED, State.SWAPPING_IN)
+_AWAY = (State.PARKED, State.STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,19 @@ class Victim:
     takes: Mapping[int, int]
     leaves_at: float
 
+    @property
+    def sits(self) -> bool:
+        """Else it is parked, and only its context is there."""
+        return self.view.state in _SITS
+
 
 def may_leave(view: WorkloadView, now: float) -> bool:
-    """Now or later: it is no fixture."""
-    return view.state in _SITS and not view.pinned and view.keep_until <= now
+    """Now or later: it is no fixture. Of a parked one its context may."""
+    if view.keep_until > now:
+        return False
+    if view.state in _AWAY:
+        return any(view.context.values()) and not view.storing
+    return view.state in _SITS and not view.pinned
 
 
 class Seats:
@@ -35,7 +45,7 @@ class Seats:
         self._on: dict[int, dict[str, tuple[WorkloadView, Mapping[int, int]]]] = {}
         for view in snapshot.workloads:
             if (view.holds or view.state is _COMING) and may_leave(view, now):
-                takes = ledger.takes(view)
+                takes = view.context if view.state in _AWAY else ledger.takes(view)
                 for index, nbytes in takes.items():
                     if nbytes:
                         self._on.setdefault(index, {})[view.name] = (view, takes)
@@ -73,3 +83,18 @@ def choose(candidates: Sequence[Victim], missing: Mapping[int, int]) -> list[Vic
             chosen.remove(victim)
             short = without
     return chosen
+
+
+def whole(victims: Sequence[Victim], missing: Mapping[int, int]) -> set[str]:
+    """Names of those among them whose contexts must leave too, if `missing` is to be free: the most wanted keep theirs
+    first. `victims`: chosen for `missing`, the cheapest first."""
+    over = {index: sum(victim.takes.get(index, 0) for victim in victims) - n for index, n in missing.items()}
+    gone = {victim.view.name for victim in victims if not victim.sits}
+    for victim in reversed(victims):
+        if not victim.sits or not any(victim.view.context.values()):
+            continue
+        if all(nbytes <= over[index] for index, nbytes in victim.view.context.items() if index in over):
+            over = {index: nbytes - victim.view.context.get(index, 0) for index, nbytes in over.items()}
+        else:
+            gone.add(victim.view.name)
+    return gone

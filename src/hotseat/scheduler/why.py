@@ -15,6 +15,7 @@ from hotseat.words import State
 def too_large(view: WorkloadView, need: Mapping[int, int], ledger: Ledger) -> Blocked | None:
     """It can never be seated, or (never seen) there is nothing left that it could try its luck with."""
     size = ledger.size
+    need = need if view.need is None else view.need
     for index, nbytes in need.items():
         if nbytes > size.get(index, 0):
             return _never(need, ledger)

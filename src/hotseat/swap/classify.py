@@ -10,10 +10,12 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from hotseat.platforms.port import Container, Status
-from hotseat.swap.records import Record
+from hotseat.swap.records import Record, contexts
 from hotseat.words import ProcessRef, ProcessState, State
 
 LIVING = (Status.RUNNING, Status.PAUSED)
+SLACK = 64 << 20
+"""Bytes by which a context that stays may be listed with more than it was; blocks that came back are clearly more."""
 CLOCK_STEP = 1e-3
 """Seconds by which a start time read twice may differ (platforms print it with different digits)."""
 
@@ -57,6 +59,11 @@ def classify(
     return _parked(container, record, processes, states, gpu_bytes)
 
 
+def kept(record: Record, processes: Collection[ProcessRef]) -> dict[int, int]:
+    """Bytes per device of the contexts of those that live which stay while it is parked."""
+    return contexts([one for one in record.holdings if one.kept and one.process in set(processes)])
+
+
 def _unknown(container: Container, states: Mapping[ProcessRef, ProcessState | None]) -> Verdict:
     if container.status is Status.PAUSED:
         return Verdict(State.PAUSED, f"paused by {container.platform} without hotseat; it keeps its GPU memory")
@@ -80,13 +87,19 @@ def _parked(
     gpu_bytes: Mapping[int, int],
 ) -> Verdict:
     living = record.processes & set(processes)
+    stays = kept(record, processes)
     dead = sorted(process.pid for process in record.processes - living)
     loss = f"CUDA process {', '.join(map(str, dead))} was killed while parked" if dead else ""
     if container.status is Status.PAUSED:
-        if any(gpu_bytes.values()):
+        if any(nbytes > stays[index] + SLACK if index in stays else nbytes for index, nbytes in gpu_bytes.items()):
             return Verdict(State.PAUSED, "someone else brought it back and paused it; it holds GPU memory")
         return Verdict(State.PARKED, "; ".join(part for part in (record.note, loss) if part))
-    seen = {states.get(process) for process in {*states, *living}}  # known to be there, yet not found: silent
+    locked = {holding.process for holding in record.holdings if holding.kept}
+    seen = {
+        ProcessState.CHECKPOINTED if process in locked and states.get(process) is ProcessState.LOCKED else state
+        for process in {*states, *living}  # known to be there, yet not found: silent
+        for state in (states.get(process),)
+    }
     if ProcessState.FAILED in seen:
         return Verdict(State.QUARANTINED, "the driver calls one of its CUDA processes FAILED; only a restart helps")
     if not seen and record.holdings:

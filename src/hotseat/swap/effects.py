@@ -113,6 +113,7 @@ class Effects:
                 patience = 0.0
             else:
                 self.scene.states = {process: seen.get(process) for process in self.scene.cuda}
+                self.scene.keeps(self.scene.in_state(ProcessState.CHECKPOINTED), False)  # whatever was meant
                 return
 
     def _drop_the_dead(self) -> None:
@@ -129,7 +130,12 @@ class Effects:
     async def _check(self, *expected: ProcessState, blocks: Sequence[HeldState]) -> None:
         await self.lender.check(*blocks)
         await self.look()
-        wrong = sorted((process.pid, state) for process, state in self.scene.states.items() if state not in expected)
+        allowed = set(expected)
+        wrong = sorted(
+            (process.pid, state)
+            for process, state in self.scene.states.items()
+            if state not in allowed and not (ProcessState.CHECKPOINTED in allowed and self.scene.off(process))
+        )
         if wrong:
             wanted = " or ".join(state.name for state in expected)
             told = ", ".join(f"{pid} is {'silent' if state is None else state.name}" for pid, state in wrong)
@@ -166,8 +172,9 @@ class Effects:
             await self._call(targets, unlock, leaves=ProcessState.RUNNING)
 
     async def _checkpoint(self) -> None:
-        targets = self.scene.in_state(ProcessState.LOCKED)
-        self.lender.must_be_taken(targets)
+        locked = self.scene.in_state(ProcessState.LOCKED)
+        self.lender.must_be_taken(locked)
+        targets = [process for process in locked if self.scene.giving_up or not self.scene.cuda[process].kept]
 
         async def checkpoint() -> None:
             if targets:
@@ -288,12 +295,13 @@ class Effects:
         )
 
     async def _weigh(self) -> None:
-        """What each process holds on each device now, and whether the host can still take it."""
+        """What each process holds on each device now, what of it stays, and whether the host can take the rest."""
         self.scene.uses = await self._devices.use()
         self.scene.cuda = {
             process: replace(holding, gpu=self.lender.context(process, truth.by_process(self.scene.uses, process.pid)))
             for process, holding in self.scene.cuda.items()
         }
+        self.scene.keeps(self.scene.cuda, self.scene.may_keep)
         if self.scene.host is not None:
             refusal = rules.admit(
                 self.scene.workload.name,
@@ -308,14 +316,16 @@ class Effects:
     # -- the devices
 
     async def _confirm_release(self) -> None:
-        """Off every device's list, and the totals fell; late release is waited for, strangers are allowed for. Blocks
-        are in the store's name by then: it said that they are out, and the next swap in asks the device itself."""
+        """Off every device's list but for contexts that stay, and the totals fell; late release is waited for,
+        strangers are allowed for. Blocks are in the store's name by then: it said that they are out, and the next swap
+        in asks the device itself."""
+        kept = self.scene.kept
         loop = asyncio.get_running_loop()
         until = loop.time() + self.scene.deadlines.release
         attempt = 0
         while True:
             after = await self._devices.use()
-            listed, short = truth.unreleased(before=self.scene.uses, after=after, pids=self.scene.pids)
+            listed, short = truth.unreleased(before=self.scene.uses, after=after, pids=self.scene.pids, kept=kept)
             if not listed and not short:
                 break
             if loop.time() >= until:
@@ -326,12 +336,13 @@ class Effects:
             attempt += 1
         if self.scene.uses:
             mine = truth.held(self.scene.uses, self.scene.pids)
-            drop = truth.dropped(self.scene.uses, after, self.scene.pids)
+            drop = truth.added(truth.dropped(self.scene.uses, after, self.scene.pids), kept)
             parked = truth.to_find_free(held=mine, dropped=drop, processes=len(self.scene.cuda))
             moved = {index: nbytes or max(0, drop.get(index, 0)) for index, nbytes in mine.items()}
             blocks = truth.less(self.scene.blocks, truth.less(mine, self.scene.contexts))  # listed in its name, or not
             self.scene.parked = truth.added(parked, blocks)
-            self.scene.moved = truth.added(moved, blocks)
+            left = moved if self.scene.giving_up else truth.added(moved, blocks)  # then the blocks left earlier
+            self.scene.moved = truth.less(left, kept)
 
     def _judge_release(self, listed: dict[int, int], short: dict[int, int], *, strangers: set[int]) -> None:
         hint = "look with `nvidia-smi`; `hotseat doctor` checks the driver and its library path"
@@ -349,7 +360,7 @@ class Effects:
         """For the report alone, so a device that does not answer now costs only the figure."""
         try:
             seen = truth.held(await self._devices.use(), self.scene.pids)
-            self.scene.moved = truth.added(seen, self.scene.blocks)
+            self.scene.moved = truth.less(truth.added(seen, self.scene.blocks), self.scene.kept)
         except HotseatError as error:
             self.scene.notes.append(f"device memory was not measured: {error.message}")
 

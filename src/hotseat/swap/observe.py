@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hotseat.config.units import format_size
 from hotseat.errors import HotseatError, ProcessGone
 from hotseat.gpu.port import CheckpointDriver, DeviceTruth
 from hotseat.linux import proc
@@ -13,7 +14,7 @@ from hotseat.linux.port import HostMemory
 from hotseat.platforms.port import Status
 from hotseat.store.port import Held, HeldState, Store
 from hotseat.swap import guard, truth
-from hotseat.swap.classify import LIVING, classify, void
+from hotseat.swap.classify import LIVING, classify, kept, void
 from hotseat.swap.journal import Journal
 from hotseat.swap.meter import Meter
 from hotseat.swap.port import Deadlines, Observation, Workload
@@ -94,15 +95,22 @@ class Observer:
         if record is not None and void(container, record):
             record = None
         notes = [verdict.note, trouble.message if trouble else ""]
+        stays: Mapping[int, int] = {}
         if record is not None and verdict.state is State.PARKED:
             notes.append(parked_blocks(record, held=held, store=store))
+            stays = kept(record, processes)
+            notes.append(kept_note(stays))
+        parked = truth.less(record.parked, stays) if record is not None and verdict.state is State.PARKED else {}
+        all_held = held.keys() == states.keys()
         observation = Observation(
             state=verdict.state,
             container=container,
             processes=tuple(processes),
             cuda=states,
             gpu_bytes=gpu_bytes,
-            parked_gpu_bytes=dict(record.parked) if record is not None and verdict.state is State.PARKED else {},
+            parked_gpu_bytes=parked,
+            kept_gpu_bytes=stays,
+            context_gpu_bytes=truth.beside_blocks(gpu_bytes, held=held, uses=uses) if all_held else {},
             held=held,
             note="; ".join(part for part in notes if part),
         )
@@ -172,6 +180,12 @@ def parked_blocks(record: Record, *, held: Mapping[ProcessRef, Held], store: str
         return f"the store has memory of it, and {store}"
     lost = [process for process in mine if process not in held or held[process].state is HeldState.LOST]
     return "; ".join(lost_note(process, held.get(process)) for process in lost)
+
+
+def kept_note(stays: Mapping[int, int]) -> str:
+    """Of contexts that stay while it is parked."""
+    told = ", ".join(f"{format_size(nbytes)} of device {index}" for index, nbytes in sorted(stays.items()) if nbytes)
+    return f"its context stays ({told})" if told else ""
 
 
 def lost_note(process: ProcessRef, held: Held | None) -> str:

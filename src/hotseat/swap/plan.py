@@ -131,6 +131,17 @@ def plan_pause_again() -> Plan:
     return Plan(direction=Direction.OUT, origin=State.PARKED, goal=State.PARKED, steps=(PAUSE, LET_GO_PAUSED), commit=2)
 
 
+def plan_give_up() -> Plan:
+    """parked -> parked: contexts that stayed on the devices leave them."""
+    return Plan(
+        direction=Direction.OUT,
+        origin=State.PARKED,
+        goal=State.PARKED,
+        steps=(HOLD, UNPAUSE, SETTLE, CHECKPOINT, CONFIRM, PAUSE, LET_GO_PAUSED),
+        commit=3,
+    )
+
+
 def plan_in(*, uses_cuda: bool, probe: bool, interposed: bool = False) -> Plan:
     """parked -> seated. `interposed`: the store has memory of some of its CUDA processes, or of all."""
     last = (*((GIVE,) if interposed else ()), *((PROBE,) if probe else ()))

@@ -73,6 +73,11 @@ class Observation:
     """Device index -> bytes held on it now."""
     parked_gpu_bytes: Mapping[int, int] = field(default_factory=dict)
     """Device index -> bytes a swap in must find free; empty unless parked."""
+    kept_gpu_bytes: Mapping[int, int] = field(default_factory=dict)
+    """Device index -> bytes of contexts that stay there while it is parked; a swap in needs them beside the others."""
+    context_gpu_bytes: Mapping[int, int] = field(default_factory=dict)
+    """Seated, and all its processes held by the store: what of `gpu_bytes` could stay while it is parked, blocks that
+    are newer than its last swap included. Empty where that is not known: before its first swap."""
     held: Mapping[ProcessRef, Held] = field(default_factory=dict)
     """Those of `cuda` that the store holds."""
     way: Way = field(default_factory=Way)
@@ -101,12 +106,16 @@ class Swapper(Protocol):
         self,
         workload: Workload,
         *,
+        keep: bool = False,
         drain: Drain | None = None,
         prepare: Prepare | None = None,
         progress: Progress | None = None,
     ) -> SwapReport:
         """seated -> parked. `Refused`/`NoRoom`/`Busy`: nothing was touched. `RolledBack`: runs on unharmed.
-        `Quarantined`: after the commit. Parking what is parked is done already: a report without phases."""
+        `Quarantined`: after the commit. Parking what is parked is done already: a report without phases.
+
+        `keep`: where the store moves the memory of all its processes, their contexts stay on the devices. Without it,
+        those of a parked workload that stayed leave now."""
         ...
 
     async def swap_in(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hotseat.words import Direction, PhaseTime, ProcessRef, State, SwapReport
 
@@ -21,6 +21,8 @@ class Holding:
     gpu: Mapping[int, int] = field(default_factory=dict)
     blocks: Mapping[int, int] | None = None
     """What the store holds or held of it, beside `gpu`. None: it is not interposed. Empty: not known before `take`."""
+    kept: bool = False
+    """Parked, its context stays on the devices: locked, with `gpu` as it is."""
 
     @property
     def interposed(self) -> bool:
@@ -92,6 +94,11 @@ def total(holdings: Collection[Holding]) -> dict[int, int]:
     return out
 
 
+def contexts(holdings: Collection[Holding]) -> dict[int, int]:
+    """Bytes per device that are the driver's, not the store's."""
+    return total([replace(one, blocks=None) for one in holdings])
+
+
 def dump_holdings(holdings: Collection[Holding]) -> str:
     return json.dumps(
         [
@@ -100,6 +107,7 @@ def dump_holdings(holdings: Collection[Holding]) -> str:
                 h.restore_thread,
                 sorted(h.gpu.items()),
                 None if h.blocks is None else sorted(h.blocks.items()),
+                h.kept,
             ]
             for h in holdings
         ]
@@ -112,9 +120,10 @@ def load_holdings(text: str) -> tuple[Holding, ...]:
             process=ProcessRef(pid, start),
             restore_thread=tid,
             gpu=dict(gpu),
-            blocks=dict(blocks[0]) if blocks and blocks[0] is not None else None,
+            blocks=dict(more[0]) if more and more[0] is not None else None,
+            kept=len(more) > 1 and more[1],
         )
-        for pid, start, tid, gpu, *blocks in json.loads(text)  # an older hotseat wrote no blocks
+        for pid, start, tid, gpu, *more in json.loads(text)  # an older hotseat wrote less
     )
 
 

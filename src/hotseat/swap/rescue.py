@@ -67,6 +67,8 @@ class Broken:
     states: Mapping[ProcessRef, ProcessState | None]
     held: Mapping[ProcessRef, HeldState | None] = field(default_factory=dict)
     """Where the store has the blocks of its interposed processes."""
+    off: frozenset[ProcessRef] = frozenset()
+    """Those of `states` of whom nothing is on a device but a context that may stay there."""
 
     @property
     def parked_already(self) -> bool:
@@ -108,12 +110,14 @@ def _wanted(broken: Broken) -> tuple[State, ...]:
     held = set(broken.held.values())
     if None in seen or ProcessState.FAILED in seen or HeldState.LOST in held:
         return ()
-    if ProcessState.CHECKPOINTED not in seen:
+    parked_all = bool(seen) and all(
+        state is ProcessState.CHECKPOINTED or process in broken.off for process, state in broken.states.items()
+    )
+    if ProcessState.CHECKPOINTED not in seen and not parked_all:
         # Blocks that cannot be brought back now may be kept where they are, for a later try.
         return (State.SEATED, State.PARKED) if held - {HeldState.RUNNING} else (State.SEATED,)
     if broken.step is Do.RESTORE and broken.cause in (Cause.SAID_NO, Cause.SILENT):
         return ()  # a failed restore is final (FACTS.md): neither again nor back
-    parked_all = seen == {ProcessState.CHECKPOINTED}
     if broken.direction is Direction.OUT:
         if broken.cause is Cause.DISAGREES and broken.step in (Do.CHECKPOINT, Do.CONFIRM_RELEASE):
             return (State.SEATED,)

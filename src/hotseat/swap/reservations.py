@@ -100,10 +100,16 @@ class Reservations:
             lacking = shortages(need=need, uses=uses, caps=caps, promises=promises)
             if not lacking:
                 owner = guard.identity()
+                # What its processes hold already (contexts that stayed) is no part of `need`, and must not pass for
+                # the taking of it.
+                here = {use.device.index: sum(use.processes.get(pid, 0) for pid in pids) for use in uses}
                 db.execute("DELETE FROM reservations WHERE key = ?", (key,))
                 db.executemany(
                     "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?)",
-                    [(key, name, index, n, json.dumps(sorted(pids)), owner) for index, n in need.items()],
+                    [
+                        (key, name, index, n + here.get(index, 0), json.dumps(sorted(pids)), owner)
+                        for index, n in need.items()
+                    ],
                 )
                 db.execute("UPDATE epoch SET value = value + 1")
             return lacking

@@ -9,7 +9,7 @@ from hotseat.linux.port import Hold, HostMemory
 from hotseat.store.port import HeldState
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Deadlines, Probe, Workload
-from hotseat.swap.records import Holding, Record, total
+from hotseat.swap.records import Holding, Record, contexts, total
 from hotseat.words import DeviceUse, Direction, ProcessRef, ProcessState, State
 
 
@@ -33,6 +33,10 @@ class Scene:
     parked: dict[int, int] = field(default_factory=dict)
     caps: Mapping[int, int] = field(default_factory=dict)
     probe: Probe | None = None
+    keep: bool = False
+    """Out: the contexts may stay on the devices."""
+    giving_up: bool = False
+    """Contexts that were kept leave now."""
     hold: Hold | None = None
     processes: int = 0
     threads: int = 0
@@ -60,12 +64,29 @@ class Scene:
 
     @property
     def context_bytes(self) -> int:
-        """What the driver moves into the processes' own memory: all but the store's blocks."""
-        return sum(self.contexts.values())
+        """What the driver moves into the processes' own memory: all but the store's blocks, and what stays."""
+        return 0 if self.may_keep else sum(self.contexts.values())
 
     @property
     def contexts(self) -> dict[int, int]:
-        return total([replace(one, blocks=None) for one in self.cuda.values()])
+        return contexts(self.cuda.values())
+
+    @property
+    def may_keep(self) -> bool:
+        """Contexts stay for all processes or for none: those of one communicator go and come together."""
+        return self.keep and len(self.interposed) == len(self.cuda) > 0
+
+    @property
+    def kept(self) -> dict[int, int]:
+        """Bytes per device of the contexts that stay there."""
+        return contexts([one for one in self.cuda.values() if one.kept])
+
+    def off(self, process: ProcessRef) -> bool:
+        """All of it that leaves the devices has left them, as last read."""
+        holding, state = self.cuda[process], self.states.get(process)
+        if state is ProcessState.LOCKED and holding.kept:
+            return self.held.get(process) is HeldState.OUT
+        return state is ProcessState.CHECKPOINTED
 
     @property
     def blocks(self) -> dict[int, int]:
@@ -86,6 +107,10 @@ class Scene:
     def gpu_bytes(self) -> int:
         """Of all CUDA processes on all devices, now or when they were parked."""
         return max(sum(total(self.cuda.values()).values()), sum(self.parked.values()))
+
+    def keeps(self, processes: Collection[ProcessRef], kept: bool) -> None:
+        """Whether their contexts stay."""
+        self.cuda |= {process: replace(self.cuda[process], kept=kept) for process in processes}
 
     def drop(self, process: ProcessRef) -> None:
         """It ended."""

@@ -128,6 +128,7 @@ class ContainerSwapper:
         self,
         workload: Workload,
         *,
+        keep: bool = False,
         drain: Drain | None = None,
         prepare: Prepare | None = None,
         progress: Progress | None = None,
@@ -140,13 +141,13 @@ class ContainerSwapper:
                 recorded = sight.record is not None
                 if (refusal := rules.refuse_out(workload.name, sight.observation, recorded=recorded)) is not None:
                     raise refusal
-                if drain is not None:
+                if drain is not None and sight.observation.state is State.SEATED:
                     with meter.phase("drain", part="engine"), meter.of("engine"):
                         await drain()
                 if prepare is not None and sight.observation.state is State.SEATED:
                     with meter.phase("before_park", part="engine"), meter.of("engine"):
                         await prepare()
-            return await to_a_stable_end(lambda cancelled: self._out(workload, meter, progress, cancelled))
+            return await to_a_stable_end(lambda cancelled: self._out(workload, meter, progress, cancelled, keep=keep))
 
     async def swap_in(
         self,
@@ -165,7 +166,7 @@ class ContainerSwapper:
     # -- the two directions
 
     async def _out(
-        self, workload: Workload, meter: Meter, progress: Progress | None, cancelled: asyncio.Event
+        self, workload: Workload, meter: Meter, progress: Progress | None, cancelled: asyncio.Event, *, keep: bool
     ) -> SwapReport:
         with meter.phase("find"):
             sight = await self._recovered(workload, cancelled, meter)
@@ -174,7 +175,8 @@ class ContainerSwapper:
                 raise sight.trouble  # what could not be read must not be taken for what is not there
             if (refusal := rules.refuse_out(workload.name, seen, recorded=sight.record is not None)) is not None:
                 raise refusal
-            if seen.state is State.PARKED and seen.container.status is Status.PAUSED:
+            stays = any(seen.kept_gpu_bytes.values())
+            if seen.state is State.PARKED and seen.container.status is Status.PAUSED and (keep or not stays):
                 return _nothing_to_do(workload, Direction.OUT, seen)
             if seen.state is State.SEATED:
                 lent = self._lent(seen)
@@ -182,19 +184,24 @@ class ContainerSwapper:
                     raise refusal
                 self._journal.forget(seen.container.key)
         scene = self._scene(sight, Direction.OUT)
+        scene.keep = keep
+        scene.giving_up = stays and not keep
         transaction = self._transaction(scene, meter, progress, cancelled)
-        if seen.state is State.PARKED:
+        if seen.state is State.PARKED and not scene.giving_up:
             return await transaction.run(_finish_what_others_began(scene, State.PARKED) or plan.plan_pause_again())
         if sight.host is not None and scene.cuda:
+            listed = 0 if scene.giving_up else sum(one.bytes - one.lent_bytes for one in seen.held.values())
             refusal = rules.admit(
                 workload.name,
                 container=seen.container,
                 host=sight.host,
-                gpu_bytes=max(0, scene.context_bytes - sum(one.bytes - one.lent_bytes for one in seen.held.values())),
+                gpu_bytes=max(0, scene.context_bytes - listed),
                 policy=self._policy,
             )
             if refusal is not None:
                 raise refusal
+        if scene.giving_up:
+            return await transaction.run(plan.plan_give_up())
         return await transaction.run(plan.plan_out(uses_cuda=bool(scene.cuda), interposed=bool(scene.interposed)))
 
     async def _in(
@@ -277,7 +284,8 @@ class ContainerSwapper:
                 cuda[process] = Holding(process=process, restore_thread=thread, gpu=gpu, blocks=blocks)
         states: dict[ProcessRef, ProcessState | None] = {process: seen.cuda.get(process) for process in cuda}
         if seen.state is State.PARKED and seen.container.status is Status.PAUSED:
-            states = dict.fromkeys(cuda, ProcessState.CHECKPOINTED)  # the plan reads them as soon as they can answer
+            off = ProcessState.CHECKPOINTED  # the plan reads them as soon as they can answer
+            states = {process: ProcessState.LOCKED if one.kept else off for process, one in cuda.items()}
         return Scene(
             workload=sight.workload,
             direction=direction,
@@ -317,7 +325,7 @@ class ContainerSwapper:
 
 def _finish_what_others_began(scene: Scene, goal: State) -> plan.Plan | None:
     """A parked workload some of whose processes someone else restored: the rescue plans act on each by its state."""
-    if set(scene.states.values()) <= {ProcessState.CHECKPOINTED}:
+    if all(map(scene.off, scene.cuda)):
         return None
     return plan.plan_rescue(direction=scene.direction, goal=goal, paused=False)
 

@@ -153,7 +153,8 @@ class Transaction:
             goal, reason = await self._rescue(ended, step=ended.step.effect if ended.step else None, cause=cause)
         except (PlatformFailed, Unavailable) as error:
             return error
-        if goal is plan.goal and cause is not Cause.GONE:
+        stays = goal is State.PARKED and not scene.keep and any(scene.kept.values())  # and was to leave
+        if goal is plan.goal and cause is not Cause.GONE and not stays:
             self._events.publish("note", workload=self._name, note=f"{reason}; it worked at the second try")
             return None
         reason = await self._arrive(goal, reason)
@@ -171,14 +172,15 @@ class Transaction:
                 return False  # it was paused when this swap began, and is not any more
             await self._effects.look()
             await self._effects.lender.look()
-            seen, held = set(self._scene.states.values()), set(self._scene.held.values())
+            held = set(self._scene.held.values())
             if origin is State.SEATED:
-                return seen <= {ProcessState.RUNNING} and held <= {HeldState.RUNNING}
-            return seen == {ProcessState.CHECKPOINTED} and held <= {HeldState.OUT}
+                return set(self._scene.states.values()) <= {ProcessState.RUNNING} and held <= {HeldState.RUNNING}
+            return all(map(self._scene.off, self._scene.cuda)) and held <= {HeldState.OUT}
         return False
 
     async def _rescue(self, ended: Ended, *, step: Do | None, cause: Cause, why: str = "") -> tuple[State, str]:
         """Run rescue plans until one works or none is left. Returns the state reached, and why it came to this."""
+        self._scene.giving_up = False  # a context that did not leave may stay: the workload is whole with it
         reason = why or words(ended.error)
         if ended.step is not None:
             reason = f"{ended.step.name} failed: {reason}"
@@ -220,6 +222,7 @@ class Transaction:
                 status=status,
                 states=dict(scene.states),
                 held=dict(scene.held),
+                off=frozenset(filter(scene.off, scene.states)),
             )
 
         container = await self._inspect()

@@ -46,6 +46,20 @@ def with_blocks(
     return added(listed, {at: nbytes for at, nbytes in blocks.items() if listed.get(at, 0) < nbytes})
 
 
+def beside_blocks(
+    gpu_bytes: Mapping[int, int], *, held: Mapping[ProcessRef, Held], uses: Sequence[DeviceUse]
+) -> dict[int, int]:
+    """Of what running processes hold, as `with_blocks` has it: what is no block of the store's. {} where that is not
+    known: before they have yielded once."""
+    index = {use.device.uuid: use.device.index for use in uses}
+    blocks: dict[int, int] = {}
+    for one in held.values():
+        if one.state is not HeldState.RUNNING or not one.device_bytes or not one.device_bytes.keys() <= index.keys():
+            return {}
+        blocks = added(blocks, {index[uuid]: nbytes for uuid, nbytes in one.device_bytes.items()})
+    return less(gpu_bytes, blocks)
+
+
 def by_process(uses: Sequence[DeviceUse], pid: int) -> dict[int, int]:
     """Bytes of one process per device index."""
     return {use.device.index: use.processes[pid] for use in uses if pid in use.processes}
@@ -86,13 +100,20 @@ def to_find_free(
 
 
 def unreleased(
-    *, before: Sequence[DeviceUse], after: Sequence[DeviceUse], pids: Collection[int]
+    *,
+    before: Sequence[DeviceUse],
+    after: Sequence[DeviceUse],
+    pids: Collection[int],
+    kept: Mapping[int, int] | None = None,
 ) -> tuple[dict[int, int], dict[int, int]]:
     """(devices that still list one of `pids` -> bytes, devices whose total fell by clearly less than `pids` held ->
-    bytes short). "Clearly": by a twentieth, for strangers' figures are not exact."""
-    mine, drop = held(before, pids), dropped(before, after, pids)
-    short = {index: nbytes - drop.get(index, 0) for index, nbytes in mine.items() if drop.get(index, 0) < 0.95 * nbytes}
-    return held(after, pids), short
+    bytes short). "Clearly": by a twentieth, for strangers' figures are not exact. `kept`: bytes per device that stay,
+    and are neither."""
+    stays = kept or {}
+    listed = {index: n for index, n in held(after, pids).items() if index not in stays or n > stays[index]}
+    going, drop = less(held(before, pids), stays), dropped(before, after, pids)
+    short = {index: n - drop.get(index, 0) for index, n in going.items() if drop.get(index, 0) < 0.95 * n}
+    return listed, short
 
 
 def _others(use: DeviceUse, pids: Collection[int]) -> int:

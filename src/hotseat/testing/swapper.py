@@ -66,6 +66,7 @@ class FakeSwapper:
         self,
         workload: Workload,
         *,
+        keep: bool = False,
         drain: Drain | None = None,
         prepare: Prepare | None = None,
         progress: Progress | None = None,

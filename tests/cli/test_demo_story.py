@@ -84,6 +84,21 @@ def test_the_story_on_bare_processes(shell) -> None:
 
 
 @pytest.mark.emulated
+def test_the_same_story_with_the_store(shell) -> None:
+    report = shell.json("demo", "--emulated", "--store")
+    as_told(report, platform="process")
+    parked = [step["detail"] for step in report["steps"] if step["name"] in ("ada is parked", "bob is parked")]
+    assert ["interposed: 28 MiB with the store" in detail for detail in parked] == [True, True]
+    assert {row["way"] for row in report["workloads"]} == {"interposed"}
+    assert all(swap["interposed"] for swap in report["swaps"])
+    assert shell.processes() == []
+
+
+def test_containers_of_the_demo_have_no_store(shell) -> None:
+    shell("demo", "--emulated", "--store", "--platform=docker", code=2)
+
+
+@pytest.mark.emulated
 @pytest.mark.root
 @pytest.mark.parametrize(
     "platform", [pytest.param("docker", marks=pytest.mark.docker), pytest.param("podman", marks=pytest.mark.podman)]
@@ -107,9 +122,14 @@ def test_a_story_that_cannot_go_on_is_exit_1_and_leaves_nothing(shell) -> None:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_story_removes_all_that_it_started(shell, number: signal.Signals, code: int) -> None:
-    command = [sys.executable, "-u", "-m", "hotseat", "demo", "--emulated"]
+@pytest.mark.parametrize(
+    ("number", "code", "more"),
+    [(signal.SIGINT, 130, []), (signal.SIGTERM, 143, []), (signal.SIGTERM, 143, ["--store"])],
+)
+def test_an_interrupted_story_removes_all_that_it_started(
+    shell, number: signal.Signals, code: int, more: list[str]
+) -> None:
+    command = [sys.executable, "-u", "-m", "hotseat", "demo", "--emulated", *more]
     with subprocess.Popen(command, env=shell.environment, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:

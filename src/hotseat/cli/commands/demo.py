@@ -12,6 +12,7 @@ from hotseat.cli import options
 Examples:
   hotseat demo                        on a GPU if there is one, else on the emulated driver
   hotseat demo --emulated --platform docker
+  hotseat demo --store                the same with the interposer and a snapshot store
   hotseat demo --weights 4GiB         on a GPU: two engines of 4 GiB under a cap for one
 """
 )
@@ -25,9 +26,12 @@ Examples:
 @options.emulated
 @click.option("--weights", metavar="SIZE", help="Device memory of each engine's weights.")
 @click.option("--kv", metavar="SIZE", help="Device memory of each engine's KV cache.")
+@click.option("--store", is_flag=True, help="A snapshot store moves their memory (docs/store.md). For processes.")
 @options.as_json
 @options.verbose
-def demo(platform: str, emulated: bool, weights: str | None, kv: str | None, as_json: bool, verbose: bool) -> int:
+def demo(
+    platform: str, emulated: bool, weights: str | None, kv: str | None, store: bool, as_json: bool, verbose: bool
+) -> int:
     """Two models that do not fit together take turns on one GPU.
 
     Starts two demo engines and the daemon with a configuration of their own, asks one model, then the other (the
@@ -43,7 +47,15 @@ def demo(platform: str, emulated: bool, weights: str | None, kv: str | None, as_
 
     try:
         return asyncio.run(
-            run_demo(platform=platform, emulated=emulated, weights=weights, kv=kv, as_json=as_json, verbose=verbose)
+            run_demo(
+                platform=platform,
+                emulated=emulated,
+                weights=weights,
+                kv=kv,
+                store=store,
+                as_json=as_json,
+                verbose=verbose,
+            )
         )
     except asyncio.CancelledError:
         return 143  # 128 + SIGTERM; all that was started is removed by now

@@ -24,11 +24,12 @@ def opening(stage: Stage) -> str:
     if not stage.device.emulated:
         what = f"{stage.device.name}, capped at {units.size(stage.device.room)}"
     names = " and ".join(stage.engines)
+    by = "" if stage.arena is None else " The snapshot store moves their memory, the driver only their contexts."
     note = "\nemulated driver: real semantics, no real speed; no figure below says anything about a GPU"
     return (
         f"{names}: two engines with {held} each, on one {what}, as "
         f"{'process trees' if stage.platform == 'process' else stage.platform + ' containers'}. "
-        f"They do not fit together.{note if stage.device.emulated else ''}\n"
+        f"They do not fit together.{by}{note if stage.device.emulated else ''}\n"
     )
 
 

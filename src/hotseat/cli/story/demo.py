@@ -23,6 +23,7 @@ from hotseat.cli.story.engine import container_engine
 from hotseat.cli.story.plot import Step, Told, Undisturbed
 from hotseat.cli.story.scenes import Scenes
 from hotseat.cli.story.stage import Stage, alone, set_stage
+from hotseat.cli.story.store import snapshot_store
 from hotseat.cli.story.talk import Talk
 from hotseat.cli.view import Row
 from hotseat.demo.launch import running
@@ -34,7 +35,14 @@ NAMES = ("ada", "bob")
 
 
 async def run_demo(
-    *, platform: str, emulated: bool, weights: str | None, kv: str | None, as_json: bool, verbose: bool
+    *,
+    platform: str,
+    emulated: bool,
+    weights: str | None,
+    kv: str | None,
+    store: bool,
+    as_json: bool,
+    verbose: bool,
 ) -> int:
     """0 if every step was as told, else 1."""
     end_on_sigterm()
@@ -43,7 +51,7 @@ async def run_demo(
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(container_engine(platform, tell=tell))
         stage = await stack.enter_async_context(
-            set_stage(platform=platform, emulated=emulated, weights=weights, kv=kv, names=NAMES)
+            set_stage(platform=platform, emulated=emulated, weights=weights, kv=kv, store=store, names=NAMES)
         )
         if engine is not None:
             stage = replace(stage, environment={**stage.environment, **engine.environment})
@@ -56,6 +64,7 @@ async def run_demo(
             async with aiohttp.ClientSession() as session, AsyncExitStack() as play:
                 expected = await undisturbed(stage, session, tell=tell)
                 await play.enter_async_context(containers(stage, engine))
+                await play.enter_async_context(snapshot_store(stage))
                 await play.enter_async_context(daemon(stage, verbose=verbose))
                 access = await play.enter_async_context(open_access(control=str(stage.control), no_daemon=False))
                 scenes = Scenes(

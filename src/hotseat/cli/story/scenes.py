@@ -13,8 +13,10 @@ from hotseat.cli.story import plot
 from hotseat.cli.story.engine import Engine
 from hotseat.cli.story.plot import Step, Told, Undisturbed
 from hotseat.cli.story.stage import Stage
+from hotseat.cli.story.store import status
 from hotseat.cli.story.talk import Answer, Messages, Talk
 from hotseat.cli.view import Row
+from hotseat.store.port import HeldState
 from hotseat.words import State
 
 SETTLE_DEADLINE = 20.0
@@ -94,11 +96,19 @@ class Scenes:
         detail = f"{name} is {row.state}, {units.size(row.host_bytes)} of host memory, 0 bytes of the GPU"
         if held or listed:
             detail = f"{name} still holds {units.size(held)} of the GPU (pids {sorted(listed)})"
+        if self.stage.arena is not None:
+            ok, by = ok and row.way == "interposed", await self.by_store()
+            detail += f"; {row.way or 'nothing'}: {by}"
         if self.engine is not None:
             line = await self.engine.status_line(self.stage.container(name))
             ok = ok and "paused" in line.lower()
             detail += f"; {self.stage.platform} ps: {line}"
         self.add(Step(name=f"{name} is parked", ok=ok, detail=detail))
+
+    async def by_store(self) -> str:
+        """What the store has of those that are parked."""
+        out = [held for held in (await status(self.stage)).processes.values() if held.state is HeldState.OUT]
+        return f"{units.size(sum(one.bytes for one in out))} with the store"
 
     async def state(self, name: str, wanted: State) -> None:
         row = await self.wait_state(name, wanted)

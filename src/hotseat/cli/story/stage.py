@@ -23,6 +23,7 @@ from hotseat.demo.spec import EngineSpec
 from hotseat.emulator import EmulatedNode
 from hotseat.errors import DriverFailed, NoRoom, UsageError
 from hotseat.gpu.client import GpuClient
+from hotseat.store.port import CONTROL
 from hotseat.words import DeviceUse
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -54,9 +55,13 @@ class Stage:
     device: Device
     engines: Mapping[str, EngineSpec]
     """Model name (and workload name) -> how its engine is started."""
+    each: int
+    """Bytes of the device that one engine takes."""
     gateway_port: int
     environment: Mapping[str, str]
     """Of the daemon and of every command on this stage."""
+    arena: int | None = None
+    """Bytes of the snapshot store that moves their memory. None: the driver does."""
 
     @property
     def control(self) -> Path:
@@ -65,6 +70,11 @@ class Stage:
     @property
     def config(self) -> Path:
         return self.directory / "hotseat.yaml"
+
+    @property
+    def store(self) -> Path:
+        """The store's control socket."""
+        return self.directory / "store" / CONTROL
 
     @property
     def gateway(self) -> str:
@@ -118,14 +128,16 @@ def sizes(*, emulated: bool, weights: str | None, kv: str | None) -> tuple[int, 
 
 @asynccontextmanager
 async def set_stage(
-    *, platform: str, emulated: bool, weights: str | None, kv: str | None, names: tuple[str, str]
+    *, platform: str, emulated: bool, weights: str | None, kv: str | None, store: bool, names: tuple[str, str]
 ) -> AsyncIterator[Stage]:
-    """Everything but the containers and the daemon."""
+    """Everything but the containers, the store and the daemon."""
+    if store and platform != "process":
+        raise UsageError("--store is for --platform process", hint="leave one of the two out")
     gpu = await choose_gpu(emulated=emulated)
     weight_bytes, kv_bytes = sizes(emulated=gpu is None, weights=weights, kv=kv)
     one = weight_bytes + kv_bytes + CONTEXT_BYTES[gpu is None]
     # Room for one and a half: two never sit together, one always fits.
-    room = one + one // 2
+    room = one + one // 2 + (CONTEXT_BYTES[gpu is None] if store else 0)
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hotseat-demo-")))
         if gpu is None:
@@ -144,6 +156,8 @@ async def set_stage(
             platform=platform,
             device=device,
             engines=engine_specs(names=names, weights=weight_bytes, kv=kv_bytes),
+            each=one,
+            arena=(weight_bytes + kv_bytes) * len(names) if store else None,
             gateway_port=free_port(),
             environment={**os.environ, **device.environment, "HOTSEAT_STATE": str(directory / "state")},
         )
@@ -169,7 +183,7 @@ def configuration(stage: Stage) -> str:
             "platform": stage.platform,
             "models": [name],
             "url": f"http://127.0.0.1:{spec.port}",
-            "gpu_memory": stage.device.room * 2 // 3,
+            "gpu_memory": stage.each,
         }
         if stage.platform == "process":
             workload |= {"command": spec.command(), "env": stage.device.environment}
@@ -180,6 +194,8 @@ def configuration(stage: Stage) -> str:
         "gateway": {"host": "127.0.0.1", "port": stage.gateway_port, "keepalive": "1s"},
         "control": str(stage.control),
         "state": str(stage.directory / "state"),
+        # Another store of this machine is none of the demo's.
+        "store": {"use": "off"} if stage.arena is None else {"use": "on", "control": str(stage.store)},
         "defaults": {"min_stay": "2s", "linger": "100ms", "start_timeout": "60s", "max_wait": "60s"},
         "workloads": workloads,
     }

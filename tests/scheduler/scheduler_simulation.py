@@ -80,6 +80,9 @@ class Simulation:
     """The longest of each workload."""
     blocked: set[str] = field(default_factory=set)
     """Ever told that nobody may be asked."""
+    left_for: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Who gave up its seat for whom, and how many ways in had begun by then."""
+    ways_in: int = 0
 
     def view(self, name: str) -> WorkloadView:
         sim = self.workloads[name]
@@ -193,6 +196,7 @@ class Simulation:
         """Seconds until it ends."""
         sim = self.workloads[action.workload]
         self.swaps += 1
+        self.check_use(action)
         match action.kind:
             case Kind.SWAP_OUT:
                 assert sim.state is State.SEATED
@@ -257,6 +261,18 @@ class Simulation:
         name = next(name for name, other in self.workloads.items() if other is sim)
         self.longest_wait = max(self.longest_wait, wait)
         self.waits[name] = max(self.waits.get(name, 0.0), wait)
+
+    def check_use(self, action: Action) -> None:
+        """Nobody is frozen in the middle and comes back before the one that it made room for, but for a new request of
+        its own."""
+        name = action.workload
+        if action.kind in (Kind.SWAP_IN, Kind.START):
+            target, ways_in = self.left_for.pop(name, ("", -1))
+            if ways_in == self.ways_in and not self.workloads[name].waiting:
+                assert not self.workloads[target].waiting, f"{name} left its seat for {target} in vain"
+            self.ways_in += 1
+        elif action.makes_room_for is not None:
+            self.left_for[name] = (action.makes_room_for, self.ways_in)
 
     def check_capacity(self) -> None:
         views = [self.view(name) for name in self.workloads]

@@ -87,6 +87,16 @@ def test_the_important_one_waits_less_while_both_want_the_seat_all_the_time() ->
     assert sim.waits["high"] < sim.waits["low"] <= bound(2, 10)
 
 
+def test_the_important_one_is_not_frozen_for_one_that_it_would_overtake_at_once() -> None:
+    """Its swap out takes less than its head start. Once the other has waited so long, it leaves, and not in vain."""
+    sims = {"high": Sim(need={0: 10}, state=State.SEATED, priority=20), "low": Sim(need={0: 10})}
+    sim = Simulation({0: 10}, sims, swap_out=13.0, swap_in=5.0, min_stay=MIN_STAY)
+    sim.run([(0.0, "high", 400.0), (100.0, "low", 3.0)], until=1e5)
+    assert sorted(sim.served) == ["high", "low"]
+    assert sim.swaps == 4, "each out and in once"
+    assert sim.waits["low"] == 20 + 13 + 5
+
+
 def test_two_long_answers_take_turns_and_both_end() -> None:
     sims = {"a": Sim(need={0: 10}, state=State.SEATED), "b": Sim(need={0: 10})}
     sim = Simulation({0: 10}, sims, swap_out=OUT, swap_in=IN, min_stay=MIN_STAY)

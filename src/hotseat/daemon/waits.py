@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from hotseat.daemon.book import DRAIN, RETURN, JobKind, Record
 from hotseat.scheduler import Snapshot, WorkloadView
 from hotseat.scheduler.ledger import Ledger
-from hotseat.scheduler.turns import leaves_at
 from hotseat.scheduler.victims import Seats, choose, may_leave
 from hotseat.scheduler.why import too_large
 from hotseat.words import State
@@ -146,8 +145,7 @@ class Waits:
             began = record.job.begun if record.job is not None else self._now
             took = record.learned.seconds.get(record.job.kind if record.job is not None else JobKind.SWAP_IN, 0.0)
             return max(0.0, took - (self._now - began)) + (0.0 if target.commanded else view.min_stay)
-        at = leaves_at(view, now=self._now, priority=target.priority, commanded=target.commanded)
-        return max(at, view.keep_until) - self._now
+        return max(self._seats.leaves_at(view, target), view.keep_until) - self._now
 
     def _rest(self, holder: Holder) -> float:
         """Seconds until its device memory is free."""

@@ -8,10 +8,10 @@ in, n the workloads that share the devices and are not pinned. No demand waits l
 
 H: later demands overtake it only if they come less than their head start after it (`turns`). Then its turn is fixed: at
 most one demand of each other workload is before it. Its room is promised and no later one can take it. What it waits
-for leaves at the latest S + H after it was seated, whatever its price (`turns.leaves_at`); each of the n workloads is
-waited for at most once. `tests/scheduler` shows it by simulation of this very code. Not bounded: waiting for memory
-that is pinned, paused by others, quarantined or foreign (then `Blocked` says so), for host memory that nobody may give
-up, for swaps that fail, and for persons, whose commands go first.
+for leaves at the latest S + H after it was seated, or H after the demand came, whatever its price (`turns.leaves_at`);
+each of the n workloads is waited for at most once. `tests/scheduler` shows it by simulation of this very code. Not
+bounded: waiting for memory that is pinned, paused by others, quarantined or foreign (then `Blocked` says so), for host
+memory that nobody may give up, for swaps that fail, and for persons, whose commands go first.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def decide(now: float, snapshot: Snapshot) -> Decision:
         elif state is _SEATED and view.idle_timeout is not None:
             idle.append(view)
     round_ = Round(now=now, snapshot=snapshot)
-    for view in sorted(demands, key=_turn):
+    for view in sorted(demands, key=order):
         if view.not_before > now:
             round_.wake(view.not_before)
         else:
@@ -57,7 +57,8 @@ def decide(now: float, snapshot: Snapshot) -> Decision:
     return Decision(actions=tuple(round_.actions), wake_at=wake_at, blocked=round_.blocked, crowded=crowded)
 
 
-def _turn(view: WorkloadView) -> tuple[bool, float, str]:
+def order(view: WorkloadView) -> tuple[bool, float, str]:
+    """Of demands: the smaller is served first."""
     assert view.demand_since is not None
     return (not view.commanded, turn(view.demand_since, view.priority), view.name)
 

@@ -53,7 +53,7 @@ def leave_crowded(round_: Round) -> bool:
         if view.state in (State.PARKED, State.STORED):
             ready.append(Victim(view, view.context, round_.now))
             continue
-        at = leaves_at(view, now=round_.now, priority=view.priority, commanded=False)
+        at = leaves_at(view, now=round_.now, priority=view.priority, since=round_.now, commanded=False)
         if view.busy or view.state is not State.SEATED or view.warm_until > round_.now:
             later = True
         elif at > round_.now:

@@ -26,6 +26,11 @@ def turn(since: float, priority: int) -> float:
     return since - HEAD_START * priority
 
 
+def head_start(priority: int, *, over: int) -> float:
+    """Seconds for which one of `priority` keeps its seat beyond its stay from a demand of the other."""
+    return HEAD_START * max(0, priority - over)
+
+
 def stay(configured: float, *, out: float, back: float) -> float:
     """Seconds for which a seat is kept: as configured, or as long as its swap out and in take (measured; 0 before).
 
@@ -39,14 +44,21 @@ def keep_for(failures: int) -> float:
     return min(KEEP_AFTER_FAILURE * 2.0 ** min(failures - 1, 10), LONGEST_KEEP)
 
 
-def leaves_at(view: WorkloadView, *, now: float, priority: int, commanded: bool) -> float:
-    """From when a seated workload may be parked for a demand of `priority`; never later than its seat's beginning plus
-    `min_stay` plus its head start. Infinite while it is on its way in: the end of that is an event, not a time."""
+def leaves_at(view: WorkloadView, *, now: float, priority: int, since: float, commanded: bool) -> float:
+    """From when a seated workload may be parked for a demand of `priority` that waits `since` then; never later than
+    its head start after the later of that and the end of its `min_stay`. Infinite while it is on its way in: the end of
+    that is an event, not a time.
+
+    While it has work that demand must have waited for its head start: else its frozen answers would overtake it at
+    once, and the seat would be left in vain."""
     if view.state is State.SWAPPING_IN:
         return math.inf
     if commanded or view.state in (State.PARKED, State.STORED):  # only its context is there
         return now
-    until = view.seated_since + view.min_stay + HEAD_START * max(0, view.priority - priority)
+    until = view.seated_since + view.min_stay
+    if view.busy:
+        until = max(until, since)
+    until += head_start(view.priority, over=priority)
     if not view.busy:
         until = min(until, view.last_used + view.linger)
     return max(now, until)

@@ -56,9 +56,14 @@ class Seats:
         for index in devices:
             for name, (view, takes) in self._on.get(index, {}).items():
                 if name not in found and name != target.name:
-                    at = leaves_at(view, now=self._now, priority=target.priority, commanded=target.commanded)
-                    found[name] = Victim(view, takes, at)
+                    found[name] = Victim(view, takes, self.leaves_at(view, target))
         return sorted(found.values(), key=lambda victim: price(victim.view, now=self._now, leaves_at=victim.leaves_at))
+
+    def leaves_at(self, view: WorkloadView, target: WorkloadView) -> float:
+        """For a demand that comes now where there is none yet."""
+        since = self._now if target.demand_since is None else target.demand_since
+        priority, commanded = target.priority, target.commanded
+        return leaves_at(view, now=self._now, priority=priority, since=since, commanded=commanded)
 
     def drop(self, view: WorkloadView) -> None:
         """It has been asked."""

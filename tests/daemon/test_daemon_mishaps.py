@@ -139,9 +139,11 @@ async def test_the_state_of_a_model_is_told_without_a_view_of_all(monkeypatch: p
 
 async def test_all_models_together_look_at_each_workload_once(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"w{number}" for number in range(40)]
-    text = "workloads:\n" + "\n".join(f"  {name}: {{port: 1, gpu_memory: 1GiB}}" for name in names)
+    settings = "{platform: process, command: [x], port: 1, gpu_memory: 1}"
+    text = "workloads:\n" + "\n".join(f"  {name}: {settings}" for name in names)
     world = World()
     world.core = Core(config.parse(text).workloads)
+    world.core.uses = world.devices().uses
     seen: list[str] = []
 
     def devices(record: Any) -> frozenset[int]:
@@ -151,6 +153,7 @@ async def test_all_models_together_look_at_each_workload_once(monkeypatch: pytes
     monkeypatch.setattr("hotseat.daemon.waits._devices", devices)
     for name in names:
         world.core.records[name].learned.seconds[JobKind.START] = 1.0
+        world.core.records[name].looked = True
     views = ActorSeats(actor_over(world)).models()
     assert [view.expected_wait for view in views] == [1.0] * len(names)
     assert max(seen.count(name) for name in names) <= 2, "once as one of the others, once for itself"

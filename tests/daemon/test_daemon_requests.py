@@ -112,7 +112,7 @@ async def test_what_is_too_large_is_told_at_once(make_house: MakeHouse) -> None:
     await house.up()
     async with house.ask("b") as response:
         assert response.status == 503
-        assert int(response.headers["Retry-After"]) >= 1
+        assert "Retry-After" not in response.headers, "it will be as large then"
         assert "which offers" in (await response.json())["error"]["message"]
     assert house.states()["a"] == "seated"
 

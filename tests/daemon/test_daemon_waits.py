@@ -13,6 +13,8 @@ from hotseat.daemon.showing import why_and_hint
 from hotseat.errors import Failed
 from hotseat.words import Direction, PhaseTime, State, SwapReport
 
+TWO = "workloads:\n  a: {port: 1}\n  b: {port: 2}\n"
+
 
 def one(defaults: str = "max_wait: 100s", *, each: str = "", seated: str = "a") -> World:
     """a (8 of 10 units) sits and b (6) is parked, with these settings for both; nothing else."""
@@ -176,7 +178,87 @@ def test_without_a_measurement_the_rest_of_the_stay_still_counts() -> None:
     world.ask("b")
     error = world.told(world.ask("b"))
     assert expected(world, "b") is None
-    assert error.details["retry_after"] == pytest.approx(5.0 + 5.0)
+    assert error.details["retry_after"] == pytest.approx(5.0 + 5.0 + 5.0), "and a guess at each way"
+
+
+def test_a_figure_that_is_partly_a_guess_is_none() -> None:
+    world = one()
+    world.core.records["b"].learned.took(JobKind.SWAP_IN, 2.0)
+    assert expected(world, "b") is None, "nobody knows how long a takes to leave"
+    world.core.records["a"].learned.took(JobKind.SWAP_OUT, 3.0)
+    world.core.touch()
+    assert expected(world, "b") == pytest.approx(3.0 + 2.0)
+
+
+@pytest.mark.parametrize("state", [State.PAUSED, State.QUARANTINED, State.STOPPED])
+def test_no_wait_is_told_of_what_does_not_come_by_itself(state: State) -> None:
+    world = known(one(each="start: false", seated=""))
+    assert expected(world, "b") == 2.0
+    world.real["b"].state = state
+    world.send(world.devices(), world.look("b"))
+    assert expected(world, "b") is None
+    error = world.told(world.ask("b"))
+    assert "retry_after" not in error.details
+
+
+def test_no_wait_is_told_of_what_is_larger_than_its_device() -> None:
+    world = known(one(seated=""))
+    world.configure(TWO, caps={0: 5})
+    assert expected(world, "b") is None
+    assert "retry_after" not in world.told(world.ask("b")).details
+
+
+def test_strangers_leave_when_they_like() -> None:
+    world = known(one(seated=""))
+    world.foreign = 9
+    world.send(world.devices())
+    assert expected(world, "b") is None
+    assert world.core.outlook(world.now).look(world.core.records["b"]).retry_after == 2.0
+
+
+def test_one_that_is_being_stopped_comes_back_by_a_cold_start() -> None:
+    world = known(one(seated="b"))
+    world.core.records["b"].learned.seconds.update({JobKind.STOP: 4.0, JobKind.START: 60.0})
+    world.send(m.Stop(workload="b", answer=lambda value, error: None))
+    world.tick(1.0)
+    assert expected(world, "b") == pytest.approx(3.0 + 60.0)
+
+
+def test_a_quarantined_one_that_is_restarted_comes_back_by_a_cold_start() -> None:
+    world = known(one(each="on_quarantine: restart", seated=""))
+    world.core.records["b"].learned.seconds.update({JobKind.STOP: 4.0, JobKind.START: 60.0})
+    world.real["b"].state = State.QUARANTINED
+    world.send(world.devices(), world.look("b"))
+    pause = world.core.records["b"].not_before - world.now
+    assert pause > 0
+    assert expected(world, "b") == pytest.approx(pause + 4.0 + 60.0)
+
+
+def test_who_comes_is_waited_for_once() -> None:
+    world = known(one(seated=""))
+    world.ask("a")
+    world.tick(0.5)
+    assert expected(world, "b") == pytest.approx(1.5 + 5.0 + 3.0 + 2.0), "a's way in, stay and way out; b's way in"
+
+
+def test_who_came_later_is_not_waited_for() -> None:
+    world = known(World("defaults: {min_stay: 5s}\nworkloads:\n  a: {port: 1}\n  b: {port: 2}\n  d: {port: 4}\n"))
+    busy(world)
+    world.ask("b")
+    alone = expected(world, "b")
+    world.ask("d")
+    assert expected(world, "b") == alone
+    assert expected(world, "d") == pytest.approx(5.0 + 3.0 + 2.0 + (2.0 + 5.0 + 3.0)), "a whole turn of b's"
+
+
+def test_one_that_just_failed_to_leave_is_named_with_the_time_until_it_is_asked_again() -> None:
+    world = known(one("max_queue: 1"))
+    world.ask("b")
+    world.end_job("a", Failed("it hangs"))
+    error = world.told(world.ask("b"))
+    assert "a holds device 0 and stays for at least 2.0 s" in error.message
+    assert expected(world, "b") is None, "it may fail again"
+    assert error.details["retry_after"] == pytest.approx(2.0 + 3.0 + 2.0)
 
 
 def test_nothing_is_waited_for_on_a_free_device() -> None:

@@ -254,8 +254,8 @@ class Core:
 
     def turn_away(self, record: Record, error: HotseatError, now: float) -> None:
         """Everybody who waits for it is told why not."""
-        if record.waiting:
-            error.details.setdefault("retry_after", self.outlook(now).look(record).retry_after)
+        if record.waiting and (seconds := self.outlook(now).look(record).retry_after) is not None:
+            error.details.setdefault("retry_after", seconds)
         for ticket in record.waiting.take_all():
             self.tell(ticket.answer, None, error)
         for wish in record.wishes:

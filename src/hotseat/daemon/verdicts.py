@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from hotseat.daemon import healing
 from hotseat.daemon.book import Record
-from hotseat.daemon.waits import Holder, Wait
 from hotseat.errors import HotseatError, NoRoom, NotFound, Quarantined, TooMany, Unavailable
 from hotseat.platforms import remedies
 from hotseat.words import State
+
+if TYPE_CHECKING:
+    from hotseat.daemon.waits import Holder, Wait
 
 MOMENT = 0.05
 """Seconds that are told as none."""

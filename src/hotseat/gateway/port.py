@@ -100,9 +100,9 @@ class Seats(Protocol):
         """Waits until the workload of `model` is seated and its engine answers; holds the lease in the block.
 
         `NotFound` (details["models"] lists what there is), `TooMany` (its queue is full), `NoRoom`, `Unavailable`,
-        `Quarantined`, `EngineFailed`; 429 and 503 carry details["retry_after"] (seconds), all of
-        a workload its name as details["workload"], and details["swapped"] as a lease has it. Cancelling gives up the
-        wait.
+        `Quarantined`, `EngineFailed`; 429 and 503 carry details["retry_after"] (seconds) where trying again may help,
+        all of a workload its name as details["workload"], and details["swapped"] as a lease has it. Cancelling gives up
+        the wait.
         """
         ...
 

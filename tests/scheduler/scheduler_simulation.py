@@ -80,9 +80,8 @@ class Simulation:
     """The longest of each workload."""
     blocked: set[str] = field(default_factory=set)
     """Ever told that nobody may be asked."""
-    left_for: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Who gave up its seat for whom, and how many ways in had begun by then."""
-    ways_in: int = 0
+    left_for: dict[str, str] = field(default_factory=dict)
+    """Who gave up its seat for whom, until either has one again."""
 
     def view(self, name: str) -> WorkloadView:
         sim = self.workloads[name]
@@ -263,16 +262,20 @@ class Simulation:
         self.waits[name] = max(self.waits.get(name, 0.0), wait)
 
     def check_use(self, action: Action) -> None:
-        """Nobody is frozen in the middle and comes back before the one that it made room for, but for a new request of
-        its own."""
+        """Nobody is frozen in the middle for one that its answers then overtake: it would leave its seat in vain."""
         name = action.workload
-        if action.kind in (Kind.SWAP_IN, Kind.START):
-            target, ways_in = self.left_for.pop(name, ("", -1))
-            if ways_in == self.ways_in and not self.workloads[name].waiting:
-                assert not self.workloads[target].waiting, f"{name} left its seat for {target} in vain"
-            self.ways_in += 1
-        elif action.makes_room_for is not None:
-            self.left_for[name] = (action.makes_room_for, self.ways_in)
+        if action.makes_room_for is not None:
+            self.left_for[name] = action.makes_room_for
+        elif action.kind in (Kind.SWAP_IN, Kind.START):
+            target = self.left_for.pop(name, None)
+            if target is not None and not self.workloads[name].waiting:
+                assert self._turn(target) <= self._turn(name), f"{name} left its seat for {target} in vain"
+            self.left_for = {one: other for one, other in self.left_for.items() if other != name}
+
+    def _turn(self, name: str) -> float:
+        sim = self.workloads[name]
+        assert sim.urgent is not None
+        return turn(sim.urgent.since, sim.priority + sim.urgent.priority)
 
     def check_capacity(self) -> None:
         views = [self.view(name) for name in self.workloads]

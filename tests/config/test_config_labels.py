@@ -50,6 +50,7 @@ def test_every_setting_has_its_label() -> None:
         "idle": "stop",
         "on_quarantine": "restart",
         "context": "keep",
+        "prefetch": "true",
         "start": "false",
         "preload": "true",
         "gpu_memory": "0: 20GiB, 1: 1GiB",

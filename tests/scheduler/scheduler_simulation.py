@@ -46,6 +46,7 @@ class Sim:
     drain_until: float | None = None
     """It drains, and for so long at most."""
     rate: float = 0.0
+    prefetch: bool = False
     waiting: list[Request] = field(default_factory=list)
     running: list[Request] = field(default_factory=list)
 
@@ -108,6 +109,7 @@ class Simulation:
             can_start=sim.can_start,
             idle_timeout=sim.idle_timeout,
             warm_until=sim.warm_until,
+            prefetch=sim.prefetch,
             host_bytes=sum(sim.need.values()) if on_host and not (sim.stopping and holding) else 0,
             stopping=sim.stopping,
             out_seconds=self.out_of(sim) + (sim.drain or 0.0),

@@ -28,6 +28,8 @@ def tables(draw: st.DrawFn) -> tuple[dict[int, int], dict[str, Sim]]:
             swap_out=draw(st.floats(0.1, 4 * MIN_STAY)),
             swap_in=draw(st.floats(0.1, 4 * MIN_STAY)),
             drain=draw(st.none() | st.floats(0, 4 * MIN_STAY)),
+            rate=draw(st.sampled_from([0.0, 0.02, 1.0])),
+            prefetch=draw(st.booleans()),
         )
     return capacity, sims
 

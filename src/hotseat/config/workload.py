@@ -66,6 +66,9 @@ class Defaults(Model):
     context: Literal["restore", "keep"] = "restore"
     """`keep`: where the store moves its memory, its contexts stay on the devices while it is parked (about 0.6GiB a
     process), for the fastest return, until another needs the room. `restore`: they leave, and come back with it."""
+    prefetch: bool = False
+    """Parked or stored and often asked for, it is brought into device memory that nobody needs, ahead of its request,
+    and gives it up at once to anybody who does."""
     on_quarantine: Literal["stay", "restart"] = "stay"
     """`restart`: a workload that a swap has lost is started cold by itself, with longer and longer pauses between."""
 

@@ -292,6 +292,7 @@ class Record:
             idle_stops=spec.idle == "stop",
             warm_until=self.warm_until,
             preload=self.preload,
+            prefetch=spec.prefetch and spec.idle_timeout is None and not self.held and not self.leaving,
         )
 
 

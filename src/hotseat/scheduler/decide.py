@@ -33,7 +33,7 @@ _PARKED, _STORED, _STOPPED, _SEATED = State.PARKED, State.STORED, State.STOPPED,
 
 def decide(now: float, snapshot: Snapshot) -> Decision:
     """What to begin at `now`. Pure: the order in which devices and workloads stand does not matter."""
-    demands, idle, warm = [], [], []
+    demands, idle, warm, away = [], [], [], []
     for view in snapshot.workloads:  # one pass: most of a large table has no part in a decision
         state = view.state
         at_rest = (state is _PARKED and not view.storing) or state is _STORED
@@ -42,6 +42,8 @@ def decide(now: float, snapshot: Snapshot) -> Decision:
                 demands.append(view)
             elif view.preload or view.warm_until > now:
                 warm.append(view)
+            elif view.prefetch and at_rest:
+                away.append(view)
         elif state is _SEATED and view.idle_timeout is not None:
             idle.append(view)
     round_ = Round(now=now, snapshot=snapshot)
@@ -53,6 +55,7 @@ def decide(now: float, snapshot: Snapshot) -> Decision:
     spare.leave_idle(round_, idle)
     crowded = spare.leave_crowded(round_)
     spare.warm_up(round_, warm)
+    spare.prefetch(round_, away)
     wake_at = None if round_.wake_at == math.inf else round_.wake_at
     return Decision(actions=tuple(round_.actions), wake_at=wake_at, blocked=round_.blocked, crowded=crowded)
 
@@ -115,9 +118,9 @@ class Round:
         else:
             self._find_room(view, need, self.ledger.missing(need))
 
-    def seat(self, view: WorkloadView, need: Mapping[int, int]) -> None:
+    def seat(self, view: WorkloadView, need: Mapping[int, int], *, why: str = "") -> None:
         kind = Kind.START if view.state is State.STOPPED else Kind.SWAP_IN
-        self.actions.append(Action(kind=kind, workload=view.name))
+        self.actions.append(Action(kind=kind, workload=view.name, why=why))
         self.ledger.seat(need)
         self._stays(view)
 

@@ -9,11 +9,14 @@ asks for it within the next minute. Whoever has work goes after whoever has none
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from hotseat.scheduler.records import WorkloadView
 from hotseat.scheduler.turns import HEAD_START
 from hotseat.words import State
 
+LIKELY = 0.5
+"""From this chance on a workload counts as expected soon."""
 AHEAD = 60.0
 """Seconds: how far the chance looks."""
 SWAP_UNMEASURED, STORED_UNMEASURED, START_UNMEASURED = 5.0, 15.0, 60.0
@@ -29,6 +32,16 @@ def chance(view: WorkloadView, now: float) -> float:
     if view.busy or view.warm_until > now:
         return 1.0
     return 1.0 - math.exp(-view.rate * AHEAD)
+
+
+def saves(view: WorkloadView, *, now: float, others: Iterable[WorkloadView]) -> float:
+    """Seconds of waiting that bringing it in now is expected to save within the next minute: its own way in, less its
+    way out for whoever of `others` is asked for instead and then has no room."""
+    out = SWAP_UNMEASURED if view.out_seconds is None else view.out_seconds
+    back = STORED_UNMEASURED if view.state is State.STORED else SWAP_UNMEASURED
+    known = view.return_seconds if view.state is State.STORED else view.in_seconds
+    nobody = math.prod(1.0 - chance(other, now) for other in others)
+    return chance(view, now) * (back if known is None else known) - (1.0 - nobody) * out
 
 
 def price(view: WorkloadView, *, now: float, leaves_at: float) -> tuple[int, int, float, float, str]:

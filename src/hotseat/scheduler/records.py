@@ -91,6 +91,9 @@ class WorkloadView:
     """Somebody said that it will be wanted until then: it may sit in place of those that nobody wants."""
     preload: bool = False
     """It may sit where nobody else does, without being asked for."""
+    prefetch: bool = False
+    """It may be brought from host memory or disk where nobody else sits, once its rate tells that it is asked for
+    soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

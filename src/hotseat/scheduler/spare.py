@@ -1,14 +1,15 @@
-"""What happens to seats that nobody with demand needs: idle time-outs, caps, hints, preloads. After demands. Pure."""
+"""What happens to seats that nobody with demand needs: idle time-outs, caps, hints, preloads, and who is expected.
+After demands. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hotseat.scheduler import why
 from hotseat.scheduler.host import Plan
 from hotseat.scheduler.ledger import less
-from hotseat.scheduler.price import price
+from hotseat.scheduler.price import LIKELY, chance, price, saves
 from hotseat.scheduler.records import Action, Kind, WorkloadView
 from hotseat.scheduler.turns import leaves_at
 from hotseat.scheduler.victims import Victim, choose, may_leave
@@ -89,6 +90,37 @@ def warm_up(round_: Round, views: Sequence[WorkloadView]) -> None:
             round_.seat(view, need)
         elif view.warm_until > round_.now:
             _send_off(round_, view)
+
+
+def prefetch(round_: Round, views: Sequence[WorkloadView]) -> None:
+    """Who is expected soon by its rate comes in where it fits beside everything promised, the likeliest first, and only
+    where that saves more than it costs those who would then find no room. Nobody leaves for it."""
+    now = round_.now
+    likely = [(chance(view, now), view) for view in views if view.rate]
+    for _, view in sorted(((-c, view) for c, view in likely if c >= LIKELY), key=lambda one: (one[0], one[1].name)):
+        need = round_.ledger.wants(view)
+        if view.not_before > now:
+            round_.wake(view.not_before)
+        elif view.name in round_.leaving or round_.unserved & need.keys() or not round_.ledger.fits_now(need):
+            continue
+        elif saves(view, now=now, others=_crowded_out(round_, view, need)) > 0:
+            round_.seat(view, need, why="is expected soon")
+
+
+def _crowded_out(round_: Round, view: WorkloadView, need: Mapping[int, int]) -> Iterator[WorkloadView]:
+    """Those that are away, have room now, and would have none beside it."""
+    ledger, coming = round_.ledger, {action.workload for action in round_.actions}
+    for other in round_.snapshot.workloads:
+        away = other.state in (State.PARKED, State.STORED, State.STOPPED)
+        if (
+            away
+            and other.rate
+            and other.name not in {view.name, *coming}
+            and ledger.fits_now(wants := ledger.wants(other))
+        ):
+            both = {index: nbytes + need.get(index, 0) for index, nbytes in wants.items()}
+            if not ledger.fits_now(both):
+                yield other
 
 
 def _send_off(round_: Round, view: WorkloadView) -> None:

@@ -176,6 +176,7 @@ class Engine:
             idle_timeout=member.idle_timeout,
             idle_stops=member.idle_stops,
             preload=member.preload and not self.has_sat,
+            prefetch=member.prefetch and member.idle_timeout is None,
         )
 
     @property

@@ -56,6 +56,7 @@ class Member:
     idle_stops: bool = False
     pinned: bool = False
     preload: bool = False
+    prefetch: bool = False
     can_start: bool = True
 
     @property

@@ -45,6 +45,7 @@ def member(name: str, workload: Workload, *, costs: Costs, service: Service) -> 
         idle_stops=workload.idle == "stop",
         pinned=workload.pinned,
         preload=bool(workload.preload),
+        prefetch=workload.prefetch,
         can_start=workload.start,
     )
 

@@ -308,6 +308,16 @@ def test_whatever_stands_in_it_the_result_reads(models: dict[str, Any], more: di
     assert len(made.workloads) + len(made.left_out) == len(models)
 
 
+def test_whoever_takes_it_for_ours_is_told_of_the_command() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(REALISTIC)
+    assert "hotseat import llama-swap FILE" in caught.value.hint
+    for ours in ("models: 5", "models: {a: {port: 1}}", "workloads: 5\nmodels: {a: {cmd: x}}"):
+        with pytest.raises(ConfigError) as caught:
+            config.parse(ours)
+        assert "docs/configuration.md" in caught.value.hint
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, output = tmp_path / "config.yaml", tmp_path / "hotseat.yaml"
     file.write_text("models: {a: {cmd: 'x --port ${PORT}', unlisted: true}}")

@@ -69,7 +69,9 @@ def parse(text: str, *, name: str = "hotseat.yaml", base: Path | None = None) ->
     found = [*doubled, *(_placed(mistake, reading) for reading, _, some in read for mistake in some)]
     config = read[0][1]
     if found or config is None:
-        raise _error(sorted(dict.fromkeys(found), key=_order))
+        raise _error(
+            sorted(dict.fromkeys(found), key=_order), hint=_LLAMA_SWAP if _is_llama_swaps(read[0][0]) else _DOCS
+        )
     return _anchor(_filled(config), base or Path.cwd())
 
 
@@ -79,6 +81,16 @@ def places(text: str, *, name: str) -> Callable[[At], tuple[str, str]]:
 
 
 _MEND = "mend this first; what is behind it cannot be read before"
+_DOCS = "docs/configuration.md and examples/hotseat.yaml explain every setting"
+_LLAMA_SWAP = "this looks like a configuration of llama-swap; `hotseat import llama-swap FILE` converts it"
+
+
+def _is_llama_swaps(reading: Document) -> bool:
+    """It has models with commands where workloads should be."""
+    data = reading.data if isinstance(reading.data, dict) else {}
+    models = data.get("models")
+    given = list(models.values()) if isinstance(models, dict) else []
+    return "workloads" not in data and any(isinstance(model, dict) and "cmd" in model for model in given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +115,11 @@ def _twice(line: int) -> tuple[str, str]:
     return f"stands twice, first in line {line}", "keep one of them"
 
 
-def _error(found: list[_Placed]) -> ConfigError:
+def _error(found: list[_Placed], *, hint: str = _DOCS) -> ConfigError:
     lines = [f"{m.place}: {m.path + ': ' if m.path else ''}{m.message}; {m.hint}" for m in found]
     return ConfigError(
         "\n".join(lines),
-        hint="docs/configuration.md and examples/hotseat.yaml explain every setting",
+        hint=hint,
         mistakes=[asdict(mistake) for mistake in found],
     )
 

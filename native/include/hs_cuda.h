@@ -42,6 +42,8 @@ typedef enum {
 	CUDA_ERROR_NOT_FOUND = 500,
 	CUDA_ERROR_NOT_READY = 600,
 	CUDA_ERROR_ILLEGAL_ADDRESS = 700,
+	CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED = 704,
+	CUDA_ERROR_PEER_ACCESS_NOT_ENABLED = 705,
 	CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE = 708,
 	CUDA_ERROR_CONTEXT_IS_DESTROYED = 709,
 	CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED = 712,
@@ -239,6 +241,8 @@ HS_API CUresult cuCtxPopCurrent_v2(CUcontext *ctx);
 HS_API CUresult cuCtxSetCurrent(CUcontext ctx);
 HS_API CUresult cuCtxGetCurrent(CUcontext *ctx);
 HS_API CUresult cuCtxGetDevice(CUdevice *dev);
+HS_API CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned int flags);
+HS_API CUresult cuCtxDisablePeerAccess(CUcontext peer);
 HS_API CUresult cuCtxGetFlags(unsigned int *flags);
 HS_API CUresult cuCtxGetApiVersion(CUcontext ctx, unsigned int *version);
 HS_API CUresult cuCtxSynchronize(void);

@@ -250,6 +250,7 @@ static void forked(void) {
 	hsi_gate_forked();
 	hsi_memory_forked();
 	hsi_imports_forked();
+	hsi_peers_forked();
 	hsi_move_forked();
 	hsi_contexts_forked();
 	memset(token, 0, sizeof token);

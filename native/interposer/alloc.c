@@ -23,6 +23,7 @@ static CUresult map_new(CUdeviceptr *ptr, size_t wanted, CUdevice device, CUcont
 				    .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = device}};
 	struct hsi_mapping mapping = {.bytes = hsi_round(wanted), .wanted = wanted, .alloc = true, .context = context, .access_count = 1};
 	mapping.access[0] = (CUmemAccessDesc){.location = prop.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+	hsi_peers_add(&mapping, device);
 	CUdeviceptr at = 0;
 	CUresult result = hsi_memory_create(&mapping.memory, mapping.bytes, &prop);
 	if (result != CUDA_SUCCESS)

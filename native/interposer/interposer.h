@@ -102,6 +102,11 @@ uint64_t hsi_round(uint64_t bytes);
 void hsi_alloc_ended(CUcontext context); /* alloc.c: frees what cuMemAlloc gave in a context that has been destroyed */
 void hsi_memory_forked(void);
 
+/* peers.c, under hsi_lock */
+void hsi_peers_add(struct hsi_mapping *mapping, CUdevice owner); /* the access of those that reach memory of `owner` */
+void hsi_peers_forked(void);
+void hsi_remember_access(struct hsi_mapping *mapping, const CUmemAccessDesc *desc); /* vmm.c */
+
 /* imports.c, under hsi_lock: memory of other processes, which the engine maps itself. None may live at a checkpoint. */
 void hsi_import_add(CUmemGenericAllocationHandle handle);
 bool hsi_import_known(CUmemGenericAllocationHandle handle);

@@ -120,7 +120,7 @@ CUresult cuMemUnmap(CUdeviceptr ptr, size_t bytes) {
 	GATED(unmap(ptr, bytes));
 }
 
-static void remember(struct hsi_mapping *mapping, const CUmemAccessDesc *desc) {
+void hsi_remember_access(struct hsi_mapping *mapping, const CUmemAccessDesc *desc) {
 	for (unsigned i = 0; i < mapping->access_count; i++)
 		if (mapping->access[i].location.id == desc->location.id &&
 		    mapping->access[i].location.type == desc->location.type) {
@@ -138,7 +138,7 @@ static CUresult set_access(CUdeviceptr ptr, size_t bytes, const CUmemAccessDesc 
 		struct hsi_mapping *mapping = &hsi_mappings[i];
 		if (mapping->at >= ptr && mapping->at < ptr + bytes)
 			for (size_t k = 0; k < count; k++)
-				remember(mapping, &desc[k]);
+				hsi_remember_access(mapping, &desc[k]);
 	}
 	pthread_mutex_unlock(&hsi_lock);
 	return result;

@@ -14,6 +14,8 @@ lib = ctypes.CDLL("libcuda.so.1")
 found: dict[str, Any] = {}
 memory: dict[Any, dict[str, Any]] = {}
 imported: list[int] = []
+contexts: dict[Any, ctypes.c_void_p] = {}
+host: dict[Any, tuple[int, int]] = {}
 
 
 class Prop(ctypes.Structure):
@@ -54,9 +56,61 @@ def find(way: str) -> None:
 
 
 def start() -> None:
-    context = ctypes.c_void_p()
     must("cuInit", 0)
-    must("cuCtxCreate_v2", ctypes.byref(context), 0, 0)
+    make_context("first", 0)
+
+
+def make_context(name: Any, device: int) -> str:
+    """Current from then on."""
+    contexts[name] = ctypes.c_void_p()
+    must("cuCtxCreate_v2", ctypes.byref(contexts[name]), 0, device)
+    return "ok"
+
+
+def device() -> int:
+    """Of the current context."""
+    found_ = ctypes.c_int()
+    must("cuCtxGetDevice", ctypes.byref(found_))
+    return found_.value
+
+
+def digest(key: Any) -> Any:
+    """What a kernel in the current context makes of all of it, or the driver's refusal."""
+    module, kernel, out = ctypes.c_void_p(), ctypes.c_void_p(), u64(0)
+    must("cuModuleLoadData", ctypes.byref(module), b"an image that the emulated driver does not look at")
+    must("cuModuleGetFunction", ctypes.byref(kernel), module, b"hotseat_digest")
+    must("cuMemAlloc_v2", ctypes.byref(out), ctypes.c_size_t(8))
+    must("cuMemcpyHtoD_v2", out, bytes(8), ctypes.c_size_t(8))
+    cells = [u64(memory[key]["at"]), u64(memory[key]["size"] // 8), u64(0), out]
+    params = (ctypes.c_void_p * 4)(*map(ctypes.addressof, cells))
+    value = ctypes.create_string_buffer(8)
+    must("cuLaunchKernel", kernel, *(1,) * 6, 0, None, params, None)
+    if result := call("cuMemcpyDtoH_v2", value, out, ctypes.c_size_t(8)):
+        return {"refused": result}
+    must("cuMemFree_v2", out)
+    return int.from_bytes(value.raw, "little")
+
+
+def pinned(key: Any, size: int) -> str:
+    """Host memory that the driver knows, for `to host`."""
+    at = ctypes.c_void_p()
+    must("cuMemHostAlloc", ctypes.byref(at), ctypes.c_size_t(size), 0)
+    host[key] = (at.value or 0, size)
+    return "ok"
+
+
+def to_host(key: Any) -> None:
+    at, size = host[key]
+    must("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(at), u64(memory[key]["at"]), ctypes.c_size_t(size), None)
+    must("cuStreamSynchronize", None)
+
+
+def managed(key: Any, size: int) -> str:
+    at = u64(0)
+    must("cuMemAllocManaged", ctypes.byref(at), ctypes.c_size_t(size), 1)
+    memory[key] = {"kind": "managed", "at": at.value, "size": size}
+    put(key, bytes([6]) * size)
+    return "ok"
 
 
 def u64(value: int) -> ctypes.c_ulonglong:
@@ -102,14 +156,14 @@ def map_own(key: Any, granules: int, handles: int = 0) -> str:
     free(key)
     size = granules * GRANULE
     handle, at = u64(0), u64(0)
-    prop = Prop(1, handles, (ctypes.c_int * 2)(1, 0), None)
+    prop = Prop(1, handles, (ctypes.c_int * 2)(1, device()), None)
     result = call("cuMemCreate", ctypes.byref(handle), ctypes.c_size_t(size), ctypes.byref(prop), u64(0))
     if result == 2:
         return "no memory"
     assert result == 0, result
     must("cuMemAddressReserve", ctypes.byref(at), ctypes.c_size_t(size), ctypes.c_size_t(0), u64(0), u64(0))
     must("cuMemMap", at, ctypes.c_size_t(size), ctypes.c_size_t(0), handle, u64(0))
-    access = Access((ctypes.c_int * 2)(1, 0), 3)
+    access = Access((ctypes.c_int * 2)(1, device()), 3)
     must("cuMemSetAccess", at, ctypes.c_size_t(size), ctypes.byref(access), ctypes.c_size_t(1))
     memory[key] = {"kind": "map", "at": at.value, "size": size, "handle": handle.value}
     put(key, bytes([2]) * size)
@@ -233,6 +287,25 @@ def obey(command: list[Any]) -> Any:
             return share(*rest)
         case "other context":
             return in_another_context(*rest)
+        case "context":
+            return make_context(*rest)
+        case "use":
+            return must("cuCtxSetCurrent", contexts[rest[0]])
+        case "peer":
+            return call("cuCtxEnablePeerAccess", contexts[rest[0]], 0)
+        case "no peer":
+            return call("cuCtxDisablePeerAccess", contexts[rest[0]])
+        case "digest":
+            return digest(*rest)
+        case "pinned":
+            return pinned(*rest)
+        case "to host":
+            return to_host(*rest)
+        case "check host":
+            at, size = host[rest[0]]
+            return "same" if ctypes.string_at(at, size) == memory[rest[0]]["data"][:size] else "different"
+        case "managed":
+            return managed(*rest)
         case "exec":
             print(json.dumps("goes"), flush=True)  # before, as what is read already is lost with this program
             os.execv(sys.executable, [sys.executable, __file__])

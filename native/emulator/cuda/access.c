@@ -5,13 +5,22 @@ bool hs_in_arena(CUdeviceptr ptr) {
 	return ptr >= hs.arena && ptr < hs.arena + hs.arena_bytes;
 }
 
+/* What kernels of `ctx` may do with it. NULL: a copy, which the driver makes from wherever it is. */
+static unsigned int access_of(const struct hs_range *range, const struct hs_ctx *ctx) {
+	if (!ctx || ctx->ordinal == range->mem->ordinal)
+		return range->access;
+	if (range->kind == HS_RANGE_VMM) /* peer access of contexts says nothing of it */
+		return range->others[ctx->ordinal];
+	return ctx->peers & 1u << range->mem->ordinal ? range->access : 0;
+}
+
 /* Neighbouring VMM mappings may be crossed, neighbouring allocations may not. */
-static bool accessible(uint64_t ptr, uint64_t bytes, bool write) {
+static bool accessible(uint64_t ptr, uint64_t bytes, bool write, const struct hs_ctx *ctx) {
 	unsigned int need = write ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_READ;
 	uint64_t end = ptr + bytes, at, size;
 	for (bool first = true; ptr < end; first = false) {
 		const struct hs_range *range = hs_range_at(ptr);
-		if (!range || (range->access & need) != need)
+		if (!range || (access_of(range, ctx) & need) != need)
 			return false;
 		if (range->kind == HS_RANGE_VMM) {
 			ptr = range->at + range->bytes;
@@ -26,13 +35,21 @@ static bool accessible(uint64_t ptr, uint64_t bytes, bool write) {
 	return true;
 }
 
-void *hs_device_bytes(CUdeviceptr ptr, size_t bytes, bool write) {
+static void *bytes_of(CUdeviceptr ptr, size_t bytes, bool write, const struct hs_ctx *ctx) {
 	if (!hs_in_arena(ptr) || ptr + bytes < ptr)
 		return NULL;
 	pthread_mutex_lock(&hs.lock);
-	bool ok = accessible(ptr, bytes ? bytes : 1, write);
+	bool ok = accessible(ptr, bytes ? bytes : 1, write, ctx);
 	pthread_mutex_unlock(&hs.lock);
 	return ok ? (void *)(ptr + hs.delta) : NULL;
+}
+
+void *hs_device_bytes(CUdeviceptr ptr, size_t bytes, bool write) {
+	return bytes_of(ptr, bytes, write, NULL);
+}
+
+void *hs_kernel_bytes(CUdeviceptr ptr, size_t bytes, bool write) {
+	return bytes_of(ptr, bytes, write, hs_current());
 }
 
 static CUresult pointer_attribute(void *data, CUpointer_attribute attribute, CUdeviceptr ptr) {

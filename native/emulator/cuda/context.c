@@ -260,3 +260,32 @@ static CUresult synchronize(void) {
 CUresult cuCtxSynchronize(void) {
 	HS_WAIT(synchronize());
 }
+
+static CUresult peer_access(struct hs_ctx *peer, bool enable) {
+	struct hs_ctx *ctx;
+	CUresult result = hs_current_ok(&ctx);
+	if (result != CUDA_SUCCESS)
+		return result;
+	pthread_mutex_lock(&hs.lock);
+	uint32_t bit = alive(peer) ? 1u << peer->ordinal : 0;
+	if (!bit)
+		result = CUDA_ERROR_INVALID_CONTEXT;
+	else if (peer->ordinal == ctx->ordinal)
+		result = CUDA_ERROR_INVALID_DEVICE;
+	else if (enable)
+		result = ctx->peers & bit ? CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED : CUDA_SUCCESS;
+	else
+		result = ctx->peers & bit ? CUDA_SUCCESS : CUDA_ERROR_PEER_ACCESS_NOT_ENABLED;
+	if (result == CUDA_SUCCESS)
+		ctx->peers ^= bit;
+	pthread_mutex_unlock(&hs.lock);
+	return result;
+}
+
+CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned int flags) {
+	HS_CALL(flags ? CUDA_ERROR_INVALID_VALUE : peer_access((struct hs_ctx *)peer, true));
+}
+
+CUresult cuCtxDisablePeerAccess(CUcontext peer) {
+	HS_CALL(peer_access((struct hs_ctx *)peer, false));
+}

@@ -32,6 +32,8 @@ static const struct {
 	E(CUDA_ERROR_NOT_FOUND, "named symbol not found"),
 	E(CUDA_ERROR_NOT_READY, "device not ready"),
 	E(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered"),
+	E(CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED, "peer access is already enabled"),
+	E(CUDA_ERROR_PEER_ACCESS_NOT_ENABLED, "peer access has not been enabled"),
 	E(CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE, "cannot set while device is active in this process"),
 	E(CUDA_ERROR_CONTEXT_IS_DESTROYED, "context is destroyed"),
 	E(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, "part or all of the requested memory range is already mapped"),

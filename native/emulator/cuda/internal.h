@@ -20,6 +20,7 @@ struct hs_ctx {
 	uint32_t overhead_count; /* granules a context costs */
 	uint32_t *overhead;
 	_Atomic int error; /* sticky, as after an illegal address */
+	uint32_t peers; /* a bit an ordinal: whose cuMemAlloc'd memory its kernels reach */
 };
 
 /* Physical memory: whole granules of one device. */
@@ -44,7 +45,8 @@ struct hs_range {
 	struct hs_mem *mem;
 	struct hs_slab *slab;
 	enum hs_range_kind kind;
-	unsigned int access; /* CUmemAccess_flags */
+	unsigned int access; /* CUmemAccess_flags, of the memory's own device */
+	unsigned char others[HS_MAX_DEVICES]; /* VMM: the same of other devices, by ordinal */
 };
 
 struct hs_reservation {
@@ -139,6 +141,7 @@ bool hs_slab_extent(const struct hs_range *range, uint64_t address, uint64_t *at
 /* access.c */
 /* Where the implementation finds `bytes` at a device pointer; NULL if any of them is not accessible device memory. */
 void *hs_device_bytes(CUdeviceptr ptr, size_t bytes, bool write);
+void *hs_kernel_bytes(CUdeviceptr ptr, size_t bytes, bool write); /* the same for a kernel in the current context */
 bool hs_in_arena(CUdeviceptr ptr);
 
 /* host.c */

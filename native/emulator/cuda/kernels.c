@@ -22,8 +22,8 @@ static uint64_t mix64(uint64_t x) { /* splitmix64's finalizer */
 /* (const uint64_t *data, uint64_t nwords, uint64_t first_index, uint64_t *out) */
 static CUresult digest(void **params) {
 	uint64_t words = PARAM(uint64_t, 1), first = PARAM(uint64_t, 2), sum = 0;
-	const uint64_t *data = hs_device_bytes(PARAM(CUdeviceptr, 0), words * 8, false);
-	_Atomic uint64_t *out = hs_device_bytes(PARAM(CUdeviceptr, 3), 8, true);
+	const uint64_t *data = hs_kernel_bytes(PARAM(CUdeviceptr, 0), words * 8, false);
+	_Atomic uint64_t *out = hs_kernel_bytes(PARAM(CUdeviceptr, 3), 8, true);
 	if (!data || !out || words > SIZE_MAX / 8)
 		return CUDA_ERROR_ILLEGAL_ADDRESS;
 	hs_wait_idle();
@@ -36,7 +36,7 @@ static CUresult digest(void **params) {
 /* (uint64_t *data, uint64_t nwords, uint64_t first_index, uint64_t seed) */
 static CUresult fill(void **params) {
 	uint64_t words = PARAM(uint64_t, 1), first = PARAM(uint64_t, 2), seed = PARAM(uint64_t, 3);
-	uint64_t *data = hs_device_bytes(PARAM(CUdeviceptr, 0), words * 8, true);
+	uint64_t *data = hs_kernel_bytes(PARAM(CUdeviceptr, 0), words * 8, true);
 	if (!data || words > SIZE_MAX / 8)
 		return CUDA_ERROR_ILLEGAL_ADDRESS;
 	hs_wait_idle();
@@ -65,8 +65,8 @@ static CUresult chunks(void **params) {
 	uint64_t words = PARAM(uint64_t, 1), count = PARAM(uint64_t, 2), key = PARAM(uint64_t, 3);
 	if (!words || !count || words > SIZE_MAX / 8 / count)
 		return CUDA_ERROR_ILLEGAL_ADDRESS;
-	const uint64_t *data = hs_device_bytes(PARAM(CUdeviceptr, 0), count * words * 8, false);
-	uint64_t *out = hs_device_bytes(PARAM(CUdeviceptr, 4), count * 24, true);
+	const uint64_t *data = hs_kernel_bytes(PARAM(CUdeviceptr, 0), count * words * 8, false);
+	uint64_t *out = hs_kernel_bytes(PARAM(CUdeviceptr, 4), count * 24, true);
 	if (!data || !out)
 		return CUDA_ERROR_ILLEGAL_ADDRESS;
 	hs_wait_idle();

@@ -165,6 +165,8 @@ static CUresult set_access(CUdeviceptr ptr, size_t bytes, const CUmemAccessDesc 
 		for (size_t i = 0; i < count; i++)
 			if (desc[i].location.id == range->mem->ordinal)
 				range->access = desc[i].flags;
+			else
+				range->others[desc[i].location.id] = (unsigned char)desc[i].flags;
 	}
 	pthread_mutex_unlock(&hs.lock);
 	return ok ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
@@ -180,7 +182,7 @@ static CUresult get_access(unsigned long long *flags, const CUmemLocation *locat
 	pthread_mutex_lock(&hs.lock);
 	const struct hs_range *range = hs_range_at(ptr);
 	if (range)
-		*flags = location->id == range->mem->ordinal ? range->access : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+		*flags = location->id == range->mem->ordinal ? range->access : range->others[location->id % HS_MAX_DEVICES];
 	pthread_mutex_unlock(&hs.lock);
 	return range ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }

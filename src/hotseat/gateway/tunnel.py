@@ -121,7 +121,7 @@ class Tunnel(Exchange):
 
     def engine_writable(self, yes: bool) -> None:
         if self._open:
-            self._client.hold(not yes)
+            self._client.hold(not yes or self._coming is not None)
         else:
             super().engine_writable(yes)
 

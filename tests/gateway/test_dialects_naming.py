@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -48,7 +49,26 @@ def test_a_body_that_is_nested_deep(body: bytes) -> None:
         naming.from_json(body)
 
 
+@pytest.mark.parametrize("odd", ["model", "stream", "name"])
+def test_nothing_is_made_of_what_does_not_belong_there(odd: str) -> None:
+    """Sixty megabytes of empty lists would be gigabytes, and half a minute in which nobody else is served."""
+    body = b'{"model": "m", "%b": [%b[]]}' % (odd.encode(), b"[]," * 300_000)
+    tracemalloc.start()
+    try:
+        for name_too in (False, True):
+            if odd == "model":
+                with pytest.raises(UsageError, match="is no name"):
+                    naming.from_json(body, name_too=name_too)
+            else:
+                assert naming.from_json(body, name_too=name_too) == Named("m")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(body)
+
+
 def test_the_last_of_several_models_counts_as_it_does_for_engines() -> None:
+    assert naming.from_json(b'{"model": ["a"], "model": "b", "stream": 1}') == Named("b")
     assert naming.from_json(b'{"model": "a", "model": "b"}').model == "b"
     named = naming.from_query("model=a&x=1&model=b%2Fc")
     assert named is not None

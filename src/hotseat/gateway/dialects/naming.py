@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -29,12 +28,28 @@ class Named(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Head(msgspec.Struct):
-    model: Any = None
-    name: Any = None
-    stream: Any = None
+    model: str | None = None
+    stream: bool | None = None
 
+
+class _NameToo(_Head):
+    name: str | None = None
+
+
+class _Odd(msgspec.Struct):
+    """The same where something stands that does not belong there. It may be of any size, so nothing is made of it."""
+
+    model: msgspec.Raw = msgspec.Raw(b"null")
+    stream: msgspec.Raw = msgspec.Raw(b"null")
+    name: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_LONGEST_ODD = 12 * LONGEST
+"""Bytes of what is looked at nevertheless: room for a name all of whose characters are escaped."""
 
 _decode = msgspec.json.Decoder(_Head).decode
+_decode_name_too = msgspec.json.Decoder(_NameToo).decode
+_decode_odd = msgspec.json.Decoder(_Odd).decode
 
 
 def from_json(body: bytes | bytearray | memoryview, *, name_too: bool = False) -> Named:
@@ -47,12 +62,24 @@ def from_json(body: bytes | bytearray | memoryview, *, name_too: bool = False) -
             param="model",
         )
     try:
-        head = _decode(body)
+        try:
+            if not name_too:
+                head = _decode(body)
+                return Named(checked(head.model), head.stream)
+            named = _decode_name_too(body)
+            return Named(checked(named.name if named.model is None else named.model), named.stream)
+        except msgspec.ValidationError:
+            odd = _decode_odd(body)
+            model, stream, name = _value(odd.model), _value(odd.stream), _value(odd.name)
+            model = name if name_too and model is None else model
+            return Named(checked(model), stream if isinstance(stream, bool) else None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = f'send a JSON object with "model": "NAME"; {ELSEWHERE}'
         raise UsageError(f"the body is not a JSON object: {error}", hint=hint, param=None) from error
-    model = head.name if name_too and head.model is None else head.model
-    return Named(checked(model), head.stream if isinstance(head.stream, bool) else None)
+
+
+def _value(raw: msgspec.Raw) -> object:
+    return msgspec.json.decode(raw) if len(raw) <= _LONGEST_ODD else raw
 
 
 def from_query(query: str) -> Named | None:

@@ -148,6 +148,8 @@ void hsi_freed(uint64_t id) {
 static void set_line(int fd) {
 	pthread_mutex_lock(&line_lock);
 	line = fd;
+	if (fd >= 0 && !hsi_active()) /* it was left to the driver meanwhile */
+		shutdown(fd, SHUT_RDWR);
 	pthread_mutex_unlock(&line_lock);
 }
 
@@ -222,9 +224,18 @@ static bool serve(int fd) {
 	}
 }
 
+void hsi_leave_all(const char *text, const char *why) {
+	hsi_say(text, why);
+	pthread_mutex_lock(&line_lock);
+	atomic_store(&active, false);
+	if (line >= 0)
+		shutdown(line, SHUT_RDWR);
+	pthread_mutex_unlock(&line_lock);
+}
+
 static void *run(void *unused) {
 	(void)unused;
-	for (;;) {
+	while (hsi_active()) {
 		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 		if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
 			if (hello(fd)) {
@@ -240,7 +251,8 @@ static void *run(void *unused) {
 		}
 		if (fd >= 0)
 			close(fd);
-		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+		if (hsi_active())
+			nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 	}
 	return NULL;
 }

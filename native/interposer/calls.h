@@ -3,6 +3,8 @@
 #ifndef HSI_CALLS_H
 #define HSI_CALLS_H
 
+#include <stdbool.h>
+
 #include "glibc.h"
 
 /* driver.c: the real driver */
@@ -14,6 +16,8 @@ struct hsi_call {
 	void *ours;
 };
 const struct hsi_call *hsi_call_named(const char *name);
+extern const int hsi_header_version;	/* as CUDA_VERSION: newer calls are not classified */
+bool hsi_call_known(const char *name); /* the header has it, under this name or a version of it */
 void *hsi_call_for(void *real); /* ours for the driver's function at that address, or NULL */
 
 /* gate.c */

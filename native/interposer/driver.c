@@ -42,27 +42,41 @@ __attribute__((visibility("default"), optimize("O2"))) void *dlsym(void *restric
 	const struct hsi_call *call = name[0] == 'c' && name[1] == 'u' ? hsi_call_named(name) : NULL;
 	if (call)
 		return instead(handle, call);
-	return libc_dlsym()(handle, name);
+	bool may_be_newer = name[0] == 'c' && name[1] == 'u' && name[2] >= 'A' && name[2] <= 'Z' && hsi_active() && !hsi_call_known(name);
+	if (!may_be_newer)
+		return libc_dlsym()(handle, name);
+	void *found = libc_dlsym()(handle, name);
+	return found && found == hsi_driver(name) ? hsi_unknown(name, found) : found;
 }
 
 /* The driver may give a version of a call under its first name, so its address tells which one it is. */
-static void exchange(void **function) {
-	void *ours = function && *function && hsi_active() ? hsi_call_for(*function) : NULL;
-	if (ours)
+static void exchange(const char *symbol, void **function, int version, uint64_t flags) {
+	if (!function || !*function || !hsi_active())
+		return;
+	void *ours = hsi_call_for(*function), *old = NULL;
+	if (ours) {
 		*function = ours;
+		return;
+	}
+	if (version <= hsi_header_version)
+		return; /* it only looks */
+	if (hsi_call_known(symbol) && REAL(cuGetProcAddress_v2) &&
+	    REAL(cuGetProcAddress_v2)(symbol, &old, hsi_header_version, flags, NULL) == CUDA_SUCCESS && old == *function)
+		return;
+	*function = hsi_unknown(symbol, *function);
 }
 
 CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, uint64_t flags,
 			     CUdriverProcAddressQueryResult *status) {
 	CUresult result = REAL_OR_RETURN(cuGetProcAddress_v2)(symbol, pfn, cudaVersion, flags, status);
 	if (result == CUDA_SUCCESS)
-		exchange(pfn);
+		exchange(symbol, pfn, cudaVersion, flags);
 	return result;
 }
 
 CUresult cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, uint64_t flags) {
 	CUresult result = REAL_OR_RETURN(cuGetProcAddress)(symbol, pfn, cudaVersion, flags);
 	if (result == CUDA_SUCCESS)
-		exchange(pfn);
+		exchange(symbol, pfn, cudaVersion, flags);
 	return result;
 }

@@ -112,10 +112,13 @@ def main() -> None:
     if wrong:
         sys.exit("\n".join(wrong[:40]))
     lines = ["/* Made by generate.py from cuda.h and calls.txt. Name, parameters, their names. */"]
+    version = re.search(r"^#define CUDA_VERSION (\d+)$", args.header.read_text(), re.MULTILINE)
+    assert version, f"{args.header} does not say its version"
+    lines.append(f"HEADER({version[1]})")
     for name in sorted(found):
         kind, types = kinds[name], found[name]
-        if kind == "own":
-            lines.append(f"OWN({name})")
+        if kind in ("own", "pass"):
+            lines.append(f"{kind.upper()}({name})")
         if kind != "gate":
             continue
         declared = ", ".join(f"{one} a{i}".replace("* a", "*a") for i, one in enumerate(types))

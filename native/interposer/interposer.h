@@ -122,10 +122,15 @@ void hsi_resume(struct hs_store_done *done, struct hs_store_failed *failed);
 void hsi_localise(struct hs_store_done *done, struct hs_store_failed *failed);
 void hsi_count(uint64_t *blocks, uint64_t *bytes, uint64_t *lent_bytes);
 bool hsi_away(void);
+void hsi_give_no_more(void); /* every YIELD is refused from now on */
 void hsi_move_forked(void);
 uint64_t hsi_now_ns(void); /* CLOCK_MONOTONIC */
 
+/* unknown.c */
+void *hsi_unknown(const char *name, void *real); /* what stands in front of a call that the header does not have */
+
 /* agent.c */
+void hsi_leave_all(const char *text, const char *why); /* to the driver; only while nothing has moved */
 bool hsi_active(void); /* there is a store to speak to, and a driver whose memory can move */
 bool hsi_kept(int fd, uint64_t request, uint64_t batches); /* waits until the store says so of each; false: it does not */
 void hsi_freed(uint64_t id); /* a lent block, released; may be called by any thread */

@@ -8,6 +8,7 @@
 #include "interposer.h"
 
 static bool away;   /* everything is unmapped */
+static atomic_bool no_more; /* something may use memory that the gate does not see */
 static bool broken; /* some of it is, for good: the gate stays closed, as a call would touch what is not there */
 
 static void fail(struct hs_store_failed *failed, int result, const char *what) {
@@ -147,6 +148,10 @@ static void unmap_all(struct hs_store_failed *failed) {
 void hsi_yield(int fd, const struct hs_store_yield *asked, struct hs_store_done *done, struct hs_store_failed *failed) {
 	if (away || broken) {
 		fail(failed, -EALREADY, "its memory is away already");
+		return;
+	}
+	if (atomic_load(&no_more)) {
+		fail(failed, CUDA_ERROR_NOT_SUPPORTED, "the engine uses calls that are newer than the interposer");
 		return;
 	}
 	if (!quiet(asked->timeout_ms * 1000000ull, done, failed))
@@ -335,6 +340,10 @@ void hsi_localise(struct hs_store_done *done, struct hs_store_failed *failed) {
 	pthread_mutex_unlock(&hsi_lock);
 	if (!broken)
 		hsi_gate_open();
+}
+
+void hsi_give_no_more(void) {
+	atomic_store(&no_more, true);
 }
 
 bool hsi_away(void) {

@@ -2,7 +2,9 @@
  * the driver. Types are the ABI's: this file includes no CUDA header, so that one build serves every driver. */
 #include <pthread.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,8 @@ struct abi_ipc {
 	char reserved[64];
 };
 
+#define HEADER(version) const int hsi_header_version = version;
+#define PASS(name)
 #define OWN(name) EXPORT int name();
 #define GATE(name, declared, given)                                                    \
 	EXPORT int name declared;                                                      \
@@ -38,13 +42,40 @@ struct abi_ipc {
 #include "wrappers.inc"
 #undef OWN
 #undef GATE
+#undef HEADER
 
+#define HEADER(version)
 #define OWN(name) {#name, (void *)name},
 #define GATE(name, declared, given) {#name, (void *)name},
 static const struct hsi_call calls[] = {
 #include "wrappers.inc"
 };
 #define COUNT (sizeof calls / sizeof *calls)
+
+#undef OWN
+#undef GATE
+#undef PASS
+#define OWN(name) #name,
+#define GATE(name, declared, given) #name,
+#define PASS(name) #name,
+static const char *const names[] = {
+#include "wrappers.inc"
+};
+
+static int by_text(const void *key, const void *one) {
+	return strcmp(key, *(const char *const *)one);
+}
+
+bool hsi_call_known(const char *name) {
+	static const char *const ends[] = {"", "_v2", "_v3", "_v4", "_ptsz", "_ptds", "_v2_ptsz", "_v2_ptds"};
+	char whole[128];
+	for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++) {
+		snprintf(whole, sizeof whole, "%s%s", name, ends[i]);
+		if (bsearch(whole, names, sizeof names / sizeof *names, sizeof *names, by_text))
+			return true;
+	}
+	return false;
+}
 
 static int by_name(const void *key, const void *one) {
 	return strcmp(key, ((const struct hsi_call *)one)->name);

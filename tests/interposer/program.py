@@ -60,6 +60,35 @@ def start() -> None:
     make_context("first", 0)
 
 
+def ask(way: str, name: str) -> str:
+    """For a call that is newer than every header."""
+    at = ctypes.c_void_p()
+    if way == "dlsym":
+        at.value = ctypes.cast(lib[name], ctypes.c_void_p).value
+    else:
+        rest = () if way == "cuGetProcAddress" else (None,)
+        assert getattr(lib, way)(name.encode(), ctypes.byref(at), 99000, ctypes.c_uint64(0), *rest) == 0
+    found[name] = ctypes.CFUNCTYPE(ctypes.c_int)(at.value)
+    return "ok"
+
+
+class Tag(ctypes.Structure):
+    _fields_ = (("bytes", ctypes.c_ubyte * 64),)
+
+
+def teleport(into: Any, of: Any) -> int:
+    """A copy by a call with arguments of every kind."""
+    to, from_, size = memory[into]["at"], memory[of]["at"], min(memory[into]["size"], memory[of]["size"])
+    number, double = ctypes.c_int, ctypes.c_double
+    types = (*(ctypes.c_uint64,) * 3, ctypes.c_float, Tag, number, number, double, *(number,) * 3, ctypes.c_uint64)
+    function = ctypes.CFUNCTYPE(number, *types)(ctypes.cast(found["cuMemcpyTeleport"], ctypes.c_void_p).value)
+    tag = Tag((ctypes.c_ubyte * 64)(*range(64)))
+    result = function(to, from_, size, 0.5, tag, 3, 4, 1 / 3, 5, 6, 7, to + from_ + size)
+    if result == 0:
+        memory[into]["data"] = memory[of]["data"][:size] + memory[into]["data"][size:]
+    return int(result)
+
+
 def make_context(name: Any, device: int) -> str:
     """Current from then on."""
     contexts[name] = ctypes.c_void_p()
@@ -261,6 +290,8 @@ def obey(command: list[Any]) -> Any:
     if name == "find":
         find(*rest)
         return "ok"
+    if name == "ask":
+        return ask(*rest)
     if not memory and not getattr(obey, "begun", False):
         start()
         obey.begun = True  # type: ignore[attr-defined]
@@ -287,6 +318,10 @@ def obey(command: list[Any]) -> Any:
             return share(*rest)
         case "other context":
             return in_another_context(*rest)
+        case "teleport":
+            return teleport(*rest)
+        case "call newer":
+            return call(rest[0], ctypes.byref(u64(0)))
         case "context":
             return make_context(*rest)
         case "use":

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "newer.h"
 
 static const struct {
 	const char *name;

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotseat.gateway.http.heads import Heads, split
-from hotseat.gateway.http.reader import RequestReader
+from hotseat.gateway.http.reader import MOST_HEADERS, RequestReader
 from hotseat.gateway.http.request import BadRequest, Head, Request
 
 GOOD = (
@@ -126,6 +126,15 @@ def test_a_head_that_is_too_long(cut: bool) -> None:
     data = b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 3000 + b"\r\n\r\n"
     with pytest.raises(BadRequest) as caught:
         read([data[:2000], data[2000:2900]] if cut else [data], max_header=1000)
+    assert caught.value.status == 431
+
+
+def test_a_head_of_more_lines_than_anybody_needs() -> None:
+    """Each is an object of its own, and takes many times the bytes that it has."""
+    most = b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a:\r\n" * (MOST_HEADERS - 1)
+    assert len(read([most + b"\r\n"])[0].headers) == MOST_HEADERS
+    with pytest.raises(BadRequest, match="headers") as caught:
+        read([most + b"a:\r\n\r\n"])
     assert caught.value.status == 431
 
 

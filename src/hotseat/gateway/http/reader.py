@@ -13,6 +13,8 @@ from hotseat.gateway.http.request import BadRequest, Head, Headers, Request, rea
 
 _log = logging.getLogger(__name__)
 
+MOST_HEADERS = 256
+"""Lines of a head."""
 MOST_TRAILERS = 64
 _NOT_TAKEN = frozenset({b"h2c"})
 """Inside HTTP/2 the engine would get requests that nobody here has seen."""
@@ -120,6 +122,8 @@ class RequestReader:
         if value and value[-1] in b" \t":
             value = value.rstrip(b" \t")
         if self.in_head:
+            if len(self._headers) >= MOST_HEADERS:
+                raise BadRequest(f"the request has more than {MOST_HEADERS} headers", status=431)
             self._headers.append((name, value))
         elif self.reading is not None:
             body = self.reading.body

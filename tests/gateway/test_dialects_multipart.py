@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotseat.errors import UsageError
-from hotseat.gateway.dialects.multipart import MOST_PARTS, Reader, Standing, boundary_of
+from hotseat.gateway.dialects.multipart import MOST_IN_ALL, MOST_PARTS, Reader, Standing, boundary_of
 from hotseat.gateway.dialects.naming import Named
 
 BOUNDARY = b"----form"
@@ -150,6 +150,9 @@ def test_hostile_forms(body: bytes) -> None:
 def test_parts_without_end() -> None:
     with pytest.raises(UsageError, match=f"first {MOST_PARTS} parts"):
         read_all(part("x", b"") for _ in range(10 * MOST_PARTS))
+    with pytest.raises(UsageError, match=f"more than {MOST_IN_ALL} parts"):
+        read_all(part("model", b"m") for _ in range(10 * MOST_IN_ALL))
+    assert read_all([form(*(part("model", b"m") for _ in range(MOST_IN_ALL)))]).model == "m"
 
 
 def test_a_large_file_before_the_model_is_not_kept() -> None:

@@ -89,6 +89,11 @@ def test_a_query() -> None:
             naming.from_query(query)
 
 
+def test_a_query_without_end() -> None:
+    with pytest.raises(UsageError, match="query"):
+        naming.from_query("a=b&" * 2000 + "model=m")
+
+
 def test_ollamas_older_requests_say_name() -> None:
     assert naming.from_json(b'{"name": "a"}', name_too=True).model == "a"
     assert naming.from_json(b'{"name": "a", "model": "b"}', name_too=True).model == "b"

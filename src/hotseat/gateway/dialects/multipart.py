@@ -21,6 +21,8 @@ _LONGEST_VALUE = 4 * LONGEST
 _TRUE = frozenset({b"true", b"1", b"on", b"yes", b"True"})
 MOST_PARTS = 128
 """Parts before the model is known. Between two of them nothing is kept, but each costs time."""
+MOST_IN_ALL = 1024
+"""Parts of a form."""
 
 
 class Standing(enum.Enum):
@@ -122,6 +124,8 @@ class Reader:
         self._parts += 1
         if self._parts > MOST_PARTS and self._model is None:
             raise UsageError(f"the first {MOST_PARTS} parts of the form name no model", param="model")
+        if self._parts > MOST_IN_ALL:
+            raise UsageError(f"the form has more than {MOST_IN_ALL} parts")
         self._in_file, self._name, self._disposition = False, None, b""
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:

@@ -19,6 +19,10 @@ LONGEST = 512
 """Characters of a model's name. It is echoed in errors, and matched against the scopes of keys."""
 
 
+_MOST_FIELDS = 1000
+"""Of a query."""
+
+
 class Named(msgspec.Struct, frozen=True, gc=False):
     """What the gateway reads of a request; everything else is between client and engine."""
 
@@ -86,7 +90,11 @@ def from_query(query: str) -> Named | None:
     """Of `model=NAME` in a query as it stands in the URL, or None: it names none."""
     if "model" not in query:
         return None
-    found = [value for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=1000) if name == "model"]
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise UsageError(f"the query has more than {_MOST_FIELDS} fields", param="model") from error
+    found = [value for name, value in fields if name == "model"]
     return Named(checked(found[-1])) if found else None
 
 

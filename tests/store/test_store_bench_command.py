@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from hotseat.bench.by_store import figures
-from hotseat.bench.by_store.cases import Plan
+from hotseat.bench.by_store.cases import CASES, Plan, whole
 from hotseat.bench.by_store.figures import Fact, Result, of_moves
 from hotseat.bench.by_store.moves import Move
 from hotseat.bench.by_store.plot import svg
-from hotseat.bench.by_store.run import whole
 from hotseat.emulator.node import EmulatedNode
 
 MIB = 1 << 20
@@ -43,7 +42,8 @@ async def python(*words: str, environ: dict[str, str]) -> tuple[int, str, str]:
 
 async def test_every_case_runs_and_every_byte_is_right(environ: dict[str, str], tmp_path: Path) -> None:
     stem = tmp_path / "results" / "store"
-    words = ("-m", "hotseat", "bench", "store", "--size=20MiB", "--cycles=2", "--swaps=6", f"--report={stem}", "--json")
+    sizes = ("--size=20MiB", "--pair=20MiB", "--large=40MiB")
+    words = ("-m", "hotseat", "bench", "store", *sizes, "--cycles=2", "--swaps=6", f"--report={stem}", "--json")
     code, out, err = await python(*words, environ=environ)
     assert code == 0, err
     seen = json.loads(out)
@@ -51,12 +51,15 @@ async def test_every_case_runs_and_every_byte_is_right(environ: dict[str, str], 
     assert seen["checks"] > 20
     ways = {(figure["case"], figure["direction"]) for figure in seen["figures"]}
     restored = [f"{what} changed, context {how}" for what in ("all", "nothing") for how in ("restored", "kept")]
+    restored += [f"nothing changed, large, context {how}" for how in ("restored", "kept")]
     cases = ["driver alone", *restored, "80 % zero, the rest changed"]
     assert ways == {(case, way) for case in cases for way in ("out", "in")} | {
         ("A out and B in at once, half changed", "out and in")
     }
     zero = next(figure for figure in seen["figures"] if figure["case"].startswith("80 %"))
-    assert zero["bytes"] == 4 * MIB
+    assert zero["bytes"] == 8 * MIB
+    kept = next(figure for figure in seen["figures"] if "kept" in figure["case"] and figure["direction"] == "out")
+    assert {"take: gate", "take: device", "take: map", "take: plan", "move_out: copy"} <= kept["parts"].keys()
     (fact,) = seen["facts"]
     assert fact["value"] < 2
     page = stem.with_suffix(".md").read_text()
@@ -142,6 +145,9 @@ def test_a_size_is_ten_parts_of_whole_chunks(asked: int, whole_bytes: int) -> No
 
 
 def test_the_arena_holds_what_every_case_parks() -> None:
-    plan = Plan(bytes=16 << 30, cycles=1, swaps=1)
-    assert plan.tune * 1.8 < plan.arena
-    assert plan.bytes * 2.5 < plan.arena
+    plan = Plan(bytes=16 << 30, pair=40 << 30, large=100 << 30, cycles=1, swaps=1)
+    assert plan.arena(list(CASES)) >= max(
+        2 * plan.bytes, 2.5 * plan.pair, plan.large, 0.4 * plan.large, 1.8 * plan.tune
+    )
+    assert plan.arena(["many"]) >= 3 * plan.small
+    assert plan.device(list(CASES), context=1) == 100 * (1 << 30) + 1

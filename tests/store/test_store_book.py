@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from hotseat.errors import NoRoom
-from hotseat.store.book import ZERO, Book, Plan
+from hotseat.store.book import ZERO, Book, Digests, Plan, Slots, packed
 from hotseat.store.digest import CHUNK
 from hotseat.store.runs import Run, batches, runs
 
 SIZE = 8
+BASE = 1 << 32
 contents = st.lists(st.integers(0, 6), min_size=1, max_size=6)
 
 
@@ -21,8 +22,22 @@ def digest(content: int) -> bytes:
     return content.to_bytes(16, "little")
 
 
-def plan(book: Book, chunks: list[int]) -> Plan:
-    return book.plan([digest(one) for one in chunks], np.array([one == 0 for one in chunks]))
+def digests(chunks: list[int]) -> Digests:
+    return np.frombuffer(b"".join(digest(one) for one in chunks), dtype=np.uint64).reshape(-1, 2)
+
+
+def plan(book: Book, chunks: list[int], *, before: Slots | None = None) -> Plan:
+    return book.plan(digests(chunks), np.array([one == 0 for one in chunks]), before=before)
+
+
+def copies(made: Plan) -> list[tuple[int, int]]:
+    chunks, slots = made.copies()
+    return list(zip(chunks.tolist(), slots.tolist(), strict=True))
+
+
+def known(book: Book) -> dict[int, bytes]:
+    slots, found = book.digests()
+    return dict(zip(slots.tolist(), packed(found), strict=True))
 
 
 class Arena(RuleBasedStateMachine):
@@ -36,21 +51,22 @@ class Arena(RuleBasedStateMachine):
         self.book = Book(SIZE)
         self.bytes: dict[int, int] = {}
         self.live: list[tuple[Plan, list[int], bool]] = []
+        self.once: list[Slots] = []
 
     @rule(target=planned, chunks=contents)
     def reserve(self, chunks: list[int]) -> object:
         before = self.book.used
         wanted = {one for one in chunks if one}
         try:
-            made = plan(self.book, chunks)
+            made = plan(self.book, chunks, before=self.before(len(chunks)))
         except NoRoom as error:
             missing = error.details["missing"]
             if missing <= 0 or missing % CHUNK or self.book.used != before or self.book.used + len(wanted) <= SIZE:
                 raise AssertionError(f"{missing} bytes missing with {self.book.used} slots used") from error
             return multiple()
         assert made.zero == chunks.count(0)
-        assert len(made.copies) + made.zero + made.shared + made.unchanged == len(chunks)
-        for chunk, slot in made.copies:
+        assert len(copies(made)) + made.zero + made.shared + made.unchanged == len(chunks)
+        for chunk, slot in copies(made):
             self.bytes[slot] = chunks[chunk]
         self.live.append((made, chunks, False))
         return made
@@ -60,6 +76,7 @@ class Arena(RuleBasedStateMachine):
         chunks = self.chunks(made)
         self.book.commit(made)
         self.live.append((made, chunks, True))
+        self.once.append(made.slots)
         return made
 
     @rule(made=consumes(planned))
@@ -77,12 +94,18 @@ class Arena(RuleBasedStateMachine):
         """A new worker reads what the one before wrote."""
         parked = [(one, chunks) for one, chunks, done in self.live if done]
         book = Book(SIZE)
-        book.remember(self.book.digests())
+        book.remember(*self.book.digests())
         for one, _ in parked:
             book.adopt(one.slots)
         held = {int(slot) for one, _ in parked for slot in one.slots if slot != ZERO}
         assert book.used == len(held)
-        assert book.used + book.cached == len(held | set(self.book.digests()))
+        assert book.used + book.cached == len(held | set(known(self.book)))
+        assert known(book) == known(self.book)
+
+    def before(self, count: int) -> Slots | None:
+        """Where as many chunks were that were parked some time, and may not be any more."""
+        old = [slots for slots in self.once if len(slots) == count]
+        return old[-1] if old else None
 
     def chunks(self, made: Plan) -> list[int]:
         index = next(i for i, (one, _, _) in enumerate(self.live) if one is made)
@@ -104,8 +127,9 @@ class Arena(RuleBasedStateMachine):
 
     @invariant()
     def what_is_cached_is_right(self) -> None:
-        for slot, known in self.book.digests().items():
-            assert digest(self.bytes[slot]) == known
+        for slot, found in known(self.book).items():
+            assert digest(self.bytes[slot]) == found == self.book.digest_of(slot)
+            assert self.book.slot_of(found) == slot
 
 
 TestArena = Arena.TestCase
@@ -117,10 +141,10 @@ def test_a_released_chunk_is_found_again_and_given_up_when_room_is_needed() -> N
     book.commit(first)
     book.release(first.slots)
     assert (book.used, book.cached) == (0, 2)
-    again = book.plan([digest(1)], np.array([False]), before=first.slots[:1])
-    assert (again.unchanged, again.copies, again.slots.tolist()) == (1, [], first.slots[:1].tolist())
+    again = plan(book, [1], before=first.slots[:1])
+    assert (again.unchanged, copies(again), again.slots.tolist()) == (1, [], first.slots[:1].tolist())
     other = plan(book, [3])
-    assert (len(other.copies), book.used, book.cached) == (1, 2, 0)
+    assert (len(copies(other)), book.used, book.cached) == (1, 2, 0)
 
 
 def test_no_room_says_what_is_missing_and_takes_nothing() -> None:
@@ -141,20 +165,27 @@ def test_chunks_that_only_seem_equal_get_slots_of_their_own() -> None:
     assert (book.used, book.cached) == (0, 1)
 
 
+def runs_of(pairs: list[tuple[int, int]], *, edge: int) -> list[Run]:
+    """(chunk, slot); chunk 0 lies at `BASE`."""
+    addresses = np.array([BASE + chunk * CHUNK for chunk, _ in pairs], dtype=np.uint64)
+    return runs(addresses, np.array([slot for _, slot in pairs], dtype=np.int32), edge=edge)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(-1, 9)), max_size=40), st.integers(1, 5))
 def test_runs_cover_every_chunk_once_with_its_slot(steps: list[tuple[bool, int]], room: int) -> None:
     pairs = [(chunk, slot) for chunk, (there, slot) in enumerate(steps) if there]
-    made = list(batches(runs(pairs, edge=4), chunks=room))
+    made = list(batches(runs_of(pairs, edge=4), chunks=room))
     assert all(sum(run.length for run in batch) <= room for batch in made)
     flat = [
-        (run.chunk + at, run.slot + at if run.slot >= 0 else -1)
+        ((run.at - BASE) // CHUNK + at, run.slot + at if run.slot >= 0 else -1)
         for batch in made
         for run in batch
         for at in range(run.length)
     ]
     assert flat == pairs
-    assert all(run.slot // 4 == (run.slot + run.length - 1) // 4 for run in runs(pairs, edge=4) if run.slot >= 0)
+    assert all(run.slot // 4 == (run.slot + run.length - 1) // 4 for run in runs_of(pairs, edge=4) if run.slot >= 0)
 
 
 def test_neighbours_are_one_run() -> None:
-    assert runs([(0, 4), (1, 5), (2, -1), (3, -1), (5, 6)], edge=8) == [Run(0, 4, 2), Run(2, -1, 2), Run(5, 6, 1)]
+    made = runs_of([(0, 4), (1, 5), (2, -1), (3, -1), (5, 6)], edge=8)
+    assert made == [Run(BASE, 4, 2), Run(BASE + 2 * CHUNK, -1, 2), Run(BASE + 5 * CHUNK, 6, 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ def files() -> Iterator[list[int]]:
 
 def record(number: int) -> Record:
     blocks = [ParkedBlock(number, 2 << 20, 4 << 20, bytes(16))]
-    return Record({number: bytes(16)}, [ParkedProcess(number, 7, blocks, bytes(8))])
+    return Record(np.array([number], dtype=np.int32).tobytes(), bytes(16), [ParkedProcess(number, 7, blocks, bytes(8))])
 
 
 def test_nothing_is_read_where_nothing_was_written(files: list[int]) -> None:

@@ -11,29 +11,41 @@ from pathlib import Path
 import click
 
 from hotseat.bench.by_store import figures
-from hotseat.bench.by_store.cases import CASES, Plan
-from hotseat.bench.by_store.run import run, whole, write
+from hotseat.bench.by_store.cases import CASES, Plan, whole
+from hotseat.bench.by_store.run import run, write
 from hotseat.cli import draw
 from hotseat.config.units import parse_size
 from hotseat.errors import UsageError
 
-USUAL = Plan(bytes=16 << 30, cycles=3, swaps=200)
-QUICK = Plan(bytes=640 << 20, cycles=1, swaps=10)
+USUAL, QUICK = 16 << 30, 640 << 20
 
 
-def plan(*, size: str | None, cycles: int | None, swaps: int | None, quick: bool) -> Plan:
+def plan(
+    *, size: str | None, pair: str | None, large: str | None, cycles: int | None, swaps: int | None, quick: bool
+) -> Plan:
     """`UsageError` for what is no size."""
-    usual = QUICK if quick else USUAL
-    try:
-        nbytes = whole(parse_size(size)) if size is not None else usual.bytes
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return Plan(bytes=nbytes, cycles=cycles or usual.cycles, swaps=swaps or usual.swaps)
+
+    def parsed(text: str | None, otherwise: int) -> int:
+        try:
+            return whole(parse_size(text)) if text is not None else otherwise
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    nbytes = parsed(size, whole(QUICK if quick else USUAL))
+    return Plan(
+        bytes=nbytes,
+        pair=parsed(pair, nbytes),
+        large=parsed(large, nbytes),
+        cycles=cycles or (1 if quick else 3),
+        swaps=swaps or (10 if quick else 200),
+    )
 
 
 async def run_bench(
     *,
     size: str | None,
+    pair: str | None,
+    large: str | None,
     cycles: int | None,
     swaps: int | None,
     cases: Sequence[str],
@@ -44,7 +56,7 @@ async def run_bench(
     """The exit code."""
     if unknown := set(cases) - set(CASES):
         raise UsageError(f"no case {', '.join(sorted(unknown))}", hint=f"there are {', '.join(CASES)}")
-    wanted = plan(size=size, cycles=cycles, swaps=swaps, quick=quick)
+    wanted = plan(size=size, pair=pair, large=large, cycles=cycles, swaps=swaps, quick=quick)
     command = shlex.join(["hotseat", *sys.argv[1:]])
     with draw.progress("measuring the store", quiet=as_json) as progress:
         result = await run(

@@ -3,11 +3,13 @@
 A slot is free, held (parked chunks refer to it) or cached (none does, but its digest is known and its bytes are right:
 a copy of what is on a device now). Cached ones are given up, the longest unused first, when room is needed. The bytes
 of a slot with a known digest never change.
+
+A workload has tens of thousands of chunks and a swap waits for this: what most swaps do (chunks are where they were)
+is done on arrays, and only what changed goes through the dictionary of digests.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,6 +23,14 @@ ZERO = -1
 """The slot of a chunk that is all zero."""
 
 Slots = NDArray[np.int32]
+Digests = NDArray[np.uint64]
+"""Shape (chunks, 2)."""
+
+
+def packed(digests: Digests) -> list[bytes]:
+    """16 bytes each."""
+    raw = np.ascontiguousarray(digests).tobytes()
+    return [raw[at : at + 16] for at in range(0, len(raw), 16)]
 
 
 @dataclass(slots=True)
@@ -35,16 +45,14 @@ class Plan:
     unchanged: int
     shared: int
 
-    @property
-    def copies(self) -> list[tuple[int, int]]:
-        """(chunk, slot) of what must be copied, by chunk."""
-        seen: set[int] = set()
-        out = []
-        for chunk, slot in enumerate(self.slots.tolist()):
-            if slot in self.fresh and slot not in seen:
-                seen.add(slot)
-                out.append((chunk, slot))
-        return out
+    def copies(self) -> tuple[NDArray[np.intp], Slots]:
+        """Chunks that must be copied, in their order, and the slot of each."""
+        if not self.fresh:
+            return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.int32)
+        chunks = np.flatnonzero(np.isin(self.slots, np.fromiter(self.fresh, dtype=np.int32, count=len(self.fresh))))
+        _, first = np.unique(self.slots[chunks], return_index=True)
+        chunks = chunks[np.sort(first)]
+        return chunks, self.slots[chunks]
 
 
 class Book:
@@ -53,47 +61,57 @@ class Book:
     def __init__(self, size: int, *, ready: int | None = None) -> None:
         self.size = size
         self.ready = size if ready is None else ready
-        self._refs: Counter[int] = Counter()
-        self._digest: dict[int, bytes] = {}
-        self._slot: dict[bytes, int] = {}
-        self._cached: dict[int, None] = {}  # in order of their last use
-        self._empty = np.ones(size, dtype=np.bool_)
         self.forgot = False
         """A digest was given up: until a record without it is written, its slot must keep its bytes."""
+        self._refs = np.zeros(size, dtype=np.int32)
+        self._known = np.zeros(size, dtype=np.bool_)
+        self._digests: Digests = np.zeros((size, 2), dtype=np.uint64)
+        self._slot: dict[bytes, int] = {}
+        """The other way round. Exactly those that are known."""
+        self._idle_since = np.zeros(size, dtype=np.int64)
+        """Of a cached slot: counts up with each time that any became one."""
+        self._now = 0
 
     @property
     def used(self) -> int:
         """Slots that are held."""
-        return len(self._refs)
+        return int(np.count_nonzero(self._refs))
 
     @property
     def cached(self) -> int:
-        return len(self._cached)
+        return int(np.count_nonzero(self._known & (self._refs == 0)))
 
     def references(self, slot: int) -> int:
-        return self._refs[slot]
+        return int(self._refs[slot])
 
-    def plan(self, digests: list[bytes], zero: NDArray[np.bool_], *, before: Slots | None = None) -> Plan:
+    def shares(self, slots: Slots) -> float:
+        """How many slots these chunks take: what several chunks refer to counts in parts."""
+        held = slots[slots > ZERO]
+        return float((1.0 / np.maximum(self._refs[held], 1)).sum())
+
+    def plan(self, digests: Digests, zero: NDArray[np.bool_], *, before: Slots | None = None) -> Plan:
         """Takes slots for chunks. `before`: where the same chunks were the last time, to tell unchanged from shared.
 
         `NoRoom` if there are too few, with nothing taken; `.details["missing"]` is how many bytes.
         """
         slots = np.full(len(digests), ZERO, dtype=np.int32)
+        if before is not None:
+            there = np.flatnonzero((before > ZERO) & ~zero)
+            same = self._known[before[there]] & (self._digests[before[there]] == digests[there]).all(axis=1)
+            slots[there[same]] = before[there[same]]
+        unchanged = int((slots != ZERO).sum())
         missing: dict[bytes, list[int]] = {}
-        known = unchanged = shared = 0
-        for chunk, digest in enumerate(digests):
-            if zero[chunk]:
-                continue
+        known = 0
+        other = np.flatnonzero((slots == ZERO) & ~zero)
+        for chunk, digest in zip(other.tolist(), packed(digests[other]), strict=True):
             slot = self._slot.get(digest)
             if slot is None:
                 missing.setdefault(digest, []).append(chunk)
-                continue
-            slots[chunk] = slot
-            known += 1
-            if before is not None and before[chunk] == slot:
-                unchanged += 1
-        shared = known - unchanged + sum(len(chunks) - 1 for chunks in missing.values())
-        held = [int(slot) for slot in slots if slot != ZERO]
+            else:
+                slots[chunk] = slot
+                known += 1
+        shared = known + sum(len(chunks) - 1 for chunks in missing.values())
+        held = slots[slots != ZERO]
         self._hold(held)
         try:
             fresh = self._take(len(missing))
@@ -101,7 +119,7 @@ class Book:
             self._let_go(held)
             raise
         plan = Plan(slots, {}, int(zero.sum()), unchanged, shared)
-        for slot, (digest, chunks) in zip(fresh, missing.items(), strict=True):
+        for slot, (digest, chunks) in zip(fresh.tolist(), missing.items(), strict=True):
             plan.fresh[slot] = digest
             slots[chunks] = slot
             self._refs[slot] = len(chunks)
@@ -109,16 +127,20 @@ class Book:
 
     def commit(self, plan: Plan) -> None:
         """What was to be filled is. Chunks that another plan brought in the meantime are kept once."""
+        new = []
         for slot, digest in plan.fresh.items():
-            twin = self._slot.get(digest)
-            if twin is None:
-                self._slot[digest] = slot
-                self._digest[slot] = digest
-            else:
-                chunks = np.flatnonzero(plan.slots == slot)
-                plan.slots[chunks] = twin
-                self._hold([twin] * len(chunks))
-                self._let_go([slot] * len(chunks))
+            twin = self._slot.setdefault(digest, slot)
+            if twin == slot:
+                new.append(slot)
+                continue
+            chunks = np.flatnonzero(plan.slots == slot)
+            plan.slots[chunks] = twin
+            self._hold(np.full(len(chunks), twin, dtype=np.int32))
+            self._let_go(np.full(len(chunks), slot, dtype=np.int32))
+        if new:
+            raw = b"".join(plan.fresh[slot] for slot in new)
+            self._digests[new] = np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2)
+            self._known[new] = True
         plan.fresh = {}
 
     def split(self, plan: Plan, chunks: Iterable[int]) -> None:
@@ -127,87 +149,88 @@ class Book:
         for chunk in chunks:
             (slot,) = self._take(1)
             self._refs[slot] = 1
-            self._let_go([int(plan.slots[chunk])])
+            self._let_go(plan.slots[[chunk]])
             plan.slots[chunk] = slot
 
     def borrow(self, count: int) -> list[int]:
         """Up to `count` slots for the time of a comparison. `NoRoom` if there is none at all."""
-        free = int(self._empty[: self.ready].sum()) + len(self._cached)
+        free = len(self._empty()) + self.cached
         return self.take(max(1, min(count, free)))
 
     def take(self, count: int) -> list[int]:
         """Slots to be filled, held once each. `NoRoom` as in `plan`."""
         slots = self._take(count)
-        self._refs.update(slots)
-        return slots
+        self._refs[slots] = 1
+        return [int(slot) for slot in slots]
 
     def know(self, slot: int, digest: bytes) -> None:
         """A slot that was filled has bytes of this digest. Where another has them too, that one is found by it."""
-        if digest not in self._slot:
-            self._slot[digest], self._digest[slot] = slot, digest
+        if self._slot.setdefault(digest, slot) == slot:
+            self._digests[slot] = np.frombuffer(digest, dtype=np.uint64)
+            self._known[slot] = True
 
     def slot_of(self, digest: bytes) -> int | None:
         """Which slot has bytes of this digest."""
         return self._slot.get(digest)
 
+    def digest_of(self, slot: int) -> bytes | None:
+        """None: it has none that anybody may go by."""
+        return self._digests[slot].tobytes() if self._known[slot] else None
+
     def give_back(self, borrowed: Iterable[int]) -> None:
-        self._let_go(list(borrowed))
+        self._let_go(np.fromiter(borrowed, dtype=np.int32))
 
     def cancel(self, plan: Plan) -> None:
         self.release(plan.slots)
 
     def release(self, slots: Slots) -> None:
         """Chunks that are no longer parked: slots that no other refers to become cached, or free if never filled."""
-        self._let_go([int(slot) for slot in slots if slot > ZERO])
+        self._let_go(slots[slots > ZERO])
 
     def adopt(self, slots: Slots) -> None:
         """Holds slots as the record of an earlier process says, or while they are read."""
-        self._hold([int(slot) for slot in slots if slot > ZERO])
+        self._hold(slots[slots > ZERO])
 
-    def remember(self, digests: dict[int, bytes]) -> None:
-        """Slot -> digest, as the record of an earlier process says; before any `adopt`."""
-        for slot, digest in digests.items():
-            self._digest[slot], self._slot[digest] = digest, slot
-            self._empty[slot] = False
-            self._cached[slot] = None
+    def remember(self, slots: Slots, digests: Digests) -> None:
+        """As the record of an earlier process says; before any `adopt`."""
+        self._known[slots], self._digests[slots] = True, digests
+        self._slot.update(zip(packed(digests), slots.tolist(), strict=True))
 
-    def digests(self) -> dict[int, bytes]:
-        return dict(self._digest)
+    def digests(self) -> tuple[Slots, Digests]:
+        """All that are known, as `remember` takes them."""
+        slots = np.flatnonzero(self._known).astype(np.int32)
+        return slots, self._digests[slots]
 
-    def _hold(self, slots: list[int]) -> None:
-        for slot in slots:
-            self._refs[slot] += 1
-            self._empty[slot] = False
-            self._cached.pop(slot, None)
+    def _hold(self, slots: Slots) -> None:
+        np.add.at(self._refs, slots, 1)
 
-    def _let_go(self, slots: list[int]) -> None:
-        for slot in slots:
-            self._refs[slot] -= 1
-            if self._refs[slot]:
-                continue
-            del self._refs[slot]
-            if slot in self._digest:
-                self._cached[slot] = None
-            else:
-                self._empty[slot] = True
+    def _let_go(self, slots: Slots) -> None:
+        np.subtract.at(self._refs, slots, 1)
+        self._now += 1
+        self._idle_since[slots] = self._now
 
-    def _take(self, count: int) -> list[int]:
-        """Empty slots in ascending order, so that neighbours are copied with one call; cached ones are given up."""
-        empty = int(self._empty[: self.ready].sum())
-        short = count - empty
+    def _empty(self) -> NDArray[np.intp]:
+        return np.flatnonzero(~self._known[: self.ready] & (self._refs[: self.ready] == 0))
+
+    def _take(self, count: int) -> NDArray[np.intp]:
+        """Empty slots in ascending order, so that neighbours are copied with one call; cached ones are given up.
+        Whoever takes them holds them before anybody else can ask."""
+        empty = self._empty()
+        short = count - len(empty)
         if short > 0:
-            given = [slot for slot in self._cached if slot < self.ready][:short]
-            if len(given) < short:
+            cached = np.flatnonzero(self._known[: self.ready] & (self._refs[: self.ready] == 0))
+            if len(cached) < short:
+                lack = short - len(cached)
                 raise NoRoom(
-                    f"the arena lacks {(short - len(given)) * CHUNK >> 20} MiB of {count * CHUNK >> 20} MiB",
+                    f"the arena lacks {lack * CHUNK >> 20} MiB of {count * CHUNK >> 20} MiB",
                     rule="host memory",
                     hint="spill or end a workload that is parked, or give the store a larger arena (--arena)",
-                    missing=(short - len(given)) * CHUNK,
+                    missing=lack * CHUNK,
                 )
-            self.forgot |= bool(given)
-            for slot in given:
-                del self._cached[slot], self._slot[self._digest.pop(slot)]
-                self._empty[slot] = True
-        taken = np.flatnonzero(self._empty[: self.ready])[:count]
-        self._empty[taken] = False
-        return [int(slot) for slot in taken]
+            given = cached[np.argsort(self._idle_since[cached], kind="stable")[:short]]
+            for digest in packed(self._digests[given]):
+                del self._slot[digest]
+            self._known[given] = False
+            self.forgot = True
+            empty = np.sort(np.concatenate([empty, given]))
+        return empty[:count]

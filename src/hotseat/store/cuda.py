@@ -16,6 +16,8 @@ PORTABLE = 1
 """CU_MEMHOSTREGISTER_PORTABLE: pinned for every context."""
 NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING"""
+QUIET_EVENT = 3
+"""CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: whoever waits for it sleeps."""
 
 
 class Location(ctypes.Structure):
@@ -55,10 +57,15 @@ PROTOTYPES: dict[str, tuple[object, ...]] = {
     "cuStreamCreate": (POINTER(c_void_p), c_uint),
     "cuStreamDestroy_v2": (c_void_p,),
     "cuStreamSynchronize": (c_void_p,),
+    "cuEventCreate": (POINTER(c_void_p), c_uint),
+    "cuEventDestroy_v2": (c_void_p,),
+    "cuEventRecord": (c_void_p, c_void_p),
+    "cuEventSynchronize": (c_void_p,),
     "cuMemAlloc_v2": (POINTER(c_uint64), c_size_t),
     "cuMemHostRegister_v2": (c_void_p, c_size_t, c_uint),
     "cuMemcpyDtoHAsync_v2": (c_void_p, c_uint64, c_size_t, c_void_p),
     "cuMemcpyHtoDAsync_v2": (c_uint64, c_void_p, c_size_t, c_void_p),
+    "cuMemcpyDtoDAsync_v2": (c_uint64, c_uint64, c_size_t, c_void_p),
     "cuMemsetD8Async": (c_uint64, c_ubyte, c_size_t, c_void_p),
     "cuMemAddressReserve": (POINTER(c_uint64), c_size_t, c_size_t, c_uint64, c_ulonglong),
     "cuMemAddressFree": (c_uint64, c_size_t),

@@ -9,8 +9,9 @@ import ctypes
 import os
 import threading
 import uuid as uuids
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from ctypes import byref, c_int, c_size_t, c_uint64, c_ulonglong, c_void_p
 from pathlib import Path
 
@@ -28,8 +29,10 @@ RESULTS = 2 << 20
 """Bytes of device memory for digests, taken once: a device that is full must still be readable."""
 ROW = 24
 """Bytes of one chunk's result."""
-BATCH = 256 << 20
+BATCH = 128 << 20
 """Bytes after which a copy looks whether it is still wanted."""
+AHEAD = 3
+"""Batches that are queued before the first of them is waited for."""
 
 
 def device_name(uuid: bytes) -> str:
@@ -128,7 +131,7 @@ class Device:
                 self._cuda.call("cuStreamDestroy_v2", stream)
 
     def digests(self, base: int, chunks: int, *, key: int) -> NDArray[np.uint64]:
-        """As `hotseat.store.digest.chunk_digests` of the window's first `chunks` chunks."""
+        """As `hotseat.store.digest.chunk_digests` of the `chunks` chunks from `base` on."""
         out = np.empty((chunks, 3), dtype=np.uint64)
         with self._results_lock, self._stream() as stream:
             for first in range(0, chunks, RESULTS // ROW):
@@ -141,36 +144,57 @@ class Device:
                 self._cuda.call("cuStreamSynchronize", stream)
         return out
 
-    def copy_out(self, runs: Sequence[Run], *, base: int, arena: int, stop: threading.Event) -> None:
-        """Window -> arena. `DriverTimeout` if `stop` is set on the way."""
-        self._copy(
-            runs,
-            lambda run, stream: self._cuda.call(
-                "cuMemcpyDtoHAsync_v2", arena + run.slot * CHUNK, base + run.chunk * CHUNK, run.length * CHUNK, stream
-            ),
-            stop=stop,
-        )
+    @contextmanager
+    def copies(self, *, arena: int, stop: threading.Event) -> Iterator[Copies]:
+        """Copies to and from the pinned memory at `arena`. All have ended when this does, also by an error."""
+        with self._stream() as stream, ExitStack() as ended:
+            events = []
+            for _ in range(AHEAD):
+                event = c_void_p()
+                self._cuda.call("cuEventCreate", byref(event), abi.QUIET_EVENT)
+                ended.callback(self._cuda.call, "cuEventDestroy_v2", event)
+                events.append(event)
+            yield Copies(self._cuda, stream, events, arena=arena, stop=stop)
+            self._cuda.call("cuStreamSynchronize", stream)
 
-    def copy_in(self, runs: Sequence[Run], *, base: int, arena: int, stop: threading.Event) -> None:
-        """Arena -> window; a run without a slot is set to zero. `DriverTimeout` if `stop` is set on the way."""
 
-        def one(run: Run, stream: c_void_p) -> None:
-            at, nbytes = base + run.chunk * CHUNK, run.length * CHUNK
+class Copies:
+    """Queued in order, and under way when a call returns. `DriverTimeout` if `stop` is set on the way."""
+
+    def __init__(
+        self, cuda: abi.Cuda, stream: c_void_p, events: Sequence[c_void_p], *, arena: int, stop: threading.Event
+    ) -> None:
+        self._cuda, self._stream, self._arena, self._stop = cuda, stream, arena, stop
+        self._free, self._queued = deque(events), deque[c_void_p]()
+
+    def out(self, runs: Sequence[Run]) -> None:
+        """Device -> arena."""
+        for run in self._in_turn(runs):
+            self._cuda.call(
+                "cuMemcpyDtoHAsync_v2", self._arena + run.slot * CHUNK, run.at, run.length * CHUNK, self._stream
+            )
+
+    def into(self, runs: Sequence[Run]) -> None:
+        """Arena -> device; a run without a slot is set to zero."""
+        for run in self._in_turn(runs):
+            nbytes = run.length * CHUNK
             if run.slot < 0:
-                self._cuda.call("cuMemsetD8Async", at, 0, nbytes, stream)
+                self._cuda.call("cuMemsetD8Async", run.at, 0, nbytes, self._stream)
             else:
-                self._cuda.call("cuMemcpyHtoDAsync_v2", at, arena + run.slot * CHUNK, nbytes, stream)
+                self._cuda.call("cuMemcpyHtoDAsync_v2", run.at, self._arena + run.slot * CHUNK, nbytes, self._stream)
 
-        self._copy(runs, one, stop=stop)
-
-    def _copy(self, runs: Sequence[Run], one: Callable[[Run, c_void_p], None], *, stop: threading.Event) -> None:
-        with self._stream() as stream:
-            for batch in batches(runs, chunks=BATCH // CHUNK):
-                if stop.is_set():
-                    raise DriverTimeout("the copy was not done within its deadline", hint="give it a longer one")
-                for run in batch:
-                    one(run, stream)
-                self._cuda.call("cuStreamSynchronize", stream)
+    def _in_turn(self, runs: Sequence[Run]) -> Iterator[Run]:
+        """So that the device always has some to do, and never more than can still be waited for."""
+        for batch in batches(runs, chunks=BATCH // CHUNK):
+            if self._stop.is_set():
+                raise DriverTimeout("the copy was not done within its deadline", hint="give it a longer one")
+            if not self._free:
+                self._cuda.call("cuEventSynchronize", self._queued[0])
+                self._free.append(self._queued.popleft())
+            yield from batch
+            event = self._free.popleft()
+            self._cuda.call("cuEventRecord", event, self._stream)
+            self._queued.append(event)
 
 
 class Devices:

@@ -55,9 +55,11 @@ class Holdings:
         tenant.pieces = []
 
     def unplan(self, tenant: Tenant) -> None:
+        """It stays on the device: nothing is reserved for it, and nobody looks at it."""
         if tenant.plan is not None:
             self.book.cancel(tenant.plan)
             tenant.plan = None
+        self.close_view(tenant)
 
     def unpark(self, tenant: Tenant) -> None:
         """What is parked of it counts no more; the record says so first."""
@@ -80,8 +82,15 @@ class Holdings:
         """At the keeper: what no process has any more."""
         self.keeping.drop(ref, [ident])
 
+    def close_view(self, tenant: Tenant) -> None:
+        if tenant.view is not None:
+            view, tenant.view = tenant.view, None
+            view.close()
+
     def drop_memory(self, tenant: Tenant) -> None:
-        """Closes the last descriptors of its memory, here and at the keeper: the device has it back."""
+        """Lets go of its memory here, and closes the last descriptors here and at the keeper: the device has it back.
+        Blocks for a moment; from any thread."""
+        self.close_view(tenant)
         held = [piece for piece in tenant.pieces if piece.fd >= 0]
         for piece in held:
             piece.close()
@@ -118,4 +127,5 @@ class Holdings:
         parked = [tenant.parked() for tenant in self.tenants.values() if tenant.slots is not None]
         pages = [DiskPage(number, *page) for number, page in self.pages.all().items()]
         self.book.forgot = False
-        self._record.write(Record(self.book.digests(), parked, pages))
+        slots, digests = self.book.digests()
+        self._record.write(Record(slots.tobytes(), digests.tobytes(), parked, pages))

@@ -41,7 +41,8 @@ class Joining:
         """Before `start`: processes that live keep what they had, of the others nothing stays."""
         book, pages = self._holdings.book, self._holdings.pages
         if record is not None:
-            book.remember(record.digests)
+            known = np.frombuffer(record.slots, dtype=np.int32)
+            book.remember(known, np.frombuffer(record.digests, dtype=np.uint64).reshape(-1, 2))
             pages.remember({number: Page(*page) for number, *page in map(msgspec.structs.astuple, record.pages)})
             for parked in record.processes:
                 tenant = self._tenant(ProcessRef(parked.pid, parked.start))
@@ -55,7 +56,7 @@ class Joining:
                 pages.hold(tenant.slots)
             pages.sweep()
             held = [int(t.slots.max()) for t in self._holdings.tenants.values() if t.slots is not None and len(t.slots)]
-            self._growth.want(max((slot + 1 for slot in [*record.digests, *held]), default=0))
+            self._growth.want(max((slot + 1 for slot in [*known.tolist(), *held]), default=0))
         if self._holdings.disk is not None:
             empty(self._holdings.disk.directory, keep=pages.files)
         for one, fd in kept:

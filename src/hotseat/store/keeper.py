@@ -180,10 +180,11 @@ class Keeper:
 
     def _answer(self, channel: socket.socket, message: keeping.Message, fds: list[int]) -> None:
         match message:
-            case keeping.Put(kept=kept):
-                name = (kept.pid, kept.start, kept.id)
-                self._forget(name)
-                self._kept[name] = (kept, fds[0])
+            case keeping.Put(kept=some):
+                for kept, fd in zip(some, fds, strict=True):
+                    name = (kept.pid, kept.start, kept.id)
+                    self._forget(name)
+                    self._kept[name] = (kept, fd)
             case keeping.Drop(names=names):
                 for name in names:
                     self._forget(name)
@@ -193,8 +194,10 @@ class Keeper:
                         kept, fd = self._kept[name]
                         self._kept[name] = (msgspec.structs.replace(kept, lent=True), fd)
             case keeping.List():
-                for kept, fd in self._kept.values():
-                    keeping.send(channel, keeping.Put(kept), [fd])
+                everything = list(self._kept.values())
+                for start in range(0, len(everything), keeping.PUT_AT_ONCE):
+                    part = everything[start : start + keeping.PUT_AT_ONCE]
+                    keeping.send(channel, keeping.Put([kept for kept, _ in part]), [fd for _, fd in part])
         keeping.send(channel, keeping.Ok())
 
     def _forget(self, name: tuple[int, int, int]) -> None:

@@ -1,7 +1,7 @@
 """What the keeper and its worker say to each other, and the worker's end of it.
 
-SOCK_SEQPACKET, one msgpack message each; PUT and the answers to LIST carry one descriptor. The worker asks, the keeper
-answers at once: it does nothing else.
+SOCK_SEQPACKET, one msgpack message each; PUT and the answers to LIST carry a descriptor for each block. The worker
+asks, the keeper answers at once: it does nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from hotseat.words import ProcessRef
 
 MESSAGE_MAX = 1 << 16
 DROP_AT_ONCE = 1000
+PUT_AT_ONCE = 128
+"""Descriptors in one message; the kernel takes 253."""
 ANSWER_WITHIN = 10.0
 """Seconds."""
 
@@ -44,9 +46,9 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Put(msgspec.Struct, tag="put", array_like=True):
-    """With its descriptor. Answered by `Ok`."""
+    """With their descriptors. Answered by `Ok`."""
 
-    kept: Kept
+    kept: list[Kept]
 
 
 class Drop(msgspec.Struct, tag="drop", array_like=True):
@@ -62,7 +64,7 @@ class Lend(msgspec.Struct, tag="lend", array_like=True):
 
 
 class List(msgspec.Struct, tag="list", array_like=True):
-    """Answered by a `Put` for each, and `Ok`."""
+    """Answered by as many `Put` as it takes, and `Ok`."""
 
 
 class Ok(msgspec.Struct, tag="ok", array_like=True):
@@ -80,7 +82,7 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
 
 def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:
     """None at the end of the connection. Blocks."""
-    data, fds, _, _ = socket.recv_fds(sock, MESSAGE_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+    data, fds, _, _ = socket.recv_fds(sock, MESSAGE_MAX, PUT_AT_ONCE, socket.MSG_CMSG_CLOEXEC)
     return (_decoder.decode(data) if data else None), fds
 
 
@@ -92,9 +94,12 @@ class Keeping:
         self._sock.settimeout(ANSWER_WITHIN)
         self._lock = threading.Lock()
 
-    def put(self, ref: ProcessRef, block: Block, fd: int) -> None:
-        kept = Kept(ref.pid, ref.start_time, block.id, block.address, block.bytes, block.uuid, block.lent)
-        self._ask(Put(kept), [fd])
+    def put(self, ref: ProcessRef, blocks: Sequence[tuple[Block, int]]) -> None:
+        """Each with its descriptor."""
+        for start in range(0, len(blocks), PUT_AT_ONCE):
+            some = blocks[start : start + PUT_AT_ONCE]
+            kept = [Kept(ref.pid, ref.start_time, b.id, b.address, b.bytes, b.uuid, b.lent) for b, _ in some]
+            self._ask(Put(kept), [fd for _, fd in some])
 
     def drop(self, ref: ProcessRef, ids: Sequence[int]) -> None:
         for start in range(0, len(ids), DROP_AT_ONCE):
@@ -117,7 +122,7 @@ class Keeping:
                 while True:
                     answer, got = receive(self._sock)
                     if isinstance(answer, Put):
-                        found.append((answer.kept, got[0]))
+                        found += zip(answer.kept, got, strict=True)
                     elif isinstance(answer, Ok):
                         return found
                     else:

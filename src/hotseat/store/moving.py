@@ -1,27 +1,84 @@
-"""The blocking work on a process's memory, for worker threads: digests, out to the arena, in from it.
+"""The blocking work on a process's memory, for worker threads: its digests and out to the arena, in from it.
 
-Handles live only within a call; between calls the descriptors hold the memory.
+Memory that a process yielded stays mapped here (`MappedView`) until it is out or given back; memory that is filled,
+only while it is. Beyond that the descriptors hold it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hotseat.errors import NoRoom
 from hotseat.store.arena import Arena
-from hotseat.store.book import ZERO, Slots
+from hotseat.store.book import ZERO, Digests, Slots
 from hotseat.store.cuda import OutOfMemory
 from hotseat.store.device import Device, Devices
-from hotseat.store.runs import runs
+from hotseat.store.digest import CHUNK
+from hotseat.store.runs import Addresses, runs
 from hotseat.store.streaming import Stream
-from hotseat.store.tenant import Share
+from hotseat.store.tenant import Piece, Share, View
+
+T = TypeVar("T")
+GROUP = 2 << 30
+"""Bytes of a device that are made and mapped before their copy begins; the next ones follow beside it."""
+
+
+class MappedView:
+    """What a process yielded, mapped here, with the digests of its chunks. Pieces may be added from several threads."""
+
+    def __init__(self, devices: Devices, *, key: int) -> None:
+        """`key`: the secret that digests are made with."""
+        self._devices, self._key = devices, key
+        self._undo, self._lock = ExitStack(), threading.Lock()
+        self._at: dict[int, int] = {}
+        self._rows: dict[int, NDArray[np.uint64]] = {}
+
+    def add(self, pieces: Sequence[Piece]) -> None:
+        for uuid, group in groupby(sorted(pieces, key=_place), key=lambda piece: piece.block.uuid):
+            self._add(self._devices.get(uuid), list(group))
+
+    def _add(self, device: Device, pieces: Sequence[Piece]) -> None:
+        with ExitStack() as undo:
+            blocks = []
+            for piece in pieces:
+                handle = device.import_(piece.fd)
+                undo.callback(device.release, handle)
+                blocks.append((handle, piece.block.bytes))
+            base = undo.enter_context(device.window(blocks))
+            rows = device.digests(base, sum(nbytes for _, nbytes in blocks) // CHUNK, key=self._key)
+            with self._lock:
+                at = base
+                for piece in pieces:
+                    first = (at - base) // CHUNK
+                    self._at[piece.block.id] = at
+                    self._rows[piece.block.id] = rows[first : first + piece.block.bytes // CHUNK]
+                    at += piece.block.bytes
+                self._undo.push(undo.pop_all())
+
+    def addresses(self, pieces: Sequence[Piece]) -> Addresses:
+        """Of each chunk of these pieces, in their order."""
+        return _addresses((self._at[piece.block.id], piece.block.bytes) for piece in pieces)
+
+    def digests(self, pieces: Sequence[Piece]) -> tuple[Digests, NDArray[np.bool_]]:
+        """Of each chunk, and whether it is all zero."""
+        table = np.concatenate(
+            [np.empty((0, 3), dtype=np.uint64), *(self._rows[piece.block.id] for piece in pieces)], axis=0
+        )
+        return table[:, :2], table[:, 2] == 0
+
+    def close(self) -> None:
+        """Once is enough."""
+        self._undo.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +89,21 @@ class Mover:
     arena: Arena
     key: int
 
-    @contextmanager
-    def _mapped(self, share: Share) -> Iterator[tuple[Device, int]]:
-        """The device and the address of the share's first chunk."""
-        device = self.devices.get(share.uuid)
-        with ExitStack() as undo:
-            blocks = []
-            for piece in share.pieces:
-                handle = device.import_(piece.fd)
-                undo.callback(device.release, handle)
-                blocks.append((handle, piece.block.bytes))
-            yield device, undo.enter_context(device.window(blocks))
+    def view(self) -> MappedView:
+        return MappedView(self.devices, key=self.key)
 
-    def digests(self, shares: Sequence[Share]) -> tuple[list[bytes], NDArray[np.bool_]]:
-        """Of each chunk: 16 bytes, and whether it is all zero."""
-        rows = [np.empty((0, 3), dtype=np.uint64)]
-        for share in shares:
-            with self._mapped(share) as (device, base):
-                rows.append(device.digests(base, share.chunks, key=self.key))
-        table = np.concatenate(rows)
-        packed = np.ascontiguousarray(table[:, :2]).tobytes()
-        return [packed[at : at + 16] for at in range(0, len(packed), 16)], table[:, 2] == 0
+    def out(
+        self, view: View, shares: Sequence[Share], chunks: NDArray[np.intp], slots: Slots, stop: threading.Event
+    ) -> None:
+        """These chunks (ascending), each to its slot."""
 
-    def out(self, shares: Sequence[Share], copies: Sequence[tuple[int, int]], stop: threading.Event) -> None:
-        """(chunk, slot) pairs, by chunk."""
-        for share in shares:
-            here = [(chunk - share.first, slot) for chunk, slot in copies if 0 <= chunk - share.first < share.chunks]
-            if here:
-                with self._mapped(share) as (device, base):
-                    device.copy_out(runs(here, edge=self.arena.edge), base=base, arena=self.arena.address, stop=stop)
+        def one(share: Share) -> None:
+            first, last = np.searchsorted(chunks, [share.first, share.first + share.chunks])
+            addresses = view.addresses(share.pieces)[chunks[first:last] - share.first]
+            with self.devices.get(share.uuid).copies(arena=self.arena.address, stop=stop) as copies:
+                copies.out(runs(addresses, slots[first:last], edge=self.arena.edge))
+
+        _each(one, shares)
 
     def fill(
         self, shares: Sequence[Share], slots: Slots, stop: threading.Event, *, stream: Stream | None = None
@@ -70,31 +113,43 @@ class Mover:
 
         `NoRoom` if a device lacks the memory, with nothing left allocated there. `VerifyFailed` as from the stream.
         """
-        with ExitStack() as undo:
-            fds = []
-            made = []
-            for share in shares:
-                device = self.devices.get(share.uuid)
-                blocks = []
-                for piece in share.pieces:
-                    handle = self._create(device, piece.block.bytes, share)
-                    undo.callback(device.release, handle)
-                    blocks.append((handle, piece.block.bytes))
-                made.append((share, device, blocks))
-            for share, device, blocks in made:
-                wanted = list(enumerate(slots[share.first : share.first + share.chunks].tolist()))
-                here = [(chunk, slot) for chunk, slot in wanted if slot >= ZERO]
-                away = [(chunk, slot) for chunk, slot in wanted if slot < ZERO]
-                with device.window(blocks) as base:
-                    device.copy_in(runs(here, edge=self.arena.edge), base=base, arena=self.arena.address, stop=stop)
-                    if away and stream is not None:
-                        stream.copy(device, base, away, share.chunks, stop)
-            with ExitStack() as unexported:
-                for _, device, blocks in made:
+        made: list[int] = []
+
+        def one(share: Share) -> list[int]:
+            fds = self._fill(share, slots[share.first : share.first + share.chunks], stop, stream)
+            made.extend(fds)
+            return fds
+
+        try:
+            return [fd for fds in _each(one, shares) for fd in fds]
+        except BaseException:
+            for fd in made:
+                os.close(fd)
+            raise
+
+    def _fill(self, share: Share, slots: Slots, stop: threading.Event, stream: Stream | None) -> list[int]:
+        device = self.devices.get(share.uuid)
+        with ExitStack() as unexported, ExitStack() as undo:
+            fds, parts = [], []
+            with device.copies(arena=self.arena.address, stop=stop) as copies:
+                first = 0
+                for group in _groups(share.pieces):
+                    blocks = []
+                    for piece in group:
+                        handle = self._create(device, piece.block.bytes, share)
+                        undo.callback(device.release, handle)
+                        blocks.append((handle, piece.block.bytes))
+                    base = undo.enter_context(device.window(blocks))
+                    parts.append(_addresses([(base, sum(nbytes for _, nbytes in blocks))]))
+                    here = slots[first : first + len(parts[-1])]
+                    first += len(here)
+                    copies.into(runs(parts[-1][here >= ZERO], here[here >= ZERO], edge=self.arena.edge))
                     for handle, _ in blocks:
                         fds.append(device.export(handle))
                         unexported.callback(os.close, fds[-1])
-                unexported.pop_all()
+            if stream is not None and (away := slots < ZERO).any():
+                stream.copy(device, np.concatenate(parts)[away], slots[away], stop)
+            unexported.pop_all()
             return fds
 
     def _create(self, device: Device, nbytes: int, share: Share) -> int:
@@ -108,3 +163,34 @@ class Mover:
                 device=device.name,
                 bytes=total,
             ) from error
+
+
+def _place(piece: Piece) -> tuple[bytes, int]:
+    return piece.block.uuid, piece.block.address
+
+
+def _groups(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    group: list[Piece] = []
+    room = GROUP
+    for piece in pieces:
+        if group and piece.block.bytes > room:
+            yield group
+            group, room = [], GROUP
+        group.append(piece)
+        room -= piece.block.bytes
+    if group:
+        yield group
+
+
+def _addresses(spans: Iterable[tuple[int, int]]) -> Addresses:
+    """Of each chunk of these (address, bytes)."""
+    parts = [np.arange(at, at + nbytes, CHUNK, dtype=np.uint64) for at, nbytes in spans]
+    return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+
+
+def _each(work: Callable[[Share], T], shares: Sequence[Share]) -> list[T]:
+    """Each device has a bus of its own: on all at once. The first error, once all have ended."""
+    if len(shares) < 2:
+        return [work(share) for share in shares]
+    with ThreadPoolExecutor(len(shares), thread_name_prefix="device") as pool:
+        return [job.result() for job in [pool.submit(work, share) for share in shares]]

@@ -58,6 +58,8 @@ class Held:
     """Bytes on disk that hold its memory, as compressed: its own, and its share of what it shares."""
     progress: float | None = None
     """Of a spill or a fetch under way: 0 to 1."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of the parts of its last step, some beside others: where the time went."""
     connected: bool = True
     """False: the connection is lost and not yet made again. What is parked is kept as long as the process lives."""
     note: str = ""

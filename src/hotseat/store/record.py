@@ -49,7 +49,10 @@ class DiskPage(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
-    digests: dict[int, bytes]
+    """`slots`: those whose digest is known, as `ParkedProcess` has them; `digests`: 16 bytes each."""
+
+    slots: bytes
+    digests: bytes
     processes: list[ParkedProcess]
     pages: list[DiskPage] = []
 

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hotseat.store.digest import CHUNK
+
+Addresses = NDArray[np.uint64]
 
 
 class Run(NamedTuple):
-    """`length` chunks from `chunk` on lie in as many slots from `slot` on; all zero if `slot` is negative."""
+    """`length` chunks from device address `at` on lie in as many slots from `slot` on; all zero if that is negative."""
 
-    chunk: int
+    at: int
     slot: int
     length: int
 
 
-def runs(pairs: Iterable[tuple[int, int]], *, edge: int) -> list[Run]:
-    """Of (chunk, slot), in their order: neighbours in both, or neighbours that are both zero, become one.
+def runs(addresses: Addresses, slots: NDArray[np.int32], *, edge: int) -> list[Run]:
+    """Of chunks at `addresses`, one slot each: those that follow each other in both, or are all zero, become one.
 
     None crosses a multiple of `edge` slots: host memory that was pinned by two calls is not copied by one.
     """
-    out: list[Run] = []
-    for chunk, slot in pairs:
-        if out:
-            last = out[-1]
-            zeros = slot < 0 and last.slot < 0
-            if chunk == last.chunk + last.length and (
-                zeros or (last.slot >= 0 and slot == last.slot + last.length and slot % edge)
-            ):
-                out[-1] = last._replace(length=last.length + 1)
-                continue
-        out.append(Run(chunk, slot, 1))
-    return out
+    if not len(slots):
+        return []
+    follows = addresses[1:] == addresses[:-1] + np.uint64(CHUNK)
+    zeros = (slots[1:] < 0) & (slots[:-1] < 0)
+    beside = (slots[:-1] >= 0) & (slots[1:] == slots[:-1] + 1) & (slots[1:] % edge != 0)
+    first = np.flatnonzero(np.concatenate([[True], ~(follows & (zeros | beside))]))
+    lengths = np.diff(np.concatenate([first, [len(slots)]]))
+    starts = zip(addresses[first].tolist(), slots[first].tolist(), lengths.tolist(), strict=True)
+    return [Run(at, max(slot, -1), length) for at, slot, length in starts]
 
 
 def batches(runs: Sequence[Run], *, chunks: int) -> Iterator[list[Run]]:
@@ -41,7 +45,7 @@ def batches(runs: Sequence[Run], *, chunks: int) -> Iterator[list[Run]]:
         done = 0
         while done < run.length:
             part = min(run.length - done, room)
-            batch.append(Run(run.chunk + done, run.slot + done if run.slot >= 0 else run.slot, part))
+            batch.append(Run(run.at + done * CHUNK, run.slot + done if run.slot >= 0 else run.slot, part))
             done += part
             room -= part
             if not room:

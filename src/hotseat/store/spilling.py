@@ -134,7 +134,7 @@ class Spilling:
     async def _write(self, disk: Disk, tenant: Tenant, slots: list[int], stop: threading.Event) -> list[Placed]:
         name = f"{tenant.ref.pid}-{tenant.ref.start_time}-{secrets.token_hex(4)}{SUFFIX}"
         chunks = [self._arena.chunk(slot) for slot in slots]
-        digests = self._holdings.book.digests()
+        digests = {slot: digest for slot in slots if (digest := self._holdings.book.digest_of(slot)) is not None}
         self._writing |= set(slots)
 
         def work() -> tuple[list[Placed], list[bytes]]:

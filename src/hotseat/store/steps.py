@@ -6,6 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+
+import numpy as np
 
 from hotseat.errors import DriverTimeout, HotseatError, ProcessGone, Refused, Unavailable
 from hotseat.store import wire
@@ -63,11 +66,15 @@ class Steps:
         return Moved()
 
     async def _yield(self, tenant: Tenant, *, timeout: float) -> None:  # noqa: ASYNC109
+        """Its memory is looked at as it comes, beside what the process still has to do."""
         known = {piece.block.id: piece for piece in tenant.pieces}
         new: dict[int, Piece] = {}
+        unknown: list[Block] = []
+        view, looks = self.working().view(), list[asyncio.Future[None]]()
 
         def on_blocks(blocks: Sequence[Block], fds: list[int]) -> None:
             left = iter(fds)
+            batch, own = [], []
             for block in blocks:
                 piece = known.get(block.id) if block.lent else Piece(block, next(left))
                 if piece is None or block.id in new or piece.block.bytes != block.bytes:
@@ -77,21 +84,26 @@ class Steps:
                 else:
                     piece.block = block
                     new[block.id] = piece
-                    if not block.lent:  # at once: from here on the process may let go of it
-                        self._holdings.keeping.put(tenant.ref, block, piece.fd)
+                    batch.append(piece)
+                    if not block.lent:
+                        own.append((block, piece.fd))
+            self._holdings.keeping.put(tenant.ref, own)  # at once: from here on the process may let go of it
+            looks.append(asyncio.ensure_future(asyncio.to_thread(view.add, batch)))
 
-        unknown: list[Block] = []
         ask = wire.Yield(wire.Head(wire.VERSION, Type.YIELD, 0), max(1, int(timeout * 1000)), 0)
         try:
-            await self._agent(tenant).ask(_numbered(ask), answer=Type.YIELDED, on_blocks=on_blocks)
+            done = await self._agent(tenant).ask(_numbered(ask), answer=Type.YIELDED, on_blocks=on_blocks)
         except BaseException:
+            await asyncio.gather(*looks, return_exceptions=True)
+            await asyncio.to_thread(view.close)
             # What came with it is the process's again, or came to an end with it.
-            own = [piece for piece in new.values() if piece is not known.get(piece.block.id)]
-            for piece in own:
+            mine = [piece for piece in new.values() if piece is not known.get(piece.block.id)]
+            for piece in mine:
                 piece.close()
-            self._holdings.keeping.drop(tenant.ref, [piece.block.id for piece in own])
+            self._holdings.keeping.drop(tenant.ref, [piece.block.id for piece in mine])
             raise
         tenant.state = HeldState.YIELDED
+        tenant.parts |= {name: getattr(done, f"{name}_ns") / 1e9 for name in ("gate", "device", "map")}
         for ident, piece in known.items():
             if new.get(ident) is not piece:  # freed since it was lent
                 piece.close()
@@ -100,12 +112,21 @@ class Steps:
         tenant.sort()
         if unknown:
             self._holdings.lose(tenant, f"it named {len(unknown)} lent blocks that the store never lent")
+        with tenant.part("look"):
+            failed = [one for one in await asyncio.gather(*looks, return_exceptions=True) if one is not None]
+        tenant.view = view
+        if failed:
+            raise failed[0]
 
     async def _plan(self, tenant: Tenant) -> Plan:
-        mover, shares = self.working(), tenant.shares()
-        digests, zero = await asyncio.to_thread(mover.digests, shares)
-        await self._room(int(len(zero) - zero.sum()))
-        return self._holdings.book.plan(digests, zero, before=tenant.slots_before())
+        mover = self.working()
+        if tenant.view is None:
+            view = tenant.view = mover.view()
+            await asyncio.to_thread(view.add, tenant.pieces)
+        with tenant.part("plan"):
+            digests, zero = tenant.view.digests(tenant.pieces)
+            await self._room(int(len(zero) - zero.sum()))
+            return self._holdings.book.plan(digests, zero, before=tenant.slots_before())
 
     async def _room(self, chunks: int) -> None:
         """Waits while the arena grows towards what may be needed."""
@@ -122,41 +143,47 @@ class Steps:
         total = tenant.bytes
         if tenant.slots is None:
             plan = tenant.plan = tenant.plan or await self._plan(tenant)
-            shares, copies = tenant.shares(), plan.copies
+            assert tenant.view is not None
+            chunks, slots = plan.copies()
             self._holdings.before_filling()
-            await asyncio.to_thread(self.working().out, shares, copies, stop)
-            copied = len(copies) + (await self._verify(tenant, plan, stop) if self._compare else 0)
+            with tenant.part("copy"):
+                await asyncio.to_thread(self.working().out, tenant.view, tenant.shares(), chunks, slots, stop)
+            copied = len(chunks) + (await self._verify(tenant, plan, stop) if self._compare else 0)
             unchanged, shared, zero = plan.unchanged, plan.shared, plan.zero
             tenant.measured = total - (shared + zero) * CHUNK
-            self._holdings.book.commit(plan)
-            tenant.slots, tenant.plan = plan.slots, None
-            self._holdings.write_record()
+            with tenant.part("record"):
+                self._holdings.book.commit(plan)
+                tenant.slots, tenant.plan = plan.slots, None
+                self._holdings.write_record()
         else:  # moved in, and given to nobody: the arena, or the disk, still has it all
             copied, shared, zero = 0, 0, int((tenant.slots == ZERO).sum())
             unchanged = len(tenant.slots) - zero
         tenant.state = HeldState.OUT
-        self._holdings.drop_memory(tenant)
+        with tenant.part("free"):
+            await asyncio.to_thread(self._holdings.drop_memory, tenant)
         return Moved(
             total=total, copied=copied * CHUNK, unchanged=unchanged * CHUNK, zero=zero * CHUNK, shared=shared * CHUNK
         )
 
     async def _verify(self, tenant: Tenant, plan: Plan, stop: threading.Event) -> int:
         """Copies every chunk that shares a slot beside it and compares; those that differ get slots of their own."""
-        mover, shares = self.working(), tenant.shares()
-        first = {chunk for chunk, _ in plan.copies}
+        assert tenant.view is not None
+        first = set(plan.copies()[0].tolist())
         doubtful = [c for c, slot in enumerate(plan.slots.tolist()) if slot >= 0 and c not in first]
+        copy = partial(self.working().out, tenant.view, tenant.shares(), stop=stop)
         spare = self._holdings.book.borrow(min(len(doubtful), 64)) if doubtful else []
         compared = 0
         try:
             for at in range(0, len(doubtful), max(len(spare), 1)):
                 self._holdings.before_filling()
-                pairs = list(zip(doubtful[at : at + len(spare)], spare, strict=False))
-                await asyncio.to_thread(mover.out, shares, pairs, stop)
+                some = doubtful[at : at + len(spare)]
+                await asyncio.to_thread(copy, np.array(some), np.array(spare[: len(some)], dtype=np.int32))
+                pairs = zip(some, spare, strict=False)
                 unequal = [c for c, slot in pairs if not self._arena.equal(slot, int(plan.slots[c]))]
                 self._holdings.book.split(plan, unequal)
-                again = [(c, int(plan.slots[c])) for c in unequal]
                 self._holdings.before_filling()
-                await asyncio.to_thread(mover.out, shares, again, stop)
+                again = np.array(unequal, dtype=np.intp)
+                await asyncio.to_thread(copy, again, plan.slots[again])
                 compared += len(unequal)
         finally:
             self._holdings.book.give_back(spare)
@@ -169,12 +196,13 @@ class Steps:
         assert tenant.slots is not None
         mover = self.working()
         async with self._spilling.coming_in(tenant.slots) as (slots, stream):
-            fds = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
+            with tenant.part("fill"):
+                fds = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
         for piece, fd in zip(tenant.pieces, fds, strict=True):
             piece.fd = fd
         try:
-            for piece in tenant.pieces:
-                self._holdings.keeping.put(tenant.ref, piece.block, piece.fd)
+            with tenant.part("keep"):
+                self._holdings.keeping.put(tenant.ref, [(piece.block, piece.fd) for piece in tenant.pieces])
         except HotseatError:
             for piece in tenant.pieces:
                 piece.close()
@@ -191,7 +219,8 @@ class Steps:
         self._holdings.unplan(tenant)
         if tenant.slots is not None:
             tenant.remember_slots()
-            self._holdings.unpark(tenant)
+            with tenant.part("record"):
+                self._holdings.unpark(tenant)
 
         # Before the process can run on them: whoever takes over must not take them for its own.
         self._holdings.keeping.lend(tenant.ref, [piece.block.id for piece in tenant.pieces])
@@ -207,7 +236,9 @@ class Steps:
             end = wire.Done(wire.head(Type.RESUME, request), len(tenant.pieces), tenant.bytes)
             return [*out, (bytes(end), ())]
 
-        await agent.ask(question, answer=Type.RESUMED)
+        with tenant.part("resume"):
+            done = await agent.ask(question, answer=Type.RESUMED)
+        tenant.parts["map"] = done.map_ns / 1e9
         tenant.state = HeldState.RUNNING
         tenant.said = (len(tenant.pieces), tenant.bytes, tenant.bytes)
         self._growth.learn(self._holdings.tenants.values())

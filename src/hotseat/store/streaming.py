@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hotseat.errors import DriverTimeout, VerifyFailed
+from hotseat.store.book import packed
 from hotseat.store.device import Device
 from hotseat.store.digest import CHUNK
 from hotseat.store.disk import Disk, Placed
 from hotseat.store.pages import Page
-from hotseat.store.runs import runs
+from hotseat.store.runs import Addresses, runs
 
 STAGED = 64
 """Chunks of the buffer, 128 MiB: half of it is read while the other half is copied."""
@@ -50,14 +52,12 @@ class Stream:
     def __init__(self, disk: Disk, pages: Mapping[int, Page], stage: Stage, *, key: int) -> None:
         self._disk, self._pages, self._stage, self._key = disk, pages, stage, key
 
-    def copy(
-        self, device: Device, base: int, wanted: Sequence[tuple[int, int]], chunks: int, stop: threading.Event
-    ) -> None:
-        """(chunk, number of its page) into the window at `base` of `chunks` chunks. `VerifyFailed` if bytes came back
-        that are not those that were written: the device says so, once all are there."""
+    def copy(self, device: Device, addresses: Addresses, numbers: NDArray[np.int32], stop: threading.Event) -> None:
+        """To each address the page of that number. `VerifyFailed` if bytes came back that are not those that were
+        written: the device says so, once all are there."""
         half = STAGED // 2
-        order = sorted(wanted, key=lambda one: self._pages[one[1]][:2])
-        batches = [order[at : at + half] for at in range(0, len(order), half)]
+        wanted = sorted(zip(addresses.tolist(), numbers.tolist(), strict=True), key=lambda one: self._pages[one[1]][:2])
+        batches = [wanted[at : at + half] for at in range(0, len(wanted), half)]
         while not self._stage.lock.acquire(timeout=0.1):
             self._go_on(stop)
         try:
@@ -70,14 +70,18 @@ class Stream:
                     self._go_on(stop)
                     if index + 1 < len(batches):
                         coming = self._read(batches[index + 1], half - here)
-                    pairs = sorted((chunk, here + at) for at, (chunk, _) in enumerate(batch))
-                    device.copy_in(runs(pairs, edge=STAGED), base=base, arena=self._stage.address, stop=stop)
+                    pairs = sorted((address, here + at) for at, (address, _) in enumerate(batch))
+                    targets, slots = zip(*pairs, strict=True)
+                    with device.copies(arena=self._stage.address, stop=stop) as copies:
+                        copies.into(
+                            runs(np.array(targets, dtype=np.uint64), np.array(slots, dtype=np.int32), edge=STAGED)
+                        )
                 except BaseException:
                     _wait(coming, quietly=True)  # nobody else's bytes may come into the buffer later
                     raise
         finally:
             self._stage.lock.release()
-        self._check(device, base, wanted, chunks)
+        self._check(device, addresses, numbers)
 
     def _read(self, batch: Sequence[tuple[int, int]], first: int) -> list[Future[None]]:
         jobs = []
@@ -87,12 +91,14 @@ class Stream:
             jobs.append(self._disk.readers.submit(self._disk.read, page.file, placed, self._stage.chunk(first + at)))
         return jobs
 
-    def _check(self, device: Device, base: int, wanted: Sequence[tuple[int, int]], chunks: int) -> None:
-        packed = np.ascontiguousarray(device.digests(base, chunks, key=self._key)[:, :2])
-        for chunk, number in wanted:
-            page = self._pages[number]
-            if packed[chunk].tobytes() != page.digest:
-                raise damaged(page)
+    def _check(self, device: Device, addresses: Addresses, numbers: NDArray[np.int32]) -> None:
+        done = 0
+        for run in runs(addresses, np.full(len(addresses), -1, dtype=np.int32), edge=1):
+            found = packed(device.digests(run.at, run.length, key=self._key)[:, :2])
+            for number, digest in zip(numbers[done : done + run.length].tolist(), found, strict=True):
+                if digest != self._pages[number].digest:
+                    raise damaged(self._pages[number])
+            done += run.length
 
     def _go_on(self, stop: threading.Event) -> None:
         if stop.is_set():

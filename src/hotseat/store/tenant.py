@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hotseat.store.agents import Agent
-from hotseat.store.book import ZERO, Book, Plan, Slots
+from hotseat.store.book import ZERO, Book, Digests, Plan, Slots
 from hotseat.store.device import device_name
 from hotseat.store.digest import CHUNK
 from hotseat.store.pages import Pages
 from hotseat.store.port import Held, HeldState
 from hotseat.store.record import ParkedBlock, ParkedProcess
+from hotseat.store.runs import Addresses
 from hotseat.store.wire import Block
 from hotseat.words import ProcessRef
 
@@ -32,6 +37,14 @@ class Piece:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+class View(Protocol):
+    """What a process yielded, as the store has it mapped (`hotseat.store.moving`)."""
+
+    def addresses(self, pieces: Sequence[Piece]) -> Addresses: ...
+    def digests(self, pieces: Sequence[Piece]) -> tuple[Digests, NDArray[np.bool_]]: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,8 @@ class Tenant:
     state: HeldState = HeldState.RUNNING
     agent: Agent | None = None
     pieces: list[Piece] = field(default_factory=list)
+    view: View | None = None
+    """Yielded, and not out since: its memory as the store sees it."""
     plan: Plan | None = None
     """Yielded, and its slots are reserved: what a move out will do."""
     slots: Slots | None = None
@@ -71,6 +86,8 @@ class Tenant:
     """Blocks, bytes, lent bytes: as it last said."""
     foreign: bool = False
     """It runs on memory that a store before this one lent: nobody could hand that back to it."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Seconds of the parts of the step that is under way, or was the last."""
     note: str = ""
     gone: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -82,6 +99,15 @@ class Tenant:
     @property
     def on_disk(self) -> bool:
         return self.stored and not self.fetching
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Measures it."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.parts[name] = time.perf_counter() - began
 
     def sort(self) -> None:
         self.pieces.sort(key=lambda piece: (piece.block.uuid, piece.block.address))
@@ -120,20 +146,18 @@ class Tenant:
         for piece in self.pieces:
             name = device_name(piece.block.uuid)
             known[name] = known.get(name, 0) + piece.block.bytes
-        parked = 0.0
-        for slot in self.slots.tolist() if self.slots is not None else ():
-            parked += CHUNK / max(book.references(slot), 1) if slot > ZERO else 0
         return Held(
             state=self.state,
             blocks=self.said[0] if running else len(self.pieces),
             bytes=self.said[1] if running else self.bytes,
             device_bytes=known,
             lent_bytes=self.said[2] if running else self.bytes,
-            parked_bytes=round(parked),
+            parked_bytes=0 if self.slots is None else round(book.shares(self.slots) * CHUNK),
             zero_bytes=0 if self.slots is None else int((self.slots == ZERO).sum()) * CHUNK,
             stored=self.stored,
             disk_bytes=0 if self.slots is None else round(pages.bytes_of(self.slots)),
             progress=self.progress,
+            parts=dict(self.parts),
             connected=self.agent is not None,
             note=self.note,
         )

@@ -69,6 +69,7 @@ class Turns:
 
     async def _locked(self, tenant: Tenant, work: Work, stop: threading.Event) -> Moved:
         async with tenant.lock:
+            tenant.parts = {}
             return await work(tenant, stop)
 
     def where(self, refs: Sequence[ProcessRef]) -> list[tuple[int, int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -20,8 +20,14 @@ ALIKE = 800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
+    """Device memory in whole chunks."""
+
     bytes: int
-    """Device memory of one process; whole chunks."""
+    """Of one process."""
+    pair: int
+    """Of each of the two that change places at once."""
+    large: int
+    """Of those of which little is to be moved: nothing changed, or mostly zero."""
     cycles: int
     """Of each case that is repeated."""
     swaps: int
@@ -30,12 +36,35 @@ class Plan:
     @property
     def tune(self) -> int:
         """Bytes of one fine-tune: a quarter, in chunks of which 80 % are whole."""
-        return max(self.bytes // 4 // (10 * CHUNK), 1) * 10 * CHUNK
+        return whole(self.bytes // 4)
 
     @property
-    def arena(self) -> int:
-        """Enough for every case: two processes, what they change once more, and a little."""
-        return max(3 * self.bytes, (TUNES + 1) * self.tune) + (64 << 20)
+    def small(self) -> int:
+        """Bytes of the one that is swapped over and over."""
+        return whole(self.bytes // 16)
+
+    def arena(self, cases: Sequence[str]) -> int:
+        """Enough for these: what is parked, and what they change beside it."""
+        needs = {
+            "one": 2 * self.bytes,
+            "at-once": 5 * self.pair // 2,
+            "large": self.large,
+            "zero": self.large // 2,
+            "fine-tunes": 2 * self.tune,
+            "many": 3 * self.small,
+        }
+        most = max((nbytes for case, nbytes in needs.items() if case in cases), default=0)
+        return -(-most // CHUNK) * CHUNK + (64 << 20)
+
+    def device(self, cases: Sequence[str], *, context: int) -> int:
+        """What these take of the device."""
+        needs = {"at-once": 2 * (self.pair + context), "large": self.large + context, "zero": self.large + context}
+        return max(needs.get(case, self.bytes + context) for case in cases)
+
+
+def whole(nbytes: int) -> int:
+    """What a process may have: ten parts, each of whole chunks."""
+    return max(nbytes // (10 * CHUNK), 1) * 10 * CHUNK
 
 
 Rates = dict[str, float]
@@ -79,10 +108,10 @@ async def at_once(stage: Stage, plan: Plan, rates: Rates) -> Found:
     """A out while B comes in, half of each changed since its last swap. The device has room for both."""
     case, times = "A out and B in at once, half changed", []
     gpu, store = stage.gpu, stage.store
-    async with stage.subject(plan.bytes) as a:
+    async with stage.subject(plan.pair) as a:
         await a.ask("fill", 200, 0, 1000)
         await by_store(gpu, store, a.ref)
-        async with stage.subject(plan.bytes) as b:
+        async with stage.subject(plan.pair) as b:
             await b.ask("fill", 300, 0, 1000)
             await out_by_store(gpu, store, b.ref, keep=False, clock=Clock())
             seated, parked = a, b
@@ -98,20 +127,34 @@ async def at_once(stage: Stage, plan: Plan, rates: Rates) -> Found:
                 await stage.content(case, seated)
             await in_by_store(gpu, store, parked.ref, keep=False, clock=Clock())
             await stage.content(case, parked)
-    pinned = plan.bytes / rates[IN]
-    return [figure(case, "out and in", times, nbytes=plan.bytes, pinned=pinned, steps={})], []
+    pinned = plan.pair / rates[IN]
+    return [figure(case, "out and in", times, nbytes=plan.pair, pinned=pinned, steps={})], []
+
+
+async def large(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """Nothing changed since the last swap in: the arena has it all."""
+    figures: list[Figure] = []
+    async with stage.subject(plan.large) as subject:
+        await by_store(stage.gpu, stage.store, subject.ref)
+        for keep in (False, True):
+            case = f"nothing changed, large, context {'kept' if keep else 'restored'}"
+            moves = [await by_store(stage.gpu, stage.store, subject.ref, keep=keep) for _ in range(plan.cycles)]
+            await stage.content(case, subject)
+            stage.check(f"{case}: nothing was copied out", all(move.moved_out.copied == 0 for move in moves))
+            figures += of_moves(case, moves, nbytes=plan.large, rates=rates)
+    return figures, []
 
 
 async def mostly_zero(stage: Stage, plan: Plan, rates: Rates) -> Found:
     """80 % zero: zeros are neither kept nor sent. Beside the pinned copy of the rest."""
     case, moves = "80 % zero, the rest changed", []
-    async with stage.subject(plan.bytes) as subject:
+    async with stage.subject(plan.large) as subject:
         await subject.ask("fill", 0, 0, ALIKE)
         for cycle in range(plan.cycles):
             await subject.ask("fill", 500 + cycle, ALIKE, 1000)
             moves.append(await by_store(stage.gpu, stage.store, subject.ref))
             await stage.content(case, subject)
-    full = plan.bytes - moves[-1].moved_out.zero
+    full = plan.large - moves[-1].moved_out.zero
     stage.check(f"{case}: no zeros were copied", moves[-1].moved_out.copied == moves[-1].moved_in.copied == full)
     return of_moves(case, moves, nbytes=full, rates=rates), []
 
@@ -141,7 +184,7 @@ async def many(stage: Stage, plan: Plan, rates: Rates) -> Found:
     """Swap after swap, another part changed before each, the content compared after each; then nothing may be left."""
     case = f"{plan.swaps} swaps"
     before = await stage.used()
-    async with stage.subject(plan.tune) as subject:
+    async with stage.subject(plan.small) as subject:
         await by_store(stage.gpu, stage.store, subject.ref)
         settled = await stage.used()
         for swap in range(plan.swaps):
@@ -163,11 +206,14 @@ CASES: Mapping[str, Case] = {
     "driver": driver,
     "one": one,
     "at-once": at_once,
+    "large": large,
     "zero": mostly_zero,
     "fine-tunes": fine_tunes,
     "many": many,
 }
 """By the names that the command line has for them."""
+ALONE = ("driver",)
+"""Without a store."""
 
 
 async def pinned_rates(stage: Stage) -> Rates:

@@ -11,18 +11,30 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
+import os
 import random
 import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from hotseat.store.cuda import PORTABLE, Cuda
 
 CHUNK = 2 << 20
 TIMES = 5
+HEAD = 16
+"""Bytes."""
 BASE = random.Random(7).randbytes(CHUNK)
-"""What a chunk is but for its first bytes: the same in every process."""
+"""What a chunk is but for its head: the same in every process."""
+TAIL = BASE[HEAD:]
+ZEROS = bytes(CHUNK)
+MEMCMP = ctypes.CDLL(None).memcmp
+MEMCMP.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t)
+
+
+def head(seed: int, chunk: int) -> bytes:
+    return struct.pack("QQ", seed, chunk)
 
 
 class Child:
@@ -38,6 +50,7 @@ class Child:
         sizes = [block] * (nbytes // block) + [nbytes % block] * bool(nbytes % block)
         self.blocks = [(self.allocate(size), size) for size in sizes]
         self.seeds = [0] * (nbytes // CHUNK)
+        self.pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 16))
         self.fill(1, 0, 1000)
 
     def allocate(self, nbytes: int) -> int:
@@ -53,26 +66,49 @@ class Child:
             first += nbytes // CHUNK
 
     def fill(self, seed: int, first: int, last: int) -> str:
+        """On the device, but for the first chunk of each block and the head of each chunk."""
         count = len(self.seeds)
-        for chunk in range(count * first // 1000, count * last // 1000):
+        wanted = range(count * first // 1000, count * last // 1000)
+        for chunk in wanted:
             self.seeds[chunk] = seed
-        for address, nbytes, chunks in self.pieces():
-            for place, chunk in enumerate(chunks):
-                self.staging[place * CHUNK : (place + 1) * CHUNK] = self.content(chunk)
-            self.up(address, nbytes)
+        for address, _, chunks in self.pieces():
+            here = range(max(chunks.start, wanted.start), min(chunks.stop, wanted.stop))
+            if here:
+                self.fill_block(address + (here.start - chunks.start) * CHUNK, here, seed)
         return "filled"
 
-    def content(self, chunk: int) -> bytes:
-        seed = self.seeds[chunk]
-        return struct.pack("QQ", seed, chunk) + BASE[16:] if seed else bytes(CHUNK)
+    def fill_block(self, at: int, chunks: range, seed: int) -> None:
+        nbytes = len(chunks) * CHUNK
+        if not seed:
+            self.cuda.call("cuMemsetD8Async", at, 0, nbytes, None)
+        else:
+            self.staging[:CHUNK] = BASE
+            self.cuda.call("cuMemcpyHtoDAsync_v2", at, self.pinned, CHUNK, None)
+            done = CHUNK
+            while done < nbytes:
+                more = min(done, nbytes - done)
+                self.cuda.call("cuMemcpyDtoDAsync_v2", at + done, at, more, None)
+                done += more
+            self.cuda.call("cuStreamSynchronize", None)
+            for place, chunk in enumerate(chunks):
+                self.staging[place * HEAD : (place + 1) * HEAD] = head(seed, chunk)
+                source = self.pinned + place * HEAD
+                self.cuda.call("cuMemcpyHtoDAsync_v2", at + place * CHUNK, source, HEAD, None)
+        self.cuda.call("cuStreamSynchronize", None)
 
     def check(self) -> int:
+        """Compared by the CPU: what the store says of bytes is what is to be checked."""
         wrong = 0
         for address, nbytes, chunks in self.pieces():
             self.down(address, nbytes)
-            for place, chunk in enumerate(chunks):
-                wrong += self.staging[place * CHUNK : (place + 1) * CHUNK] != self.content(chunk)
+            wrong += sum(self.pool.map(self.differs, range(len(chunks)), chunks))
         return wrong
+
+    def differs(self, place: int, chunk: int) -> bool:
+        seed, at = self.seeds[chunk], place * CHUNK
+        if self.staging[at : at + HEAD] != (head(seed, chunk) if seed else bytes(HEAD)):
+            return True
+        return bool(MEMCMP(self.pinned + at + HEAD, TAIL if seed else ZEROS, CHUNK - HEAD))
 
     def rate(self) -> dict[str, float]:
         """The best of some. What goes down comes up again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
@@ -27,6 +27,8 @@ class Figure:
     """Seconds in which as many bytes are copied between device and pinned memory."""
     steps: dict[str, float]
     """Medians."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Medians, of what the store says of its steps."""
 
     @property
     def of_pinned(self) -> float:
@@ -92,13 +94,25 @@ def of_moves(case: str, moves: Sequence[Move], *, nbytes: int, rates: dict[str, 
             steps={
                 name: median(move.steps[name] for move in moves) for name in _STEPS[direction] if name in moves[0].steps
             },
+            parts={
+                name: median(move.parts.get(name, 0.0) for move in moves)
+                for name in moves[0].parts
+                if name.split(":")[0] in _STEPS[direction]
+            },
         )
         for direction, rate, times in ways
     ]
 
 
 def figure(
-    case: str, direction: str, times: Sequence[float], *, nbytes: int, pinned: float, steps: dict[str, float]
+    case: str,
+    direction: str,
+    times: Sequence[float],
+    *,
+    nbytes: int,
+    pinned: float,
+    steps: dict[str, float],
+    parts: dict[str, float] | None = None,
 ) -> Figure:
     return Figure(
         case=case,
@@ -109,6 +123,7 @@ def figure(
         high=max(times),
         pinned=pinned,
         steps=steps,
+        parts=parts or {},
     )
 
 
@@ -142,13 +157,15 @@ def sentences(result: Result) -> list[str]:
     return lines
 
 
+def _ms(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value * 1000:.1f}" for name, value in seconds.items())
+
+
 def markdown(result: Result, *, plot: str = "") -> str:
     """`plot`: the name of its picture, or none."""
     table = ["| " + " | ".join(row) + " |" for row in rows(result)]
     steps = [
-        f"| {one.case} | {one.direction} | "
-        + ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in one.steps.items())
-        + " |"
+        f"| {one.case} | {one.direction} | " + _ms(one.steps) + " | " + _ms(one.parts) + " |"
         for one in result.figures
         if one.steps
     ]
@@ -166,8 +183,8 @@ def markdown(result: Result, *, plot: str = "") -> str:
             "|" + "---|" * len(HEADINGS),
             *table,
             "",
-            "| case | way | steps, ms; checkpoint is beside move_out, restore beside move_in |",
-            "|---|---|---|",
+            "| case | way | steps, ms; checkpoint is beside move_out, restore beside move_in | within the store, ms |",
+            "|---|---|---|---|",
             *steps,
             "",
             "Machine:",

@@ -25,15 +25,23 @@ class Move:
     out: float
     into: float
     steps: dict[str, float]
+    parts: dict[str, float] = field(default_factory=dict)
+    """Within the store's steps, "step: part", as it says itself; some run beside others."""
     moved_out: Moved = field(default_factory=Moved)
     moved_in: Moved = field(default_factory=Moved)
 
 
 class Clock:
-    """Seconds of each step."""
+    """Seconds of each step, and of what the store says of its own."""
 
     def __init__(self) -> None:
         self.steps: dict[str, float] = {}
+        self.parts: dict[str, float] = {}
+
+    async def look(self, step: str, store: Store, ref: ProcessRef) -> None:
+        """Once the step has ended; not part of what is timed."""
+        held = await store.held([ref], deadline=STEP)
+        self.parts |= {f"{step}: {name}": seconds for name, seconds in held[ref].parts.items()}
 
     async def of(self, name: str, work: Awaitable[T]) -> T:
         began = time.perf_counter()
@@ -56,7 +64,8 @@ async def by_driver(gpu: CheckpointDriver, ref: ProcessRef) -> Move:
 
 async def out_by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool, clock: Clock) -> Moved:
     """`keep`: the context stays on the device."""
-    await clock.of("take", store.take([ref], deadline=STEP))
+    taken = await clock.of("take", store.take([ref], deadline=STEP))
+    clock.parts |= {f"take: {name}": seconds for name, seconds in taken[ref].parts.items()}
     if keep:
         return await clock.of("move_out", store.move_out([ref], deadline=STEP))
     await clock.of("lock", gpu.lock([ref], timeout=LOCK))
@@ -76,6 +85,7 @@ async def in_by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, k
             clock.of("move_in", store.move_in([ref], deadline=STEP)),
         )
         await clock.of("unlock", gpu.unlock([ref], deadline=LOCK))
+    await clock.look("move_in", store, ref)
     await clock.of("give", store.give([ref], deadline=STEP))
     return moved
 
@@ -84,12 +94,17 @@ async def by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep
     clock = Clock()
     began = time.perf_counter()
     moved_out = await out_by_store(gpu, store, ref, keep=keep, clock=clock)
+    out = time.perf_counter() - began
+    await clock.look("move_out", store, ref)
     between = time.perf_counter()
     moved_in = await in_by_store(gpu, store, ref, keep=keep, clock=clock)
+    into = time.perf_counter() - between
+    await clock.look("give", store, ref)
     return Move(
-        out=between - began,
-        into=time.perf_counter() - between,
+        out=out,
+        into=into,
         steps=clock.steps,
+        parts=clock.parts,
         moved_out=moved_out,
         moved_in=moved_in,
     )

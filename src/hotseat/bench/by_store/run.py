@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hotseat.bench.by_store.cases import CASES, CHUNK, Plan, pinned_rates
+from hotseat.bench.by_store.cases import ALONE, CASES, Plan, Rates, pinned_rates
 from hotseat.bench.by_store.figures import Fact, Figure, Result, markdown
 from hotseat.bench.by_store.plot import svg
 from hotseat.bench.by_store.stage import set_stage
 from hotseat.bench.machine import describe
 from hotseat.errors import NoRoom
 from hotseat.gpu.client import GpuClient
+from hotseat.store.spare import spare_bytes
 from hotseat.words import DeviceUse
 
 BLOCK = 256 << 20
@@ -24,23 +24,29 @@ CONTEXT = 1 << 30
 
 
 async def run(plan: Plan, *, cases: Sequence[str], command: str, tick: Callable[[str], None]) -> Result:
-    """`NoRoom` if the device lacks the memory, before anything is started."""
+    """`NoRoom` if the device or the host lacks the memory, before anything is started."""
     async with GpuClient() as gpu:
         await gpu.start()
         uses = await gpu.use()
-    _fits(plan, cases, uses)
+    arena = plan.arena(cases) if set(cases) - set(ALONE) else 0
+    _fits(plan, cases, uses, arena=arena)
     block = min(BLOCK, plan.bytes)
-    threads = min(os.cpu_count() or 1, 16)
     figures: list[Figure] = []
     facts: list[Fact] = []
-    async with set_stage(arena=plan.arena, block=block, threads=threads, tick=tick) as stage:
-        tick("pinned copies")
-        rates = await pinned_rates(stage)
-        for name in cases:
-            tick(name)
-            found, more = await CASES[name](stage, plan, rates)
-            figures += found
-            facts += more
+    checks: list[tuple[str, bool]] = []
+    rates: Rates = {}
+    # Those without a store come first: the driver takes as much of the host's memory as the arena would.
+    for nbytes, some in ((0, [name for name in cases if name in ALONE]), (arena, [n for n in cases if n not in ALONE])):
+        async with set_stage(arena=nbytes, block=block, tick=tick) as stage:
+            if not rates:
+                tick("pinned copies")
+                rates = await pinned_rates(stage)
+            for name in some:
+                tick(name)
+                found, more = await CASES[name](stage, plan, rates)
+                figures += found
+                facts += more
+            checks += stage.checks
     return Result(
         command=command,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
@@ -50,27 +56,30 @@ async def run(plan: Plan, *, cases: Sequence[str], command: str, tick: Callable[
         rates=rates,
         figures=tuple(figures),
         facts=tuple(facts),
-        checks=len(stage.checks),
-        wrong=tuple(what for what, holds in stage.checks if not holds),
+        checks=len(checks),
+        wrong=tuple(what for what, holds in checks if not holds),
     )
 
 
-def _fits(plan: Plan, cases: Sequence[str], uses: Sequence[DeviceUse]) -> None:
+def _fits(plan: Plan, cases: Sequence[str], uses: Sequence[DeviceUse], *, arena: int) -> None:
+    rule = "a measurement takes no memory from others"
     first = uses[0]
-    context = 0 if first.device.emulated else CONTEXT
-    need = (plan.bytes + context) * (2 if "at-once" in cases else 1)
+    need = plan.device(cases, context=0 if first.device.emulated else CONTEXT)
     if first.free_bytes < need:
         raise NoRoom(
             f"{first.device.name} has {first.free_bytes >> 20} MiB free, and this takes {need >> 20}",
-            rule="a measurement takes no memory from others",
-            hint="a smaller --size, or leave out the case at-once, which needs it twice",
+            rule=rule,
+            hint="smaller sizes (--size, --pair, --large), or leave out the case at-once, which needs its own twice",
             missing=need - first.free_bytes,
         )
-
-
-def whole(nbytes: int) -> int:
-    """What a process may have: ten parts, each of whole chunks."""
-    return max(nbytes // (10 * CHUNK), 1) * 10 * CHUNK
+    host = max(arena, plan.bytes if "driver" in cases else 0)
+    if (spare := spare_bytes()) < host:
+        raise NoRoom(
+            f"the host has {spare >> 20} MiB to spare, and this takes {host >> 20}",
+            rule=rule,
+            hint="smaller sizes (--size, --pair, --large), or fewer cases (--case)",
+            missing=host - spare,
+        )
 
 
 def write(result: Result, stem: Path) -> tuple[Path, Path, Path]:

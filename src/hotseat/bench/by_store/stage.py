@@ -126,18 +126,24 @@ async def until(
 @dataclass(kw_only=True)
 class Stage:
     gpu: GpuClient
-    store: StoreClient
-    directory: Path
-    """Of the store."""
+    running: tuple[StoreClient, Path] | None
+    """The store and its directory."""
     block: int
     tick: Callable[[str], None]
     checks: list[tuple[str, bool]] = field(default_factory=list)
     """What was claimed, and whether it was so."""
 
+    @property
+    def store(self) -> StoreClient:
+        assert self.running is not None
+        return self.running[0]
+
     @asynccontextmanager
     async def subject(self, nbytes: int, *, interposed: bool = True) -> AsyncIterator[Subject]:
         """With so much device memory; one that is interposed is known to the store by then."""
-        extra = environment(native.path(LIBRARY), agents_of(self.directory / CONTROL)) if interposed else {}
+        extra = {}
+        if interposed and self.running is not None:
+            extra = environment(native.path(LIBRARY), agents_of(self.running[1] / CONTROL))
         block = min(self.block, nbytes)
         subject = await Subject.run("-P", "-m", CHILD, nbytes, block, extra=extra)
         try:
@@ -146,7 +152,8 @@ class Stage:
             yield subject
         finally:
             await subject.end()
-            await until(self.store, lambda status: subject.ref not in status.processes)
+            if interposed:
+                await until(self.store, lambda status: subject.ref not in status.processes)
 
     async def content(self, case: str, subject: Subject) -> None:
         """Is it what was filled in?"""
@@ -165,10 +172,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_stage(*, arena: int, block: int, threads: int, tick: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def set_stage(*, arena: int, block: int, tick: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """`arena` 0: without a store."""
     async with AsyncExitStack() as stack:
         gpu = await stack.enter_async_context(GpuClient())
         await gpu.start()
-        tick("populating the arena")
-        store, directory = await stack.enter_async_context(running_store(arena=arena, threads=threads))
-        yield Stage(gpu=gpu, store=store, directory=directory, block=block, tick=tick)
+        running = None
+        if arena:
+            tick("populating the arena")
+            running = await stack.enter_async_context(running_store(arena=arena, threads=min(os.cpu_count() or 1, 16)))
+        yield Stage(gpu=gpu, running=running, block=block, tick=tick)

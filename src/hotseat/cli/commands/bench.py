@@ -60,17 +60,20 @@ def swap(
 @bench.command(
     epilog="""\b
 Cases: driver (the driver alone), one (nothing or all changed, context restored or kept), at-once (A out and B in),
-zero (80 % zero), fine-tunes (five that share 80 %), many (swap after swap, then nothing may be left).
+large (nothing changed), zero (80 % zero), fine-tunes (five that share 80 %), many (swap after swap, then nothing may
+be left).
 Exit code 1: a byte differed, or something else was not as it must be.
 
 \b
 Examples:
-  hotseat bench store --size 16GiB --report results/store
+  hotseat bench store --size 16GiB --pair 40GiB --large 100GiB --report results/store
   hotseat bench store --quick
   hotseat bench store --case one --case zero --json > store.json
 """
 )
 @click.option("--size", metavar="SIZE", help="Device memory of one process: 16GiB unless told; 640MiB with --quick.")
+@click.option("--pair", metavar="SIZE", help="Of each of the two of the case at-once: as --size unless told.")
+@click.option("--large", metavar="SIZE", help="Of the cases large and zero: as --size unless told.")
 @click.option("--cycles", type=click.IntRange(1, 100), help="Times out and in of each case: 3, or 1 with --quick.")
 @click.option("--swaps", type=click.IntRange(1, 100000), help="Of the case many: 200, or 10 with --quick.")
 @click.option("--case", "cases", multiple=True, help="Only this one; may be repeated.")
@@ -79,6 +82,8 @@ Examples:
 @options.as_json
 def store(
     size: str | None,
+    pair: str | None,
+    large: str | None,
     cycles: int | None,
     swaps: int | None,
     cases: tuple[str, ...],
@@ -89,12 +94,23 @@ def store(
     """Measure the snapshot store on the first device: a store of its own, processes of its own, nobody else's.
 
     Each case stands beside the pinned copy of as many bytes, measured in the same run, and the driver's own way. After
-    every swap in all bytes are compared. Takes three times the size in host memory, twice on the device for at-once.
+    every swap in all bytes are compared. Takes twice --size, 2.5 times --pair or --large of the host's memory, the most
+    of them, and on the device --size, twice --pair or --large.
     """
     import asyncio
 
     from hotseat.cli.benching_store import run_bench
 
     return asyncio.run(
-        run_bench(size=size, cycles=cycles, swaps=swaps, cases=cases, quick=quick, report=report, as_json=as_json)
+        run_bench(
+            size=size,
+            pair=pair,
+            large=large,
+            cycles=cycles,
+            swaps=swaps,
+            cases=cases,
+            quick=quick,
+            report=report,
+            as_json=as_json,
+        )
     )

@@ -78,6 +78,37 @@ async def test_a_device_that_is_too_small_is_refused_before_anything_starts(envi
     assert "fine-tunes" in err
 
 
+async def test_a_run_that_is_told_to_end_leaves_nothing_behind_and_what_it_found(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    stem = tmp_path / "store"
+    words = ("-m", "hotseat", "bench", "store", "--size=20MiB", "--case=one", "--case=many", "--swaps=100000")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *words, f"--report={stem}"), env={**environ, "TMPDIR": str(tmp_path)}
+    )
+    async with asyncio.timeout(WITHIN):
+        while not stem.with_suffix(".json").exists():
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        process.terminate()
+        assert await process.wait() == 143
+    cases = {figure["case"] for figure in json.loads(stem.with_suffix(".json").read_text())["figures"]}
+    assert "nothing changed, context kept" in cases
+    assert not _running_with(str(tmp_path))
+
+
+def _running_with(word: str) -> list[str]:
+    """Pids of processes in whose environment it occurs."""
+    return [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if word.encode() in _read(path)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 async def test_a_byte_that_differs_is_seen(environ: dict[str, str]) -> None:
     script = """
 from hotseat.bench.by_store.child import Child

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import click
 
 from hotseat.bench.by_store import figures
 from hotseat.bench.by_store.cases import CASES, Plan, whole
+from hotseat.bench.by_store.figures import Result
 from hotseat.bench.by_store.run import run, write
 from hotseat.cli import draw
 from hotseat.config.units import parse_size
@@ -58,12 +62,24 @@ async def run_bench(
         raise UsageError(f"no case {', '.join(sorted(unknown))}", hint=f"there are {', '.join(CASES)}")
     wanted = plan(size=size, pair=pair, large=large, cycles=cycles, swaps=swaps, quick=quick)
     command = shlex.join(["hotseat", *sys.argv[1:]])
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # nothing of ours stays behind
+    began = time.monotonic()
+
+    def so_far(result: Result) -> None:
+        if not sys.stderr.isatty():
+            draw.remark(f"{result.figures[-1].case if result.figures else ''}: done, {time.monotonic() - began:.0f} s")
+        if report is not None:
+            write(result, report)
+
     with draw.progress("measuring the store", quiet=as_json) as progress:
         result = await run(
             wanted,
             cases=[name for name in CASES if not cases or name in cases],
             command=command,
             tick=lambda text: progress(text, "start"),
+            so_far=so_far,
         )
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=2))

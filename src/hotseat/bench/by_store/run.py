@@ -23,8 +23,11 @@ CONTEXT = 1 << 30
 """More than a context takes on any device of today."""
 
 
-async def run(plan: Plan, *, cases: Sequence[str], command: str, tick: Callable[[str], None]) -> Result:
-    """`NoRoom` if the device or the host lacks the memory, before anything is started."""
+async def run(
+    plan: Plan, *, cases: Sequence[str], command: str, tick: Callable[[str], None], so_far: Callable[[Result], None]
+) -> Result:
+    """`so_far` gets what there is after each case. `NoRoom` if the device or the host lacks the memory, before anything
+    is started."""
     async with GpuClient() as gpu:
         await gpu.start()
         uses = await gpu.use()
@@ -35,6 +38,21 @@ async def run(plan: Plan, *, cases: Sequence[str], command: str, tick: Callable[
     facts: list[Fact] = []
     checks: list[tuple[str, bool]] = []
     rates: Rates = {}
+
+    def result() -> Result:
+        return Result(
+            command=command,
+            date=time.strftime("%Y-%m-%d", time.gmtime()),
+            machine=describe(uses),
+            emulated=any(use.device.emulated for use in uses),
+            bytes=plan.bytes,
+            rates=rates,
+            figures=tuple(figures),
+            facts=tuple(facts),
+            checks=len(checks),
+            wrong=tuple(what for what, holds in checks if not holds),
+        )
+
     # Those without a store come first: the driver takes as much of the host's memory as the arena would.
     for nbytes, some in ((0, [name for name in cases if name in ALONE]), (arena, [n for n in cases if n not in ALONE])):
         async with set_stage(arena=nbytes, block=block, tick=tick) as stage:
@@ -46,19 +64,10 @@ async def run(plan: Plan, *, cases: Sequence[str], command: str, tick: Callable[
                 found, more = await CASES[name](stage, plan, rates)
                 figures += found
                 facts += more
-            checks += stage.checks
-    return Result(
-        command=command,
-        date=time.strftime("%Y-%m-%d", time.gmtime()),
-        machine=describe(uses),
-        emulated=any(use.device.emulated for use in uses),
-        bytes=plan.bytes,
-        rates=rates,
-        figures=tuple(figures),
-        facts=tuple(facts),
-        checks=len(checks),
-        wrong=tuple(what for what, holds in checks if not holds),
-    )
+                checks += stage.checks
+                stage.checks.clear()
+                so_far(result())
+    return result()
 
 
 def _fits(plan: Plan, cases: Sequence[str], uses: Sequence[DeviceUse], *, arena: int) -> None:

@@ -101,16 +101,19 @@ def store(
 
     from hotseat.cli.benching_store import run_bench
 
-    return asyncio.run(
-        run_bench(
-            size=size,
-            pair=pair,
-            large=large,
-            cycles=cycles,
-            swaps=swaps,
-            cases=cases,
-            quick=quick,
-            report=report,
-            as_json=as_json,
+    try:
+        return asyncio.run(
+            run_bench(
+                size=size,
+                pair=pair,
+                large=large,
+                cycles=cycles,
+                swaps=swaps,
+                cases=cases,
+                quick=quick,
+                report=report,
+                as_json=as_json,
+            )
         )
-    )
+    except asyncio.CancelledError:
+        return 143  # 128 + SIGTERM; all that was started has ended

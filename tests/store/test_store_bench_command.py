@@ -84,7 +84,7 @@ async def test_a_run_that_is_told_to_end_leaves_nothing_behind_and_what_it_found
     stem = tmp_path / "store"
     words = ("-m", "hotseat", "bench", "store", "--size=20MiB", "--case=one", "--case=many", "--swaps=100000")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *words, f"--report={stem}"), env={**environ, "TMPDIR": str(tmp_path)}
+        *(sys.executable, *words, f"--report={stem}"), env={**environ, "MARK": str(tmp_path)}
     )
     async with asyncio.timeout(WITHIN):
         while not stem.with_suffix(".json").exists():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,8 @@ Digests = NDArray[np.uint64]
 
 def packed(digests: Digests) -> list[bytes]:
     """16 bytes each."""
-    raw = np.ascontiguousarray(digests).tobytes()
-    return [raw[at : at + 16] for at in range(0, len(raw), 16)]
+    names: list[bytes] = np.ascontiguousarray(digests).view("V16").ravel().tolist()
+    return names
 
 
 @dataclass(slots=True)
@@ -100,47 +101,40 @@ class Book:
             same = self._known[before[there]] & (self._digests[before[there]] == digests[there]).all(axis=1)
             slots[there[same]] = before[there[same]]
         unchanged = int((slots != ZERO).sum())
-        missing: dict[bytes, list[int]] = {}
-        known = 0
         other = np.flatnonzero((slots == ZERO) & ~zero)
-        for chunk, digest in zip(other.tolist(), packed(digests[other]), strict=True):
-            slot = self._slot.get(digest)
-            if slot is None:
-                missing.setdefault(digest, []).append(chunk)
-            else:
-                slots[chunk] = slot
-                known += 1
-        shared = known + sum(len(chunks) - 1 for chunks in missing.values())
+        names = packed(digests[other])
+        found = np.fromiter(map(self._slot.get, names, repeat(ZERO)), dtype=np.int32, count=len(names))
+        slots[other] = found
         held = slots[slots != ZERO]
+        new = found == ZERO
+        missing = list(compress(names, new.tolist()))
+        place = {name: index for index, name in enumerate(dict.fromkeys(missing))}
         self._hold(held)
         try:
-            fresh = self._take(len(missing))
+            fresh = self._take(len(place)).astype(np.int32)
         except NoRoom:
             self._let_go(held)
             raise
-        plan = Plan(slots, {}, int(zero.sum()), unchanged, shared)
-        for slot, (digest, chunks) in zip(fresh.tolist(), missing.items(), strict=True):
-            plan.fresh[slot] = digest
-            slots[chunks] = slot
-            self._refs[slot] = len(chunks)
-        return plan
+        slots[other[new]] = fresh[np.fromiter(map(place.__getitem__, missing), dtype=np.intp, count=len(missing))]
+        self._hold(slots[other[new]])
+        shared = len(names) - len(place)
+        return Plan(slots, dict(zip(fresh.tolist(), place, strict=True)), int(zero.sum()), unchanged, shared)
 
     def commit(self, plan: Plan) -> None:
         """What was to be filled is. Chunks that another plan brought in the meantime are kept once."""
-        new = []
-        for slot, digest in plan.fresh.items():
-            twin = self._slot.setdefault(digest, slot)
-            if twin == slot:
-                new.append(slot)
-                continue
+        slots = np.fromiter(plan.fresh, dtype=np.int32, count=len(plan.fresh))
+        twins = np.fromiter(
+            map(self._slot.setdefault, plan.fresh.values(), plan.fresh), dtype=np.int32, count=len(slots)
+        )
+        for slot, twin in zip(slots[slots != twins].tolist(), twins[slots != twins].tolist(), strict=True):
             chunks = np.flatnonzero(plan.slots == slot)
             plan.slots[chunks] = twin
             self._hold(np.full(len(chunks), twin, dtype=np.int32))
             self._let_go(np.full(len(chunks), slot, dtype=np.int32))
-        if new:
-            raw = b"".join(plan.fresh[slot] for slot in new)
-            self._digests[new] = np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2)
-            self._known[new] = True
+        mine = slots[slots == twins]
+        names = b"".join(compress(plan.fresh.values(), (slots == twins).tolist()))
+        self._digests[mine] = np.frombuffer(names, dtype=np.uint64).reshape(-1, 2)
+        self._known[mine] = True
         plan.fresh = {}
 
     def split(self, plan: Plan, chunks: Iterable[int]) -> None:

@@ -147,24 +147,35 @@ class Device:
     @contextmanager
     def copies(self, *, arena: int, stop: threading.Event) -> Iterator[Copies]:
         """Copies to and from the pinned memory at `arena`. All have ended when this does, also by an error."""
-        with self._stream() as stream, ExitStack() as ended:
+        with self._stream() as stream, self._stream() as zeros, ExitStack() as ended:
             events = []
             for _ in range(AHEAD):
                 event = c_void_p()
                 self._cuda.call("cuEventCreate", byref(event), abi.QUIET_EVENT)
                 ended.callback(self._cuda.call, "cuEventDestroy_v2", event)
                 events.append(event)
-            yield Copies(self._cuda, stream, events, arena=arena, stop=stop)
+            yield Copies(self._cuda, stream, zeros, events, arena=arena, stop=stop)
             self._cuda.call("cuStreamSynchronize", stream)
+            self._cuda.call("cuStreamSynchronize", zeros)
 
 
 class Copies:
-    """Queued in order, and under way when a call returns. `DriverTimeout` if `stop` is set on the way."""
+    """Queued in order, and under way when a call returns. `DriverTimeout` if `stop` is set on the way.
+
+    Zeros have a stream of their own: the device writes them while the bus is busy.
+    """
 
     def __init__(
-        self, cuda: abi.Cuda, stream: c_void_p, events: Sequence[c_void_p], *, arena: int, stop: threading.Event
+        self,
+        cuda: abi.Cuda,
+        stream: c_void_p,
+        zeros: c_void_p,
+        events: Sequence[c_void_p],
+        *,
+        arena: int,
+        stop: threading.Event,
     ) -> None:
-        self._cuda, self._stream, self._arena, self._stop = cuda, stream, arena, stop
+        self._cuda, self._stream, self._zeros, self._arena, self._stop = cuda, stream, zeros, arena, stop
         self._free, self._queued = deque(events), deque[c_void_p]()
 
     def out(self, runs: Sequence[Run]) -> None:
@@ -179,7 +190,7 @@ class Copies:
         for run in self._in_turn(runs):
             nbytes = run.length * CHUNK
             if run.slot < 0:
-                self._cuda.call("cuMemsetD8Async", run.at, 0, nbytes, self._stream)
+                self._cuda.call("cuMemsetD8Async", run.at, 0, nbytes, self._zeros)
             else:
                 self._cuda.call("cuMemcpyHtoDAsync_v2", run.at, self._arena + run.slot * CHUNK, nbytes, self._stream)
 

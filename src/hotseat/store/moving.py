@@ -29,7 +29,7 @@ from hotseat.store.streaming import Stream
 from hotseat.store.tenant import Piece, Share, View
 
 T = TypeVar("T")
-GROUP = 2 << 30
+GROUP = 1 << 30
 """Bytes of a device that are made and mapped before their copy begins; the next ones follow beside it."""
 
 
@@ -107,27 +107,32 @@ class Mover:
 
     def fill(
         self, shares: Sequence[Share], slots: Slots, stop: threading.Event, *, stream: Stream | None = None
-    ) -> list[int]:
+    ) -> tuple[list[int], ExitStack]:
         """Creates the memory of all shares and fills it: from the arena, then with what `stream` has of the rest.
-        Descriptors, one a piece in their order.
+        Descriptors, one a piece in their order; and what lets go of it here, which nobody needs to wait for.
 
         `NoRoom` if a device lacks the memory, with nothing left allocated there. `VerifyFailed` as from the stream.
         """
         made: list[int] = []
+        mapped = ExitStack()
 
         def one(share: Share) -> list[int]:
-            fds = self._fill(share, slots[share.first : share.first + share.chunks], stop, stream)
+            fds, undo = self._fill(share, slots[share.first : share.first + share.chunks], stop, stream)
             made.extend(fds)
+            mapped.push(undo)
             return fds
 
         try:
-            return [fd for fds in _each(one, shares) for fd in fds]
+            return [fd for fds in _each(one, shares) for fd in fds], mapped
         except BaseException:
+            mapped.close()
             for fd in made:
                 os.close(fd)
             raise
 
-    def _fill(self, share: Share, slots: Slots, stop: threading.Event, stream: Stream | None) -> list[int]:
+    def _fill(
+        self, share: Share, slots: Slots, stop: threading.Event, stream: Stream | None
+    ) -> tuple[list[int], ExitStack]:
         device = self.devices.get(share.uuid)
         with ExitStack() as unexported, ExitStack() as undo:
             fds, parts = [], []
@@ -150,7 +155,7 @@ class Mover:
             if stream is not None and (away := slots < ZERO).any():
                 stream.copy(device, np.concatenate(parts)[away], slots[away], stop)
             unexported.pop_all()
-            return fds
+            return fds, undo.pop_all()
 
     def _create(self, device: Device, nbytes: int, share: Share) -> int:
         try:

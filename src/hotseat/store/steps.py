@@ -50,6 +50,7 @@ class Steps:
 
     async def take(self, tenant: Tenant, stop: threading.Event, *, deadline: float) -> Moved:
         self.working()
+        await tenant.settled()
         if tenant.foreign:
             raise Refused(
                 f"process {tenant.ref.pid} runs on memory that an earlier store lent it",
@@ -137,6 +138,7 @@ class Steps:
             await self.ready_changed.wait()
 
     async def move_out(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        await tenant.settled()
         if tenant.state is HeldState.OUT:
             return Moved()
         self.expect(tenant, HeldState.YIELDED)
@@ -197,7 +199,8 @@ class Steps:
         mover = self.working()
         async with self._spilling.coming_in(tenant.slots) as (slots, stream):
             with tenant.part("fill"):
-                fds = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
+                fds, mapped = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
+        tenant.closing = asyncio.ensure_future(asyncio.to_thread(mapped.close))
         for piece, fd in zip(tenant.pieces, fds, strict=True):
             piece.fd = fd
         try:
@@ -245,6 +248,7 @@ class Steps:
         return Moved()
 
     async def localise(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        await tenant.settled()
         self.expect(tenant, HeldState.RUNNING)
         ask = wire.head(Type.LOCALISE, 0)
         await self._agent(tenant).ask(_numbered(ask), answer=Type.LOCALISED)
@@ -255,6 +259,7 @@ class Steps:
         return Moved()
 
     async def forget(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        await tenant.settled()
         self._holdings.free(tenant)
         return Moved()
 

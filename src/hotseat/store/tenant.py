@@ -68,6 +68,8 @@ class Tenant:
     pieces: list[Piece] = field(default_factory=list)
     view: View | None = None
     """Yielded, and not out since: its memory as the store sees it."""
+    closing: asyncio.Future[None] | None = None
+    """It was filled, and what had it mapped for that lets go of it."""
     plan: Plan | None = None
     """Yielded, and its slots are reserved: what a move out will do."""
     slots: Slots | None = None
@@ -99,6 +101,12 @@ class Tenant:
     @property
     def on_disk(self) -> bool:
         return self.stored and not self.fetching
+
+    async def settled(self) -> None:
+        """Nothing of an earlier step goes on. What fails there is the driver's: its next call says so."""
+        if self.closing is not None:
+            await asyncio.gather(self.closing, return_exceptions=True)
+            self.closing = None
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

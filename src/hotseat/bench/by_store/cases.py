@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hotseat.bench.by_store.figures import IN, OUT, Fact, Figure, figure, of_moves
 from hotseat.bench.by_store.moves import Clock, Move, by_driver, by_store, in_by_store, out_by_store
-from hotseat.bench.by_store.stage import STEP, Stage
+from hotseat.bench.by_store.stage import STEP, Stage, Subject
 
 CHUNK = 2 << 20
 TUNES = 5
@@ -71,6 +71,10 @@ Rates = dict[str, float]
 Found = tuple[list[Figure], list[Fact]]
 
 
+async def swap(stage: Stage, subject: Subject, *, keep: bool = False) -> Move:
+    return await by_store(stage.gpu, stage.store, subject.ref, keep=keep, settle=stage.settle)
+
+
 async def driver(stage: Stage, plan: Plan, rates: Rates) -> Found:
     """Without a store, without the interposer."""
     moves = []
@@ -87,7 +91,7 @@ async def one(stage: Stage, plan: Plan, rates: Rates) -> Found:
     figures: list[Figure] = []
     seed = 100
     async with stage.subject(plan.bytes) as subject:
-        await by_store(stage.gpu, stage.store, subject.ref)  # the arena learns it
+        await swap(stage, subject)  # the arena learns it
         for keep in (False, True):
             for changed in (True, False):
                 case = f"{'all' if changed else 'nothing'} changed, context {'kept' if keep else 'restored'}"
@@ -96,7 +100,7 @@ async def one(stage: Stage, plan: Plan, rates: Rates) -> Found:
                     if changed:
                         seed += 1
                         await subject.ask("fill", seed, 0, 1000)
-                    moves.append(await by_store(stage.gpu, stage.store, subject.ref, keep=keep))
+                    moves.append(await swap(stage, subject, keep=keep))
                     await stage.content(case, subject)
                 expected = plan.bytes if changed else 0
                 stage.check(f"{case}: only what changed was copied", moves[-1].moved_out.copied == expected)
@@ -110,7 +114,7 @@ async def at_once(stage: Stage, plan: Plan, rates: Rates) -> Found:
     gpu, store = stage.gpu, stage.store
     async with stage.subject(plan.pair) as a:
         await a.ask("fill", 200, 0, 1000)
-        await by_store(gpu, store, a.ref)
+        await swap(stage, a)
         async with stage.subject(plan.pair) as b:
             await b.ask("fill", 300, 0, 1000)
             await out_by_store(gpu, store, b.ref, keep=False, clock=Clock())
@@ -135,10 +139,10 @@ async def large(stage: Stage, plan: Plan, rates: Rates) -> Found:
     """Nothing changed since the last swap in: the arena has it all."""
     figures: list[Figure] = []
     async with stage.subject(plan.large) as subject:
-        await by_store(stage.gpu, stage.store, subject.ref)
+        await swap(stage, subject)
         for keep in (False, True):
             case = f"nothing changed, large, context {'kept' if keep else 'restored'}"
-            moves = [await by_store(stage.gpu, stage.store, subject.ref, keep=keep) for _ in range(plan.cycles)]
+            moves = [await swap(stage, subject, keep=keep) for _ in range(plan.cycles)]
             await stage.content(case, subject)
             stage.check(f"{case}: nothing was copied out", all(move.moved_out.copied == 0 for move in moves))
             figures += of_moves(case, moves, nbytes=plan.large, rates=rates)
@@ -152,7 +156,7 @@ async def mostly_zero(stage: Stage, plan: Plan, rates: Rates) -> Found:
         await subject.ask("fill", 0, 0, ALIKE)
         for cycle in range(plan.cycles):
             await subject.ask("fill", 500 + cycle, ALIKE, 1000)
-            moves.append(await by_store(stage.gpu, stage.store, subject.ref))
+            moves.append(await swap(stage, subject))
             await stage.content(case, subject)
     full = plan.large - moves[-1].moved_out.zero
     stage.check(f"{case}: no zeros were copied", moves[-1].moved_out.copied == moves[-1].moved_in.copied == full)

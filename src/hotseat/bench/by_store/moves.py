@@ -90,12 +90,17 @@ async def in_by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, k
     return moved
 
 
-async def by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool = False) -> Move:
+async def by_store(
+    gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool = False, settle: float = 0.0
+) -> Move:
+    """`settle`: seconds between out and in, which count in neither. A driver clears memory that was freed in the
+    background, and whoever allocates all of it at once waits for that."""
     clock = Clock()
     began = time.perf_counter()
     moved_out = await out_by_store(gpu, store, ref, keep=keep, clock=clock)
     out = time.perf_counter() - began
     await clock.look("move_out", store, ref)
+    await asyncio.sleep(settle)
     between = time.perf_counter()
     moved_in = await in_by_store(gpu, store, ref, keep=keep, clock=clock)
     into = time.perf_counter() - between

@@ -17,8 +17,10 @@ from hotseat.gpu.client import GpuClient
 from hotseat.store.spare import spare_bytes
 from hotseat.words import DeviceUse
 
-BLOCK = 256 << 20
+BLOCK = 1 << 30
 """Bytes of one allocation, where the process has as much."""
+SETTLE = 0.5
+"""Seconds. An H200 clears 100 GiB in less."""
 CONTEXT = 1 << 30
 """More than a context takes on any device of today."""
 
@@ -34,6 +36,8 @@ async def run(
     arena = plan.arena(cases) if set(cases) - set(ALONE) else 0
     _fits(plan, cases, uses, arena=arena)
     block = min(BLOCK, plan.bytes)
+    emulated = any(use.device.emulated for use in uses)
+    settle = 0.0 if emulated else SETTLE
     figures: list[Figure] = []
     facts: list[Fact] = []
     checks: list[tuple[str, bool]] = []
@@ -44,7 +48,7 @@ async def run(
             command=command,
             date=time.strftime("%Y-%m-%d", time.gmtime()),
             machine=describe(uses),
-            emulated=any(use.device.emulated for use in uses),
+            emulated=emulated,
             bytes=plan.bytes,
             rates=rates,
             figures=tuple(figures),
@@ -55,7 +59,7 @@ async def run(
 
     # Those without a store come first: the driver takes as much of the host's memory as the arena would.
     for nbytes, some in ((0, [name for name in cases if name in ALONE]), (arena, [n for n in cases if n not in ALONE])):
-        async with set_stage(arena=nbytes, block=block, tick=tick) as stage:
+        async with set_stage(arena=nbytes, block=block, settle=settle, tick=tick) as stage:
             if not rates:
                 tick("pinned copies")
                 rates = await pinned_rates(stage)

@@ -130,6 +130,8 @@ class Stage:
     """The store and its directory."""
     block: int
     tick: Callable[[str], None]
+    settle: float
+    """Seconds between out and in of one process; see `moves.by_store`."""
     checks: list[tuple[str, bool]] = field(default_factory=list)
     """What was claimed, and whether it was so."""
 
@@ -172,7 +174,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_stage(*, arena: int, block: int, tick: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def set_stage(*, arena: int, block: int, settle: float, tick: Callable[[str], None]) -> AsyncIterator[Stage]:
     """`arena` 0: without a store."""
     async with AsyncExitStack() as stack:
         gpu = await stack.enter_async_context(GpuClient())
@@ -181,4 +183,4 @@ async def set_stage(*, arena: int, block: int, tick: Callable[[str], None]) -> A
         if arena:
             tick("populating the arena")
             running = await stack.enter_async_context(running_store(arena=arena, threads=min(os.cpu_count() or 1, 16)))
-        yield Stage(gpu=gpu, running=running, block=block, tick=tick)
+        yield Stage(gpu=gpu, running=running, block=block, settle=settle, tick=tick)

@@ -19,7 +19,8 @@ contents = st.lists(st.integers(0, 6), min_size=1, max_size=6)
 
 
 def digest(content: int) -> bytes:
-    return content.to_bytes(16, "little")
+    """5 and 6 differ in the second word only."""
+    return min(content, 5).to_bytes(8, "little") + content.to_bytes(8, "little")
 
 
 def digests(chunks: list[int]) -> Digests:
@@ -129,7 +130,8 @@ class Arena(RuleBasedStateMachine):
     def what_is_cached_is_right(self) -> None:
         for slot, found in known(self.book).items():
             assert digest(self.bytes[slot]) == found == self.book.digest_of(slot)
-            assert self.book.slot_of(found) == slot
+            twin = self.book.slot_of(found)
+            assert twin == slot or (found >= digest(5) and (twin is None or known(self.book)[twin] == found))
 
 
 TestArena = Arena.TestCase

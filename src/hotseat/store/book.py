@@ -4,15 +4,15 @@ A slot is free, held (parked chunks refer to it) or cached (none does, but its d
 a copy of what is on a device now). Cached ones are given up, the longest unused first, when room is needed. The bytes
 of a slot with a known digest never change.
 
-A workload has tens of thousands of chunks and a swap waits for this: what most swaps do (chunks are where they were)
-is done on arrays, and only what changed goes through the dictionary of digests.
+A workload has tens of thousands of chunks and a swap waits for this, so it is all done on arrays. Known digests are
+found by their first word in a sorted index; of two that differ in the second only, one is not found, and its bytes are
+kept twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import compress, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,26 +34,61 @@ def packed(digests: Digests) -> list[bytes]:
     return names
 
 
+def unpacked(digest: bytes) -> Digests:
+    """Of one."""
+    return np.frombuffer(digest, dtype=np.uint64).reshape(1, 2)
+
+
 @dataclass(slots=True)
 class Plan:
     """Where each chunk of one process goes. Holds its slots until `commit` or `cancel`."""
 
     slots: Slots
     """One a chunk; `ZERO` where there is nothing to keep."""
-    fresh: dict[int, bytes]
-    """Slot -> digest of those that must be filled; the first chunk that refers to one fills it."""
+    fresh: Slots
+    """Those that must be filled; the first chunk that refers to one fills it."""
+    digests: Digests
+    """Of the fresh ones."""
     zero: int
     unchanged: int
     shared: int
 
     def copies(self) -> tuple[NDArray[np.intp], Slots]:
         """Chunks that must be copied, in their order, and the slot of each."""
-        if not self.fresh:
-            return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.int32)
-        chunks = np.flatnonzero(np.isin(self.slots, np.fromiter(self.fresh, dtype=np.int32, count=len(self.fresh))))
+        chunks = np.flatnonzero(np.isin(self.slots, self.fresh))
         _, first = np.unique(self.slots[chunks], return_index=True)
         chunks = chunks[np.sort(first)]
         return chunks, self.slots[chunks]
+
+
+class Index:
+    """Slots by the digest that is known of each. Sorted when it is asked the first time after a change."""
+
+    def __init__(self, digests: Digests, known: NDArray[np.bool_]) -> None:
+        """Both are the book's: it changes them, and says so by `stale`."""
+        self._digests, self._known = digests, known
+        self._words, self._slots = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int32)
+        self._sorted = True
+
+    def stale(self) -> None:
+        self._sorted = False
+
+    def find(self, digests: Digests) -> Slots:
+        """The slot of each, `ZERO` where there is none."""
+        found = np.full(len(digests), ZERO, dtype=np.int32)
+        if not len(digests):
+            return found
+        if not self._sorted:
+            slots = np.flatnonzero(self._known).astype(np.int32)
+            words = self._digests[slots, 0]
+            order = np.argsort(words)
+            self._words, self._slots, self._sorted = words[order], slots[order], True
+        if len(self._words):
+            at = np.minimum(np.searchsorted(self._words, digests[:, 0]), len(self._words) - 1)
+            slots = self._slots[at]
+            equal = (self._digests[slots] == digests).all(axis=1)
+            found[equal] = slots[equal]
+        return found
 
 
 class Book:
@@ -67,8 +102,7 @@ class Book:
         self._refs = np.zeros(size, dtype=np.int32)
         self._known = np.zeros(size, dtype=np.bool_)
         self._digests: Digests = np.zeros((size, 2), dtype=np.uint64)
-        self._slot: dict[bytes, int] = {}
-        """The other way round. Exactly those that are known."""
+        self._index = Index(self._digests, self._known)
         self._idle_since = np.zeros(size, dtype=np.int64)
         """Of a cached slot: counts up with each time that any became one."""
         self._now = 0
@@ -102,40 +136,38 @@ class Book:
             slots[there[same]] = before[there[same]]
         unchanged = int((slots != ZERO).sum())
         other = np.flatnonzero((slots == ZERO) & ~zero)
-        names = packed(digests[other])
-        found = np.fromiter(map(self._slot.get, names, repeat(ZERO)), dtype=np.int32, count=len(names))
-        slots[other] = found
+        slots[other] = self._index.find(digests[other])
         held = slots[slots != ZERO]
-        new = found == ZERO
-        missing = list(compress(names, new.tolist()))
-        place = {name: index for index, name in enumerate(dict.fromkeys(missing))}
+        missing = other[slots[other] == ZERO]
+        first, which = _distinct(digests[missing])
         self._hold(held)
         try:
-            fresh = self._take(len(place)).astype(np.int32)
+            fresh = self._take(len(first))
         except NoRoom:
             self._let_go(held)
             raise
-        slots[other[new]] = fresh[np.fromiter(map(place.__getitem__, missing), dtype=np.intp, count=len(missing))]
-        self._hold(slots[other[new]])
-        shared = len(names) - len(place)
-        return Plan(slots, dict(zip(fresh.tolist(), place, strict=True)), int(zero.sum()), unchanged, shared)
+        slots[missing] = fresh[which]
+        self._hold(slots[missing])
+        return Plan(
+            slots=slots,
+            fresh=fresh,
+            digests=digests[missing[first]],
+            zero=int(zero.sum()),
+            unchanged=unchanged,
+            shared=len(other) - len(fresh),
+        )
 
     def commit(self, plan: Plan) -> None:
         """What was to be filled is. Chunks that another plan brought in the meantime are kept once."""
-        slots = np.fromiter(plan.fresh, dtype=np.int32, count=len(plan.fresh))
-        twins = np.fromiter(
-            map(self._slot.setdefault, plan.fresh.values(), plan.fresh), dtype=np.int32, count=len(slots)
-        )
-        for slot, twin in zip(slots[slots != twins].tolist(), twins[slots != twins].tolist(), strict=True):
+        twins = self._index.find(plan.digests)
+        mine = twins == ZERO
+        for slot, twin in zip(plan.fresh[~mine].tolist(), twins[~mine].tolist(), strict=True):
             chunks = np.flatnonzero(plan.slots == slot)
             plan.slots[chunks] = twin
             self._hold(np.full(len(chunks), twin, dtype=np.int32))
             self._let_go(np.full(len(chunks), slot, dtype=np.int32))
-        mine = slots[slots == twins]
-        names = b"".join(compress(plan.fresh.values(), (slots == twins).tolist()))
-        self._digests[mine] = np.frombuffer(names, dtype=np.uint64).reshape(-1, 2)
-        self._known[mine] = True
-        plan.fresh = {}
+        self._learn(plan.fresh[mine], plan.digests[mine])
+        plan.fresh, plan.digests = plan.fresh[:0], plan.digests[:0]
 
     def split(self, plan: Plan, chunks: Iterable[int]) -> None:
         """Gives these chunks, whose digest is known but whose bytes are not those of the slot, slots of their own that
@@ -159,13 +191,13 @@ class Book:
 
     def know(self, slot: int, digest: bytes) -> None:
         """A slot that was filled has bytes of this digest. Where another has them too, that one is found by it."""
-        if self._slot.setdefault(digest, slot) == slot:
-            self._digests[slot] = np.frombuffer(digest, dtype=np.uint64)
-            self._known[slot] = True
+        if self.slot_of(digest) is None:
+            self._learn(np.array([slot], dtype=np.int32), unpacked(digest))
 
     def slot_of(self, digest: bytes) -> int | None:
         """Which slot has bytes of this digest."""
-        return self._slot.get(digest)
+        (slot,) = self._index.find(unpacked(digest)).tolist()
+        return slot if slot != ZERO else None
 
     def digest_of(self, slot: int) -> bytes | None:
         """None: it has none that anybody may go by."""
@@ -187,13 +219,16 @@ class Book:
 
     def remember(self, slots: Slots, digests: Digests) -> None:
         """As the record of an earlier process says; before any `adopt`."""
-        self._known[slots], self._digests[slots] = True, digests
-        self._slot.update(zip(packed(digests), slots.tolist(), strict=True))
+        self._learn(slots, digests)
 
     def digests(self) -> tuple[Slots, Digests]:
         """All that are known, as `remember` takes them."""
         slots = np.flatnonzero(self._known).astype(np.int32)
         return slots, self._digests[slots]
+
+    def _learn(self, slots: Slots, digests: Digests) -> None:
+        self._known[slots], self._digests[slots] = True, digests
+        self._index.stale()
 
     def _hold(self, slots: Slots) -> None:
         np.add.at(self._refs, slots, 1)
@@ -203,16 +238,16 @@ class Book:
         self._now += 1
         self._idle_since[slots] = self._now
 
-    def _empty(self) -> NDArray[np.intp]:
-        return np.flatnonzero(~self._known[: self.ready] & (self._refs[: self.ready] == 0))
+    def _empty(self) -> Slots:
+        return np.flatnonzero(~self._known[: self.ready] & (self._refs[: self.ready] == 0)).astype(np.int32)
 
-    def _take(self, count: int) -> NDArray[np.intp]:
+    def _take(self, count: int) -> Slots:
         """Empty slots in ascending order, so that neighbours are copied with one call; cached ones are given up.
         Whoever takes them holds them before anybody else can ask."""
         empty = self._empty()
         short = count - len(empty)
         if short > 0:
-            cached = np.flatnonzero(self._known[: self.ready] & (self._refs[: self.ready] == 0))
+            cached = np.flatnonzero(self._known[: self.ready] & (self._refs[: self.ready] == 0)).astype(np.int32)
             if len(cached) < short:
                 lack = short - len(cached)
                 raise NoRoom(
@@ -222,9 +257,24 @@ class Book:
                     missing=lack * CHUNK,
                 )
             given = cached[np.argsort(self._idle_since[cached], kind="stable")[:short]]
-            for digest in packed(self._digests[given]):
-                del self._slot[digest]
             self._known[given] = False
+            self._index.stale()
             self.forgot = True
             empty = np.sort(np.concatenate([empty, given]))
         return empty[:count]
+
+
+def _distinct(digests: Digests) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where each distinct one comes first, in that order; and of each which of them it is."""
+    words = np.sort(digests[:, 0])
+    if (words[1:] != words[:-1]).all():  # the usual case
+        return np.arange(len(digests)), np.arange(len(digests))
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    ordered = digests[order]
+    starts = np.concatenate([np.ones(min(len(ordered), 1), dtype=np.bool_), (ordered[1:] != ordered[:-1]).any(axis=1)])
+    first = order[starts]  # lexsort is stable: of equals the earliest comes first
+    rank = np.empty(len(first), dtype=np.intp)
+    rank[np.argsort(first)] = np.arange(len(first))
+    which = np.empty(len(order), dtype=np.intp)
+    which[order] = rank[np.cumsum(starts) - 1]
+    return np.sort(first), which

@@ -177,6 +177,7 @@ class Copies:
     ) -> None:
         self._cuda, self._stream, self._zeros, self._arena, self._stop = cuda, stream, zeros, arena, stop
         self._free, self._queued = deque(events), deque[c_void_p]()
+        self._done = self._count = 0
 
     def out(self, runs: Sequence[Run]) -> None:
         """Device -> arena."""
@@ -200,12 +201,26 @@ class Copies:
             if self._stop.is_set():
                 raise DriverTimeout("the copy was not done within its deadline", hint="give it a longer one")
             if not self._free:
-                self._cuda.call("cuEventSynchronize", self._queued[0])
-                self._free.append(self._queued.popleft())
+                self._wait_for_one()
             yield from batch
             event = self._free.popleft()
             self._cuda.call("cuEventRecord", event, self._stream)
             self._queued.append(event)
+            self._count += 1
+
+    def mark(self) -> int:
+        """What was queued until now, as `wait` takes it."""
+        return self._count
+
+    def wait(self, mark: int) -> None:
+        """Until it is copied; zeros may still be under way."""
+        while self._done < mark:
+            self._wait_for_one()
+
+    def _wait_for_one(self) -> None:
+        self._cuda.call("cuEventSynchronize", self._queued[0])
+        self._free.append(self._queued.popleft())
+        self._done += 1
 
 
 class Devices:

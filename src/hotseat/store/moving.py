@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,11 +27,30 @@ from hotseat.store.device import Device, Devices
 from hotseat.store.digest import CHUNK
 from hotseat.store.runs import Addresses, runs
 from hotseat.store.streaming import Stream
-from hotseat.store.tenant import Piece, Share, View
+from hotseat.store.tenant import Piece, Share, View, Window
 
 T = TypeVar("T")
 GROUP = 1 << 30
-"""Bytes of a device that are made and mapped before their copy begins; the next ones follow beside it."""
+"""Bytes of a device that are mapped at one place: what is copied of the next ones runs beside that."""
+
+
+class MappedWindow:
+    """Some pieces, one behind the other at `base`."""
+
+    def __init__(self, device: Device, pieces: Sequence[Piece]) -> None:
+        self.pieces = pieces
+        with ExitStack() as undo:
+            blocks = []
+            for piece in pieces:
+                handle = device.import_(piece.fd)
+                undo.callback(device.release, handle)
+                blocks.append((handle, piece.block.bytes))
+            self.base = undo.enter_context(device.window(blocks))
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Once is enough."""
+        self._undo.close()
 
 
 class MappedView:
@@ -39,35 +59,30 @@ class MappedView:
     def __init__(self, devices: Devices, *, key: int) -> None:
         """`key`: the secret that digests are made with."""
         self._devices, self._key = devices, key
-        self._undo, self._lock = ExitStack(), threading.Lock()
-        self._at: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._windows: dict[bytes, list[MappedWindow]] = {}
         self._rows: dict[int, NDArray[np.uint64]] = {}
 
     def add(self, pieces: Sequence[Piece]) -> None:
-        for uuid, group in groupby(sorted(pieces, key=_place), key=lambda piece: piece.block.uuid):
-            self._add(self._devices.get(uuid), list(group))
+        for uuid, some in groupby(sorted(pieces, key=_place), key=lambda piece: piece.block.uuid):
+            for group in _groups(list(some)):
+                self._add(self._devices.get(uuid), uuid, group)
 
-    def _add(self, device: Device, pieces: Sequence[Piece]) -> None:
-        with ExitStack() as undo:
-            blocks = []
-            for piece in pieces:
-                handle = device.import_(piece.fd)
-                undo.callback(device.release, handle)
-                blocks.append((handle, piece.block.bytes))
-            base = undo.enter_context(device.window(blocks))
-            rows = device.digests(base, sum(nbytes for _, nbytes in blocks) // CHUNK, key=self._key)
-            with self._lock:
-                at = base
-                for piece in pieces:
-                    first = (at - base) // CHUNK
-                    self._at[piece.block.id] = at
-                    self._rows[piece.block.id] = rows[first : first + piece.block.bytes // CHUNK]
-                    at += piece.block.bytes
-                self._undo.push(undo.pop_all())
+    def _add(self, device: Device, uuid: bytes, pieces: Sequence[Piece]) -> None:
+        window = MappedWindow(device, pieces)
+        with self._lock:
+            self._windows.setdefault(uuid, []).append(window)
+        chunks = sum(piece.block.bytes for piece in pieces) // CHUNK
+        rows = np.split(
+            device.digests(window.base, chunks, key=self._key),
+            np.cumsum([piece.block.bytes // CHUNK for piece in pieces])[:-1],
+        )
+        with self._lock:
+            self._rows.update(zip((piece.block.id for piece in pieces), rows, strict=True))
 
-    def addresses(self, pieces: Sequence[Piece]) -> Addresses:
-        """Of each chunk of these pieces, in their order."""
-        return _addresses((self._at[piece.block.id], piece.block.bytes) for piece in pieces)
+    def windows(self, uuid: bytes) -> Sequence[MappedWindow]:
+        """Of one device."""
+        return self._windows.get(uuid, ())
 
     def digests(self, pieces: Sequence[Piece]) -> tuple[Digests, NDArray[np.bool_]]:
         """Of each chunk, and whether it is all zero."""
@@ -78,7 +93,9 @@ class MappedView:
 
     def close(self) -> None:
         """Once is enough."""
-        self._undo.close()
+        for windows in self._windows.values():
+            for window in windows:
+                window.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +110,37 @@ class Mover:
         return MappedView(self.devices, key=self.key)
 
     def out(
-        self, view: View, shares: Sequence[Share], chunks: NDArray[np.intp], slots: Slots, stop: threading.Event
+        self,
+        view: View,
+        shares: Sequence[Share],
+        chunks: NDArray[np.intp],
+        slots: Slots,
+        stop: threading.Event,
+        *,
+        last: bool,
     ) -> None:
-        """These chunks (ascending), each to its slot."""
+        """These chunks, each to its slot. `last`: of the view nothing is needed once it is copied, also if this fails;
+        it is let go of piece by piece, beside the copies of the rest."""
+        wanted = np.full(sum(share.chunks for share in shares), ZERO, dtype=np.int32)
+        wanted[chunks] = slots
 
         def one(share: Share) -> None:
-            first, last = np.searchsorted(chunks, [share.first, share.first + share.chunks])
-            addresses = view.addresses(share.pieces)[chunks[first:last] - share.first]
+            firsts = _firsts(share)
+            under_way: deque[tuple[int, Window]] = deque()
             with self.devices.get(share.uuid).copies(arena=self.arena.address, stop=stop) as copies:
-                copies.out(runs(addresses, slots[first:last], edge=self.arena.edge))
+                for window in view.windows(share.uuid):
+                    spans = ((firsts[piece.block.id], piece.block.bytes // CHUNK) for piece in window.pieces)
+                    here = wanted[np.concatenate([np.arange(first, first + count) for first, count in spans])]
+                    addresses = _addresses(window.base, len(here))
+                    copies.out(runs(addresses[here != ZERO], here[here != ZERO], edge=self.arena.edge))
+                    under_way.append((copies.mark(), window))
+                    if last and len(under_way) > 1:
+                        mark, done = under_way.popleft()
+                        copies.wait(mark)
+                        done.close()
+            if last:
+                for _, window in under_way:
+                    window.close()
 
         _each(one, shares)
 
@@ -145,7 +184,7 @@ class Mover:
                         undo.callback(device.release, handle)
                         blocks.append((handle, piece.block.bytes))
                     base = undo.enter_context(device.window(blocks))
-                    parts.append(_addresses([(base, sum(nbytes for _, nbytes in blocks))]))
+                    parts.append(_addresses(base, sum(nbytes for _, nbytes in blocks) // CHUNK))
                     here = slots[first : first + len(parts[-1])]
                     first += len(here)
                     copies.into(runs(parts[-1][here >= ZERO], here[here >= ZERO], edge=self.arena.edge))
@@ -187,10 +226,17 @@ def _groups(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
         yield group
 
 
-def _addresses(spans: Iterable[tuple[int, int]]) -> Addresses:
-    """Of each chunk of these (address, bytes)."""
-    parts = [np.arange(at, at + nbytes, CHUNK, dtype=np.uint64) for at, nbytes in spans]
-    return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+def _addresses(base: int, chunks: int) -> Addresses:
+    return base + np.arange(chunks, dtype=np.uint64) * np.uint64(CHUNK)
+
+
+def _firsts(share: Share) -> dict[int, int]:
+    """Of each block of it, by its id: which chunk of the process is its first."""
+    out, at = {}, share.first
+    for piece in share.pieces:
+        out[piece.block.id] = at
+        at += piece.block.bytes // CHUNK
+    return out
 
 
 def _each(work: Callable[[Share], T], shares: Sequence[Share]) -> list[T]:

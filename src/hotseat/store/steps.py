@@ -21,7 +21,7 @@ from hotseat.store.holdings import Holdings
 from hotseat.store.moving import Mover
 from hotseat.store.port import HeldState, Moved
 from hotseat.store.spilling import Spilling
-from hotseat.store.tenant import Piece, Tenant
+from hotseat.store.tenant import Piece, Tenant, View
 from hotseat.store.wire import Block, Type
 
 LOCK_SHARE = 0.8
@@ -120,14 +120,17 @@ class Steps:
             raise failed[0]
 
     async def _plan(self, tenant: Tenant) -> Plan:
-        mover = self.working()
-        if tenant.view is None:
-            view = tenant.view = mover.view()
-            await asyncio.to_thread(view.add, tenant.pieces)
+        view = await self._view(tenant)
         with tenant.part("plan"):
-            digests, zero = tenant.view.digests(tenant.pieces)
+            digests, zero = view.digests(tenant.pieces)
             await self._room(int(len(zero) - zero.sum()))
             return self._holdings.book.plan(digests, zero, before=tenant.slots_before())
+
+    async def _view(self, tenant: Tenant) -> View:
+        if tenant.view is None:
+            view = tenant.view = self.working().view()
+            await asyncio.to_thread(view.add, tenant.pieces)
+        return tenant.view
 
     async def _room(self, chunks: int) -> None:
         """Waits while the arena grows towards what may be needed."""
@@ -145,11 +148,16 @@ class Steps:
         total = tenant.bytes
         if tenant.slots is None:
             plan = tenant.plan = tenant.plan or await self._plan(tenant)
-            assert tenant.view is not None
+            view = await self._view(tenant)
             chunks, slots = plan.copies()
             self._holdings.before_filling()
+            out = partial(self.working().out, view, tenant.shares(), chunks, slots, stop, last=not self._compare)
             with tenant.part("copy"):
-                await asyncio.to_thread(self.working().out, tenant.view, tenant.shares(), chunks, slots, stop)
+                try:
+                    await asyncio.to_thread(out)
+                except BaseException:
+                    await asyncio.to_thread(self._holdings.close_view, tenant)
+                    raise
             copied = len(chunks) + (await self._verify(tenant, plan, stop) if self._compare else 0)
             unchanged, shared, zero = plan.unchanged, plan.shared, plan.zero
             tenant.measured = total - (shared + zero) * CHUNK
@@ -172,7 +180,7 @@ class Steps:
         assert tenant.view is not None
         first = set(plan.copies()[0].tolist())
         doubtful = [c for c, slot in enumerate(plan.slots.tolist()) if slot >= 0 and c not in first]
-        copy = partial(self.working().out, tenant.view, tenant.shares(), stop=stop)
+        copy = partial(self.working().out, tenant.view, tenant.shares(), stop=stop, last=False)
         spare = self._holdings.book.borrow(min(len(doubtful), 64)) if doubtful else []
         compared = 0
         try:

@@ -21,7 +21,6 @@ from hotseat.store.digest import CHUNK
 from hotseat.store.pages import Pages
 from hotseat.store.port import Held, HeldState
 from hotseat.store.record import ParkedBlock, ParkedProcess
-from hotseat.store.runs import Addresses
 from hotseat.store.wire import Block
 from hotseat.words import ProcessRef
 
@@ -39,10 +38,19 @@ class Piece:
             self.fd = -1
 
 
+class Window(Protocol):
+    """Some pieces of a device, one behind the other at `base`."""
+
+    pieces: Sequence[Piece]
+    base: int
+
+    def close(self) -> None: ...
+
+
 class View(Protocol):
     """What a process yielded, as the store has it mapped (`hotseat.store.moving`)."""
 
-    def addresses(self, pieces: Sequence[Piece]) -> Addresses: ...
+    def windows(self, uuid: bytes) -> Sequence[Window]: ...
     def digests(self, pieces: Sequence[Piece]) -> tuple[Digests, NDArray[np.bool_]]: ...
     def close(self) -> None: ...
 

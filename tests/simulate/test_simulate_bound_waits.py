@@ -13,6 +13,7 @@ from scenes import COSTS, fleet, member, scenes, trace
 
 from hotseat.simulate import Fleet, Trace, simulate
 from hotseat.simulate.bound_waits import least_wait
+from hotseat.simulate.bound_windows import Guest, Windows
 from hotseat.simulate.policies import BASELINES, HOTSEAT
 
 TWO = fleet(member("m0", {0: 10}), member("m1", {0: 10}))
@@ -126,3 +127,37 @@ def test_slower_swaps_are_waited_for_longer(scene: tuple[Trace, Fleet]) -> None:
     slower = replace(its, members=tuple(replace(one, costs=slow) for one in its.members))
     roomy = replace(its, devices=dict.fromkeys(its.devices, 1000))
     assert least_wait(requests, slower) >= least_wait(requests, roomy) - 1e-9
+
+
+def in_windows(requests: Trace, its: Fleet) -> Windows:
+    """Those of its one device, for schedules that stop nobody."""
+    guests = []
+    for k, one in enumerate(its.members):
+        if at := [
+            max(at, one.in_seconds) for at, model in zip(requests.times, requests.models, strict=True) if model == k
+        ]:
+            guests.append(Guest(size=one.nbytes, way_in=one.in_seconds, way_out=one.out_seconds, arrivals=at))
+    return Windows(guests, its.devices[0], length=0.1, looks=10**6)
+
+
+def alone(requests: Trace, its: Fleet) -> float:
+    asked = zip(requests.times, requests.models, strict=True)
+    return sum(max(0.0, its.members[model].in_seconds - at) for at, model in asked)
+
+
+@settings(deadline=None)
+@given(scene=small(), drawn=st.lists(st.sampled_from([0.0, 0.01, 0.1, 0.3, 1.0]), min_size=40, max_size=40))
+def test_whatever_the_prices_no_schedule_waits_less(scene: tuple[Trace, Fleet], drawn: list[float]) -> None:
+    """Weak duality, which the bound of windows rests on: good prices make it greater, bad ones never wrong."""
+    windows = in_windows(*scene)
+    prices = [drawn[n % len(drawn)] if n < windows.paid else 0.0 for n in range(len(windows.starts))]
+    value, _ = windows.value(prices)
+    assert value + alone(*scene) <= best(*scene) + 1e-9
+
+
+def test_under_load_it_is_more_than_pairs_tell() -> None:
+    """Ten requests a second, in turn for two that do not fit together: in pairs each second one waits 1.7 s."""
+    rows = [(0.0, 0), *((10 + n / 10, n % 2) for n in range(300))]
+    assert waits(*rows) > 0.7 + 1.4 * 150 * 1.7
+    policy = simulate(trace(*[(at, model, 1, 1) for at, model in rows], models=2), TWO, HOTSEAT)
+    assert waits(*rows) <= sum(policy.results.wait)

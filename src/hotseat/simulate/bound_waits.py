@@ -18,13 +18,17 @@ A request stands in one such set at most, so the waits of sets and of those left
 sets is a bound; here each request takes the last free ones before it, one of a workload, until they do not fit. The
 least ways count: in or a cold start, out or, where `stops` says so, a stop. Prewarming, freezing in the moment of the
 grant and parallel swaps are allowed, so no schedule waits less. Most must wait more: in a set only one is known to.
+
+The other bound, `bound_windows`, is the greater one under load; the greater counts.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from itertools import islice
 
+from hotseat.simulate.bound_windows import least_wait_in_windows
 from hotseat.simulate.fleet import Fleet
 from hotseat.simulate.trace import Trace
 
@@ -52,16 +56,20 @@ class LeastWait:
 def least_wait(trace: Trace, fleet: Fleet, *, stops: bool = True) -> float:
     """Seconds that all requests together wait for their seats, at least. `stops`: also of schedules that stop
     workloads to make room; else only of those that park."""
-    sets = _Sets(fleet, stops=stops)
-    return sum(sets.wait(at, fleet.serves[model]) for at, model in zip(trace.times, trace.models, strict=True))
+    ins = [min(member.in_seconds, member.costs.start) for member in fleet.members]
+    outs = [min(one.out_seconds, one.costs.stop) if stops else one.out_seconds for one in fleet.members]
+    sets = _Sets(fleet, ins, outs)
+    asked = list(zip(trace.times, (fleet.serves[model] for model in trace.models), strict=True))
+    alone = sum(max(0.0, ins[member] - at) for at, member in asked)
+    together = sum(sets.wait(at, member) for at, member in asked)
+    return alone + max(together, least_wait_in_windows(asked, fleet, ins=ins, outs=outs))
 
 
 class _Sets:
     """Requests in the order of their arrival; `free` are those that stand in no set, by member, the last one last."""
 
-    def __init__(self, fleet: Fleet, *, stops: bool) -> None:
-        self._ins = [min(member.in_seconds, member.costs.start) for member in fleet.members]
-        self._outs = [min(one.out_seconds, one.costs.stop) if stops else one.out_seconds for one in fleet.members]
+    def __init__(self, fleet: Fleet, ins: Sequence[float], outs: Sequence[float]) -> None:
+        self._ins, self._outs = ins, outs
         self._longest = max(self._ins, default=0.0) + max(self._outs, default=0.0)
         self._sizes = fleet.devices
         self._needs = [{index: nbytes for index, nbytes in one.need.items() if nbytes} for one in fleet.members]
@@ -70,17 +78,16 @@ class _Sets:
         """Of each device: the members with a free request, who was asked for last behind."""
 
     def wait(self, at: float, member: int) -> float:
-        """What this request adds to the waits of all."""
-        alone = max(0.0, self._ins[member] - at)
+        """What this request adds to the waits of all, beyond what it waits alone."""
         for index in self._needs[member]:
             if (gain := self._together(at, member, index)) > 0.0:
-                return alone + gain
+                return gain
         self._free[member].append(at)
         for index in self._needs[member]:
             asked = self._asked[index]
             asked.pop(member, None)
             asked[member] = None
-        return alone
+        return 0.0
 
     def _together(self, at: float, member: int, index: int) -> float:
         """What a set of this one and free ones waits for beyond each alone; they are free no more. 0: there is none."""

@@ -6,7 +6,9 @@ On a GPU machine prepared so that /etc/hotseat-gpu-flags holds the flags a GPU c
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -77,8 +79,8 @@ def torch(name: str, size: str, port: int, slot: int, seed: int) -> Engine:
     return Engine(name=name, port=port, model=name, run=[*gpu_flags(slot), *shlex.split(argv)])
 
 
-def vllm(name: str, size: str, port: int, slot: int, share: float) -> Engine:
-    """vLLM with CUDA graphs; the kit and the model's configuration lie on the host's root."""
+def vllm(name: str, size: str, port: int, slot: int, share: float, *, sleep: bool = False) -> Engine:
+    """vLLM with CUDA graphs; the kit and the model's configuration lie on the host's root. `sleep`: it can sleep."""
     argv = (
         f"bash /opt/vllmkit/serve.sh /opt/models/{size} {port} --max-model-len 8192 "
         f"--gpu-memory-utilization {share} --enable-prompt-tokens-details"
@@ -89,13 +91,32 @@ def vllm(name: str, size: str, port: int, slot: int, share: float) -> Engine:
         "--env",
         f"VLLMKIT_PYTHON={sys.executable}",
         "--env",
-        "SLEEP=0",
+        f"SLEEP={int(sleep)}",
         "--shm-size",
         "4g",
         *gpu_flags(slot),
         *shlex.split(argv),
     ]
     return Engine(name=name, port=port, model=name, run=run, extra={"ignore_eos": True}, ready_within=150)
+
+
+def llama(name: str, port: int, slot: int) -> Engine:
+    """llama.cpp's server ($LLAMA_SERVER) on a model of random weights, made on the spot if $LLAMA_GGUF names none."""
+    server = Path(os.environ["LLAMA_SERVER"]).resolve()
+    model = Path(os.environ.get("LLAMA_GGUF") or f"/run/rootfs/{slot}/root/model.gguf")
+    if not model.exists():
+        subprocess.run([sys.executable, str(HERE / "make_gguf.py"), str(model)], check=True, timeout=120)
+    mounts = ["-v", f"{server.parent}:/opt/llama:ro", "-v", f"{model.resolve()}:/root/llama.gguf:ro"]
+    libraries = [str(folder) for path in sys.path for folder in sorted(Path(path).glob("nvidia/*/lib"))
+                 if [*folder.glob("libcublas*"), *folder.glob("libcudart*")]]  # fmt: skip
+    # The driver's folder is named because the loader's cache may not know it.
+    search = ":".join(["/opt/llama", *libraries, "/usr/local/cuda/lib64", "/usr/local/nvidia/lib64"])
+    argv = (
+        f"/opt/llama/{server.name} -m /root/llama.gguf -ngl 99 --host 127.0.0.1 --port {port} --alias {name} "
+        "-np 1 -c 4096 --cache-ram 0"
+    )
+    run = [*mounts, "--env", f"LD_LIBRARY_PATH={search}", *gpu_flags(slot), *shlex.split(argv)]
+    return Engine(name=name, port=port, model=name, run=run, extra={"ignore_eos": True}, ready_within=90)
 
 
 def demo(name: str, port: int, slot: int, weights: str, kv: str, seed: int, options: str = "") -> Engine:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A small OpenAI-compatible server around a transformers model with random weights: a real engine to try hotseat on.
 
-    python3 server.py --size 1b --port 8001 --seed 1        # 1b | 3b | 8b | tiny; weights are made, not downloaded
+    python3 server.py --size 1b --port 8001 --seed 1   # 1b | 3b | 8b | 30b | tiny; weights are made, not downloaded
 
 It knows nothing of hotseat. Decoding is greedy and one request at a time, so the same prompt gives the same tokens for
 ever; `system_fingerprint` of an answer is a hash over the bytes of every logits vector that it took, a far stricter
@@ -28,11 +28,12 @@ from aiohttp import web
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.cache_utils import DynamicCache
 
-SIZES = {  # hidden, intermediate, layers, heads, key-value heads: the shapes of Llama 3.2 1B and 3B, and Llama 3 8B
+SIZES = {  # hidden, intermediate, layers, heads, key-value heads: the shapes of Llama 3.2 1B and 3B, Llama 3 8B; 30B
     "tiny": (256, 1024, 4, 4, 2),
     "1b": (2048, 8192, 16, 32, 8),
     "3b": (3072, 8192, 28, 24, 8),
     "8b": (4096, 14336, 32, 32, 8),
+    "30b": (6656, 17920, 54, 52, 52),
 }
 VOCABULARY = 128256
 
@@ -47,7 +48,7 @@ def build(size: str, seed: int, device: str) -> LlamaForCausalLM:
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         max_position_embeddings=8192,
-        tie_word_embeddings=size != "8b",
+        tie_word_embeddings=size not in ("8b", "30b"),
         attn_implementation="eager",  # plain matrix products: the same bits every time
         initializer_range=0.05,  # larger than usual: random weights then do not settle on one token
     )

@@ -154,10 +154,11 @@ def interposed(lab: Lab, plan: Plan, settings: Settings, ways: dict) -> None:
         subject.facts["arena_bytes"] = store.status().arena
         subject.facts["processes"] = [ref.pid for ref in subject.refs()]
         if plan.kv:
-            began = time.perf_counter()
-            subject.facts["filled_tokens"] = subject.fill(settings.filled(plan), seed=1)
-            subject.facts["fill_s"] = time.perf_counter() - began
-            subject.ask(store_ways.PROMPT, tokens=1)
+            with subject.attempt("filling the KV cache"):
+                began = time.perf_counter()
+                subject.facts["filled_tokens"] = subject.fill(settings.filled(plan), seed=1)
+                subject.facts["fill_s"] = time.perf_counter() - began
+                subject.ask(store_ways.PROMPT, tokens=1)
         with subject.attempt("store, context kept"):
             subject.kept("store, context kept, first time")
             for _ in range(settings.cycles):
@@ -206,7 +207,7 @@ def main() -> int:
         parser.error(f"no such engine: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if args.rehearse:
         rehearse()
-        settings = replace(settings, fill=0, arena=settings.arena or 0.25)
+        settings = replace(settings, fill=1e-5, arena=settings.arena or 0.25)  # one prompt
     lab = Lab(out=args.out, hotseat=shlex.split(args.hotseat))
     lab.describe_machine()
     for name in names:

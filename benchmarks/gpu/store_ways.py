@@ -160,7 +160,7 @@ class Subject:
         """Prompts that share nothing, until so many tokens are in the KV cache or the time is over; how many are."""
         if tokens <= 0:
             return 0
-        rng, end, size = random.Random(seed), time.monotonic() + within, 8000
+        rng, end, size = random.Random(seed), time.monotonic() + within, 4000
         prompts = [[rng.randrange(900) for _ in range(size)] for _ in range(-(-tokens // size))]
 
         def one(prompt: list[int]) -> int:

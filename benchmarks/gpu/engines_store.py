@@ -54,6 +54,7 @@ class Settings:
     fill: float
     arena: float
     sleep_beside_store: bool = True
+    no_driver: tuple[str, ...] = ()
 
     def filled(self, plan: Plan) -> int:
         """Tokens."""
@@ -136,10 +137,11 @@ def plain(lab: Lab, plan: Plan, settings: Settings, ways: dict) -> None:
             with subject.attempt("sleep, then driver"):
                 for _ in range(settings.cycles):
                     subject.sleep_then_driver()
-        with subject.attempt("driver"):
-            for _ in range(settings.cycles):
-                if subject.driver() > SLOW:
-                    break
+        if subject.engine.name not in settings.no_driver:
+            with subject.attempt("driver"):
+                for _ in range(settings.cycles):
+                    if subject.driver() > SLOW:
+                        break
 
 
 def interposed(lab: Lab, plan: Plan, settings: Settings, ways: dict) -> None:
@@ -195,12 +197,13 @@ def main() -> int:
     parser.add_argument("--fill", type=float, default=0.25, help="share of vLLM's KV cache that is filled")
     parser.add_argument("--arena", type=float, default=0, help="GiB (usual: by the engine)")
     parser.add_argument("--no-sleep-beside-store", action="store_true", help="vLLM without sleep mode when interposed")
+    parser.add_argument("--no-driver", default="", metavar="ENGINES", help="these are not parked by the driver alone")
     parser.add_argument("--hotseat", default=f"{sys.executable} -m hotseat")
     parser.add_argument("--budget", type=float, default=540, help="seconds; an engine is not begun after this")
     parser.add_argument("--rehearse", action="store_true", help="small demo engines everywhere: the script on trial")
     args = parser.parse_args()
     settings = Settings(cycles=args.cycles, fill=args.fill, arena=args.arena,
-                        sleep_beside_store=not args.no_sleep_beside_store)  # fmt: skip
+                        sleep_beside_store=not args.no_sleep_beside_store, no_driver=tuple(args.no_driver.split(",")))  # fmt: skip
     known = plans(settings)
     names = args.engines.split(",")
     if unknown := set(names) - set(known):

@@ -202,8 +202,13 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=540, help="seconds; an engine is not begun after this")
     parser.add_argument("--rehearse", action="store_true", help="small demo engines everywhere: the script on trial")
     args = parser.parse_args()
-    settings = Settings(cycles=args.cycles, fill=args.fill, arena=args.arena,
-                        sleep_beside_store=not args.no_sleep_beside_store, no_driver=tuple(args.no_driver.split(",")))  # fmt: skip
+    settings = Settings(
+        cycles=args.cycles,
+        fill=args.fill,
+        arena=args.arena,
+        sleep_beside_store=not args.no_sleep_beside_store,
+        no_driver=tuple(args.no_driver.split(",")),
+    )
     known = plans(settings)
     names = args.engines.split(",")
     if unknown := set(names) - set(known):

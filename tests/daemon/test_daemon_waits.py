@@ -261,6 +261,19 @@ def test_one_that_just_failed_to_leave_is_named_with_the_time_until_it_is_asked_
     assert error.details["retry_after"] == pytest.approx(2.0 + 3.0 + 2.0)
 
 
+def test_a_context_that_must_leave_is_a_guess_and_ones_own_is_not_in_the_way() -> None:
+    text = "workloads:\n  b: {port: 2, context: keep}\n  d: {port: 4}\n"
+    world = known(World(text, seated=""))
+    assert expected(world, "d") == 2.0
+    seen = dataclasses.replace(
+        world.real["b"].seen("b"), gpu_bytes={0: 1}, kept_gpu_bytes={0: 1}, parked_gpu_bytes={0: 5}
+    )
+    world.send(m.Observed(workload="b", epoch=world.core.records["b"].epoch, observation=seen))
+    assert expected(world, "d") is None, "what it takes a context to leave is not learned"
+    assert world.core.outlook(world.now).look(world.core.records["d"]).retry_after == pytest.approx(0.5 + 2.0)
+    assert expected(world, "b") == 2.0
+
+
 def test_nothing_is_waited_for_on_a_free_device() -> None:
     world = known(one(seated=""))
     assert expected(world, "b") == 2.0

@@ -27,6 +27,10 @@ WITHIN = 60.0
 
 
 class House:
+    @property
+    def control(self) -> Path:
+        return self.bench.directory.with_name("c.sock")
+
     def __init__(self, serving: Serving, session: aiohttp.ClientSession, bench: Bench) -> None:
         self.serving, self.session, self.bench = serving, session, bench
 
@@ -43,11 +47,11 @@ class House:
 
 @asynccontextmanager
 async def living(
-    directory: Path, *, device: int, arena: int, defaults: Mapping[str, Any] | None = None
+    directory: Path, *, device: int, arena: int, spills: bool = True, defaults: Mapping[str, Any] | None = None
 ) -> AsyncIterator[House]:
     """`device`: bytes. `arena`: chunks."""
     with EmulatedNode.temporary(devices=[device], context_bytes=CONTEXT) as node:
-        async with Bench(node, directory / "store", arena=arena) as bench:
+        async with Bench(node, directory / "store", arena=arena, spills=spills) as bench:
             settings = {
                 "control": str(directory / "c.sock"),
                 "state": str(directory / "state"),

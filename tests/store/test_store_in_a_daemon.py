@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from store_house import CONTEXT, MIB, NAMES, living
 
+from hotseat.daemon.client import Client
+from hotseat.errors import NoRoom
+
 pytestmark = pytest.mark.emulated
 SMALL = CONTEXT + 2 * MIB
 """What of an engine the store does not move: with its context its allocations below 2 MiB."""
@@ -43,3 +46,29 @@ async def test_contexts_stay_until_another_needs_their_room(directory: Path) -> 
             assert await house.say(name) == texts[name]
             away = [row["gpu_bytes"] for row in house.serving.workloads() if row["state"] == "parked"]
             assert sorted(away) == [0, SMALL]
+
+
+async def test_for_whom_a_person_parks_another_goes_to_disk_where_the_arena_is_short(directory: Path) -> None:
+    async with living(directory, device=72 * MIB, arena=24) as house:
+        texts = {name: await house.say(name) for name in NAMES}
+        async with Client(house.control) as client:
+            (report,) = await client.park("cyd")
+            assert report.interposed
+            assert house.states() == {"ada": "stored", "bob": "stored", "cyd": "parked"}
+        assert {name: await house.say(name) for name in NAMES} == texts
+
+
+async def test_without_a_disk_the_person_is_told_what_to_do_and_it_runs_on(directory: Path) -> None:
+    async with living(directory, device=128 * MIB, arena=24, spills=False) as house:
+        texts = {name: await house.say(name) for name in NAMES[:2]}
+        assert [house.states()[name] for name in NAMES[:2]] == ["seated", "seated"]
+        async with Client(house.control) as client:
+            await client.park("ada")
+            with pytest.raises(NoRoom, match="the arena lacks") as refused:
+                await client.park("bob")
+            assert "--arena" in refused.value.hint
+            assert house.states()["bob"] == "seated"
+            await client.seat("ada")
+            await client.park("bob")  # what was short then is not held against it
+            assert house.states()["bob"] == "parked"
+        assert {name: await house.say(name) for name in NAMES[:2]} == texts

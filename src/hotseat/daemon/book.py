@@ -93,6 +93,9 @@ class Record:
     waiting: Queue = field(default_factory=Queue)
     in_flight: dict[Ticket, None] = field(default_factory=dict)
     wishes: list[Wish] = field(default_factory=list)
+    park_after: tuple[str, ...] = ()
+    """Who goes to disk to make room in the arena, so that it can be parked as a person said; `park_answers` then."""
+    park_answers: list[Answer] = field(default_factory=list)
     drained: list[Answer] = field(default_factory=list)
     """Who waits for `in_flight` to be empty."""
     job: Job | None = None

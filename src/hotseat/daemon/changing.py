@@ -108,7 +108,8 @@ def configure(core: Core, message: Configure) -> None:
 
 def settle(core: Core) -> None:
     """Those that can go, go; those that become another container do."""
-    gone = [r for r in core.records.values() if r.leaving and r.job is None and not (r.in_flight or r.waiting)]
+    busy = [r for r in core.records.values() if r.in_flight or r.waiting or r.park_answers]
+    gone = [r for r in core.records.values() if r.leaving and r.job is None and r not in busy]
     for record in gone:
         del core.records[record.name]
         core.first_epoch = max(core.first_epoch, record.epoch + 1)
@@ -169,6 +170,7 @@ def _become(core: Core, record: Record) -> None:
     anew = _named(record.spec) == _named(record.successor)
     fresh = core.new_record(record.name, record.successor, epoch=record.epoch + 1, unknown=not anew)
     fresh.waiting, fresh.wishes = record.waiting, record.wishes
+    fresh.park_after, fresh.park_answers = record.park_after, record.park_answers
     core.records[record.name] = fresh
     core.do(Say(kind="state", workload=record.name, data={"state": State.STOPPED.value, "note": fresh.note}))
     core.do(Look(workload=record.name))

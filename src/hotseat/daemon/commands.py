@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hotseat.config.units import format_size
+from hotseat.daemon import picture
 from hotseat.daemon.book import AWAY, ON_HOST, Answer, JobKind, Record, Wish
 from hotseat.daemon.messages import Prewarm, Say
 from hotseat.errors import Busy, HotseatError, NoRoom, Refused, Unavailable
+from hotseat.scheduler.host import HostLedger
 from hotseat.words import Direction, State, SwapReport
 
 if TYPE_CHECKING:
@@ -24,6 +27,33 @@ def park(core: Core, record: Record, answer: Answer, now: float) -> None:
     if record.job is None and (full := _host_is_full(core, record)) is not None:
         core.tell(answer, None, full)
         return
+    if record.park_answers:
+        record.park_answers.append(answer)
+        return
+    if record.job is None and (going := _to_disk(core, record, now)):
+        names = tuple(other.name for other in going)
+        for other in going:
+            core.launch(other, JobKind.STORE, now, makes_room_for=record.name)
+        record.park_after, record.park_answers = names, [answer]
+        core.set_state(record, record.state, f"is parked once {', '.join(names)} went to disk")
+        return
+    _park_now(core, record, answer, now)
+
+
+def park_when_room(core: Core, record: Record, now: float) -> None:
+    """Those that were to go to disk for it have, or could not: the store itself knows whether it has the room."""
+    others = (core.records.get(name) for name in record.park_after)
+    if any(other is not None and other.job is not None and other.job.kind is JobKind.STORE for other in others):
+        return
+    answers, record.park_answers, record.park_after = record.park_answers, [], ()
+    for answer in answers:
+        if (error := _closing(core)) is not None:
+            core.tell(answer, None, error)
+        else:
+            _park_now(core, record, answer, now)
+
+
+def _park_now(core: Core, record: Record, answer: Answer, now: float) -> None:
     record.held = True
     job = record.job
     if job is None:
@@ -152,6 +182,19 @@ def _host_is_full(core: Core, record: Record) -> NoRoom | None:
         rule="host memory",
         hint="seat or stop another that is parked, or raise `host_memory` in hotseat.yaml",
     )
+
+
+def _to_disk(core: Core, record: Record, now: float) -> Sequence[Record]:
+    """Parked ones that go to disk so that the store's arena has room for this one. Nobody where that is not needed, or
+    not enough: for a person's word nobody is stopped."""
+    snapshot = picture.snapshot(core, now)
+    view = next((view for view in snapshot.workloads if view.name == record.name), None)
+    if view is None or view.state is not State.SEATED or snapshot.arena is None:
+        return ()
+    plan = HostLedger(snapshot, now).plan([view])
+    if plan is None or plan.stop or plan.first:
+        return ()
+    return [core.records[other.name] for other in plan.store]
 
 
 def _closing(core: Core) -> Unavailable | None:

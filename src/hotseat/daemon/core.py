@@ -173,6 +173,8 @@ class Core:
                     record.sought_until = None
             if (error := verdicts.hopeless(record, closing=self.closing)) is not None:
                 self.turn_away(record, error, now)
+            if record.park_answers:
+                commands.park_when_room(self, record, now)
             healing.heal(self, record, now)
             seating.expire(self, record, now)
             seating.answer_wishes(self, record)

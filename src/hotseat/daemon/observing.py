@@ -141,7 +141,8 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
         record.held = record.held and record.state in AWAY
         if job.kind is JobKind.STOP:
             record.not_before = max(record.not_before, record.keep_until)
-        if isinstance(error, NoRoom) and error.rule == "host memory":
+        # A store's arena that is short has room again once another leaves it.
+        if isinstance(error, NoRoom) and error.rule == "host memory" and "missing" not in error.details:
             record.no_park_until = now + KEEP_UNPARKABLE
         target = core.records.get(job.makes_room_for or "")
         if target is not None:

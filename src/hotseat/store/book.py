@@ -253,7 +253,7 @@ class Book:
                 raise NoRoom(
                     f"the arena lacks {lack * CHUNK >> 20} MiB of {count * CHUNK >> 20} MiB",
                     rule="host memory",
-                    hint="spill or end a workload that is parked, or give the store a larger arena (--arena)",
+                    hint="seat or end one that is parked, or give the store more: --arena, or a disk (--spill)",
                     missing=lack * CHUNK,
                 )
             given = cached[np.argsort(self._idle_since[cached], kind="stable")[:short]]

@@ -27,7 +27,8 @@ handles = [(device.create(2 * GRANULE), 2 * GRANULE), (device.create(GRANULE), G
 data = random.Random(7).randbytes(GRANULE) + bytes(GRANULE) + bytes(GRANULE - 1) + b"\\1"
 host = ctypes.create_string_buffer(data, len(data))
 with device.window(handles) as base:
-    device.copy_in([Run(0, 0, 3)], base=base, arena=ctypes.addressof(host), stop=threading.Event())
+    with device.copies(arena=ctypes.addressof(host), stop=threading.Event()) as copies:
+        copies.into([Run(at=base, slot=0, length=3)])
     print(json.dumps(device.digests(base, 3, key=int(sys.argv[1])).tolist()))
 """
 

@@ -35,7 +35,7 @@
 
 #define HS_STORE_VERSION 2u
 #define HS_STORE_GRANULE (2ull << 20)
-#define HS_STORE_BLOCK_MAX (1ull << 30)
+#define HS_STORE_BLOCK_MAX (1ull << 40)
 #define HS_STORE_BATCH 64u /* blocks, and descriptors, in one BLOCKS message */
 
 enum hs_store_type {

@@ -1,7 +1,7 @@
 /* The interposer's parts. See docs/store.md for the whole picture and native/include/hs_store.h for what it says.
  *
  * Every call of the driver that gives a device work or touches its memory passes the gate. Memory from 2 MiB up is
- * mappable memory at addresses that never change, in pieces of at most HS_STORE_BLOCK_MAX bytes that can go to the store
+ * mappable memory at addresses that never change, in pieces of HSI_PIECE bytes that can go to the store
  * and back. */
 #ifndef HSI_INTERPOSER_H
 #define HSI_INTERPOSER_H
@@ -66,11 +66,15 @@ struct hsi_piece {
 	bool lent; /* imported: the store's */
 	bool here; /* `real` is held */
 };
+/* The store begins with the first pieces while it prepares the next. */
+#define HSI_PIECE (1ull << 30)
+
 struct hsi_memory {
 	struct hsi_memory *next;
 	CUmemAllocationProp prop;
 	CUmemAllocationHandleType asked; /* as the engine knows it; `prop` has what we need */
 	uint64_t bytes;
+	uint64_t step; /* bytes of each piece but the last */
 	int handles, maps; /* who refers to it */
 	bool shared;	   /* exported by the engine: it stays with the driver from then on */
 	unsigned count;

@@ -22,7 +22,9 @@ static void release_pieces(struct hsi_memory *memory) {
 }
 
 CUresult hsi_memory_create(struct hsi_memory **out, uint64_t bytes, const CUmemAllocationProp *prop) {
-	unsigned count = (unsigned)((bytes + HS_STORE_BLOCK_MAX - 1) / HS_STORE_BLOCK_MAX);
+	/* What may be exported some day must be one allocation: there is one handle to export. */
+	uint64_t step = prop->requestedHandleTypes == CU_MEM_HANDLE_TYPE_NONE ? HSI_PIECE : bytes;
+	unsigned count = (unsigned)((bytes + step - 1) / step);
 	struct hsi_memory *memory = calloc(1, sizeof *memory + count * sizeof *memory->piece);
 	if (!memory)
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -30,10 +32,11 @@ CUresult hsi_memory_create(struct hsi_memory **out, uint64_t bytes, const CUmemA
 	memory->asked = prop->requestedHandleTypes;
 	memory->prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 	memory->bytes = bytes;
-	for (uint64_t at = 0; at < bytes; at += HS_STORE_BLOCK_MAX) {
+	memory->step = step;
+	for (uint64_t at = 0; at < bytes; at += step) {
 		struct hsi_piece *piece = &memory->piece[memory->count];
 		uint64_t left = bytes - at;
-		piece->bytes = left < HS_STORE_BLOCK_MAX ? left : HS_STORE_BLOCK_MAX;
+		piece->bytes = left < step ? left : step;
 		piece->id = ++last_id;
 		CUresult result = REAL(cuMemCreate)(&piece->real, piece->bytes, &memory->prop, 0);
 		if (result != CUDA_SUCCESS) {

@@ -91,8 +91,8 @@ static bool send_batch(int fd, struct batch *batch, int *fds, unsigned *fd_count
 
 static uint64_t address_of(const struct hsi_memory *memory, unsigned piece) {
 	for (size_t i = 0; i < hsi_mapping_count; i++)
-		if (hsi_mappings[i].memory == memory && piece * HS_STORE_BLOCK_MAX < hsi_mappings[i].bytes)
-			return hsi_mappings[i].at + piece * HS_STORE_BLOCK_MAX;
+		if (hsi_mappings[i].memory == memory && piece * memory->step < hsi_mappings[i].bytes)
+			return hsi_mappings[i].at + piece * memory->step;
 	return 0; /* it is mapped nowhere now */
 }
 

@@ -41,8 +41,9 @@ class Holder:
 
 
 @pytest.fixture
-def node() -> Iterator[EmulatedNode]:
-    with EmulatedNode.temporary(devices=[96 << 20], context_bytes=2 << 20) as node:
+def node(request: pytest.FixtureRequest) -> Iterator[EmulatedNode]:
+    """`request.param`: bytes of its device."""
+    with EmulatedNode.temporary(devices=[getattr(request, "param", 96 << 20)], context_bytes=2 << 20) as node:
         yield node
 
 

@@ -159,6 +159,18 @@ async def test_what_may_be_shared_moves_until_it_is_shared(
         assert said.count("cannot be shared by cuIpcGetMemHandle") == 1
 
 
+@pytest.mark.parametrize("node", [1100 << 20], indirect=True, ids=["1100 MiB"])
+async def test_what_may_be_shared_moves_whatever_its_size(interposed: dict[str, str], holder: Holder) -> None:
+    """vLLM's allocator may ask for gigabytes at a time in that way: one handle, and so one block."""
+    async with program(interposed) as run:
+        await run("map", "a", 514, 1)
+        await holder("wait")
+        yielded = await holder("yield")
+        assert (yielded["blocks"], yielded["bytes"]) == (1, 514 << 21)
+        assert "failed" not in await holder("resume")
+        assert (await run("share", "a"))[0] == 0
+
+
 @pytest.mark.parametrize("free_from", ["first", "its end"])
 async def test_memory_of_a_context_ends_with_it(
     interposed: dict[str, str], holder: Holder, node: EmulatedNode, free_from: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 VERSION = 2
 GRANULE = 2 << 20
-BLOCK_MAX = 1 << 30
+BLOCK_MAX = 1 << 40
 BATCH = 64
 STATE_RUNNING = 1
 STATE_YIELDED = 2

@@ -39,6 +39,26 @@ async def test_a_storm_freezes(victim, own):
         assert storm.runs()
 
 
+@pytest.mark.parametrize(
+    ("version", "files", "frozen", "held"),
+    [
+        (2, {"cgroup.events": "populated 1\nfrozen 0\n", "cgroup.freeze": "0\n"}, False, False),
+        (2, {"cgroup.events": "populated 1\nfrozen 1\n", "cgroup.freeze": "1\n"}, True, True),
+        # What was frozen and is killed counts as not frozen until it is gone; so does what was born a moment ago.
+        (2, {"cgroup.events": "populated 1\nfrozen 0\n", "cgroup.freeze": "1\n"}, False, True),
+        (2, {"cgroup.events": "populated 1\nfrozen 1\n", "cgroup.freeze": "0\n"}, True, True),  # by one above
+        (1, {"freezer.state": "THAWED\n"}, False, False),
+        (1, {"freezer.state": "FREEZING\n"}, False, True),
+        (1, {"freezer.state": "FROZEN\n"}, True, True),
+    ],
+)
+def test_who_may_not_run_is_held_also_while_not_all_are_frozen(tmp_path, version, files, frozen, held):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = Cgroup(path=tmp_path, version=version, top=tmp_path)
+    assert (found.frozen(), found.held()) == (frozen, held)
+
+
 async def test_an_empty_cgroup_freezes(own):
     await own.freeze(deadline=5)
     assert own.frozen()

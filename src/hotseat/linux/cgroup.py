@@ -58,6 +58,13 @@ class Cgroup:
             return self._read("freezer.state") == "FROZEN"
         return "frozen 1" in self._read("cgroup.events").split("\n")
 
+    def held(self) -> bool:
+        """It is frozen, or is to be, by itself or by a cgroup above: whoever is in it may not run. Where one that was
+        frozen is killed, version 2 says for a moment that not all are frozen, until that one is gone."""
+        if self.version == 1:
+            return self._read("freezer.state") in ("FROZEN", "FREEZING")
+        return self.frozen() or self._read("cgroup.freeze") == "1"
+
     def frozen_above(self) -> bool:
         """A cgroup above it is frozen: thawing this one alone would change nothing."""
         if self.version == 1:

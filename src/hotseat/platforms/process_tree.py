@@ -52,7 +52,7 @@ class Tree:
 
     def paused(self) -> bool:
         """Also when somebody else did it: with the cgroup, or SIGSTOP to its first process."""
-        if self.cgroup is not None and self.cgroup.frozen():
+        if self.cgroup is not None and self.cgroup.held():
             return True
         found = proc.stat(self.main.pid)
         return found is not None and found.state == "T"

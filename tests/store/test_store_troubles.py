@@ -49,6 +49,24 @@ async def test_a_worker_that_dies_between_two_steps_loses_nothing(bench: Bench, 
     assert bench.device_bytes() == full
 
 
+async def test_what_could_not_be_looked_at_is_looked_at_anew(bench: Bench) -> None:
+    """Yielded to a worker that died; the next one fails once at its digests."""
+    one = await bench.start()
+    await one.ask("alloc", 1, 3, 100)
+    before = await one.ask("read")
+    await go(bench, one, "take")
+    await bench.kill_worker()
+    await bench.connected(one)
+    worker = (await bench.client.status(deadline=WITHIN)).worker
+    bench.node.set_fault(Fault(kind=FaultKind.RESULT, op="cuLaunchKernel", pid=worker, value=719))
+    with pytest.raises(DriverFailed):
+        await go(bench, one, "take")
+    assert await bench.state(one) is HeldState.YIELDED
+    for step in STEPS:
+        await go(bench, one, step)
+    assert await one.ask("read") == before
+
+
 @pytest.mark.parametrize(
     ("step", "call"),
     [

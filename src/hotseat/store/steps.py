@@ -115,9 +115,10 @@ class Steps:
             self._holdings.lose(tenant, f"it named {len(unknown)} lent blocks that the store never lent")
         with tenant.part("look"):
             failed = [one for one in await asyncio.gather(*looks, return_exceptions=True) if one is not None]
-        tenant.view = view
         if failed:
+            await asyncio.to_thread(view.close)
             raise failed[0]
+        tenant.view = view
 
     async def _plan(self, tenant: Tenant) -> Plan:
         view = await self._view(tenant)
@@ -128,8 +129,13 @@ class Steps:
 
     async def _view(self, tenant: Tenant) -> View:
         if tenant.view is None:
-            view = tenant.view = self.working().view()
-            await asyncio.to_thread(view.add, tenant.pieces)
+            view = self.working().view()
+            try:
+                await asyncio.to_thread(view.add, tenant.pieces)
+            except BaseException:
+                await asyncio.to_thread(view.close)
+                raise
+            tenant.view = view
         return tenant.view
 
     async def _room(self, chunks: int) -> None:

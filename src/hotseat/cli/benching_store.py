@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -62,9 +60,6 @@ async def run_bench(
         raise UsageError(f"no case {', '.join(sorted(unknown))}", hint=f"there are {', '.join(CASES)}")
     wanted = plan(size=size, pair=pair, large=large, cycles=cycles, swaps=swaps, quick=quick)
     command = shlex.join(["hotseat", *sys.argv[1:]])
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # nothing of ours stays behind
     began = time.monotonic()
 
     def so_far(result: Result) -> None:

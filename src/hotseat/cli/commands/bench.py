@@ -97,23 +97,19 @@ def store(
     every swap in all bytes are compared. Takes twice --size, 2.5 times --pair or --large of the host's memory, the most
     of them, and on the device --size, twice --pair or --large.
     """
-    import asyncio
-
+    from hotseat.cli import sigterm
     from hotseat.cli.benching_store import run_bench
 
-    try:
-        return asyncio.run(
-            run_bench(
-                size=size,
-                pair=pair,
-                large=large,
-                cycles=cycles,
-                swaps=swaps,
-                cases=cases,
-                quick=quick,
-                report=report,
-                as_json=as_json,
-            )
+    return sigterm.run(
+        run_bench(
+            size=size,
+            pair=pair,
+            large=large,
+            cycles=cycles,
+            swaps=swaps,
+            cases=cases,
+            quick=quick,
+            report=report,
+            as_json=as_json,
         )
-    except asyncio.CancelledError:
-        return 143  # 128 + SIGTERM; all that was started has ended
+    )

@@ -41,21 +41,17 @@ def demo(
 
     Exit code 1 if any step is not as told.
     """
-    import asyncio
-
+    from hotseat.cli import sigterm
     from hotseat.cli.story.demo import run_demo
 
-    try:
-        return asyncio.run(
-            run_demo(
-                platform=platform,
-                emulated=emulated,
-                weights=weights,
-                kv=kv,
-                store=store,
-                as_json=as_json,
-                verbose=verbose,
-            )
+    return sigterm.run(
+        run_demo(
+            platform=platform,
+            emulated=emulated,
+            weights=weights,
+            kv=kv,
+            store=store,
+            as_json=as_json,
+            verbose=verbose,
         )
-    except asyncio.CancelledError:
-        return 143  # 128 + SIGTERM; all that was started is removed by now
+    )

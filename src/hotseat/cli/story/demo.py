@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
@@ -45,7 +43,6 @@ async def run_demo(
     verbose: bool,
 ) -> int:
     """0 if every step was as told, else 1."""
-    end_on_sigterm()
     tell: Callable[[str], None] = (lambda _: None) if as_json else click.echo
     told = Told()
     async with AsyncExitStack() as stack:
@@ -93,13 +90,6 @@ async def run_demo(
         if hint:
             draw.remark(f" hint: {hint}")
     return 0 if told.ok else 1
-
-
-def end_on_sigterm() -> None:
-    """SIGTERM ends the demo as Ctrl-C does: everything that was started is removed."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def undisturbed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from swap_blocks import BLOCKS, interposed
 from swap_checks import stable
 from swap_world import MIB, World
 
@@ -12,19 +13,10 @@ from hotseat.errors import NoRoom, Quarantined, Refused, Unavailable
 from hotseat.gpu.preload import Preload
 from hotseat.linux.port import HostMemory
 from hotseat.store.port import Held, HeldState, Moved
-from hotseat.swap.port import Workload
 from hotseat.swap.way import way_of
 from hotseat.words import ProcessRef, State
 
 pytestmark = pytest.mark.looptime
-
-CONTEXTS = ({0: 50 * MIB}, {0: 50 * MIB, 1: 40 * MIB})
-BLOCKS = ({0: 300 * MIB}, {0: 100 * MIB, 1: 500 * MIB})
-
-
-def interposed(world: World, *blocks: dict[int, int] | None) -> Workload:
-    world.container("a", *CONTEXTS)
-    return world.interpose("a", *(blocks or BLOCKS))
 
 
 async def test_out_and_in_move_the_blocks_by_the_store_and_the_contexts_by_the_driver(world: World):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from swap_blocks import BLOCKS, interposed
 from swap_checks import stable
 from swap_world import MIB, Strike, What, World
 
@@ -15,14 +16,6 @@ from hotseat.swap.port import Workload
 from hotseat.words import ProcessRef, State
 
 pytestmark = pytest.mark.looptime
-
-CONTEXTS = ({0: 50 * MIB}, {0: 50 * MIB, 1: 40 * MIB})
-BLOCKS = ({0: 300 * MIB}, {0: 100 * MIB, 1: 500 * MIB})
-
-
-def interposed(world: World, *blocks: dict[int, int] | None) -> Workload:
-    world.container("a", *CONTEXTS)
-    return world.interpose("a", *(blocks or BLOCKS))
 
 
 async def parked(world: World, *blocks: dict[int, int] | None) -> Workload:

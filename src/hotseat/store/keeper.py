@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +33,9 @@ HUGE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 RETRY_FIRST, RETRY_LAST = 0.1, 30.0
 """Seconds until a worker that died is started again: doubled while it keeps dying within `STEADY`."""
 STEADY = 10.0
+END_WITHIN = 5.0
+"""Seconds for a worker that was told to end."""
+WORKER = (sys.executable, "-P", "-m", "hotseat.store.worker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +88,10 @@ def make_arena(nbytes: int | None) -> int:
 class Keeper:
     """Made and run once; the process's main thread waits in `run`."""
 
-    def __init__(self, options: Options) -> None:
-        """`Refused` if another store runs in the directory or spills to the same, `NoRoom` as from `make_arena`."""
-        self._options = options
+    def __init__(self, options: Options, *, worker: Sequence[str] = WORKER) -> None:
+        """`Refused` if another store runs in the directory or spills to the same, `NoRoom` as from `make_arena`.
+        `worker`: its command."""
+        self._options, self._worker = options, worker
         self._spill = None if options.spill is None else claimed(options.spill)
         options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(options.directory, 0o700)
@@ -114,11 +119,7 @@ class Keeper:
             began = time.monotonic()
             worker, channel = self._start()
             if self._serve(worker, channel, wake):
-                worker.terminate()
-                try:
-                    worker.wait(5)
-                except subprocess.TimeoutExpired:
-                    worker.kill()
+                self._end(worker, channel)
                 self._clean_up()
                 return 0
             channel.close()
@@ -157,7 +158,7 @@ class Keeper:
         fds = [theirs.fileno(), self._arena, *self._index, self._secret, self._agents.fileno(), self._control.fileno()]
         with theirs:
             worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "hotseat.store.worker", json.dumps(parts)],
+                [*self._worker, json.dumps(parts)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=fds,
                 env={name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"},
@@ -170,13 +171,31 @@ class Keeper:
             ready, _, _ = select.select([channel, wake], [], [])
             if wake in ready:
                 return True
-            try:
-                message, fds = keeping.receive(channel)
-                if message is None:
-                    return False
-                self._answer(channel, message, fds)
-            except OSError:
+            if not self._answered(channel):
                 return False
+
+    def _end(self, worker: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        """Answers it until it has ended: it cannot while it waits for an answer."""
+        worker.terminate()
+        over = time.monotonic() + END_WITHIN
+        while select.select([channel], [], [], max(0.0, over - time.monotonic()))[0] and self._answered(channel):
+            pass
+        try:
+            worker.wait(max(0.0, over - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            print(f"store: the worker did not end within {END_WITHIN:g} s and is killed", file=sys.stderr)
+            worker.kill()
+
+    def _answered(self, channel: socket.socket) -> bool:
+        """One message; False if the worker has ended."""
+        try:
+            message, fds = keeping.receive(channel)
+            if message is None:
+                return False
+            self._answer(channel, message, fds)
+        except OSError:
+            return False
+        return True
 
     def _answer(self, channel: socket.socket, message: keeping.Message, fds: list[int]) -> None:
         match message:

@@ -20,6 +20,7 @@ static atomic_bool active, started;
 static uint64_t token[2];
 static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
 static int line = -1; /* the connection, for what other threads say; under line_lock */
+static atomic_int connected = -1; /* the same from the first to the last moment that it is open, for a child after fork */
 #define KEPT_WITHIN_MS 15000
 static struct hs_store_failed failure; /* of the blocks that came since the last RESUME */
 
@@ -237,6 +238,7 @@ static void *run(void *unused) {
 	(void)unused;
 	while (hsi_active()) {
 		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		atomic_store(&connected, fd);
 		if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
 			if (hello(fd)) {
 				set_line(fd);
@@ -249,6 +251,7 @@ static void *run(void *unused) {
 		} else {
 			hsi_say("no store answers; until one does, the driver alone moves this process's memory", address.sun_path);
 		}
+		atomic_store(&connected, -1);
 		if (fd >= 0)
 			close(fd);
 		if (hsi_active())
@@ -268,6 +271,9 @@ static void forked(void) {
 	memset(token, 0, sizeof token);
 	pthread_mutex_init(&line_lock, NULL);
 	line = -1;
+	int parents = atomic_exchange(&connected, -1); /* it stays open for as long as anybody has it */
+	if (parents >= 0)
+		close(parents);
 	atomic_store(&started, false);
 }
 

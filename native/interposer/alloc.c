@@ -59,6 +59,8 @@ static CUresult allocate(CUdeviceptr *ptr, size_t bytes) {
 		result = REAL(cuCtxGetCurrent)(&context);
 	if (result != CUDA_SUCCESS)
 		return result;
+	if (!hsi_fits(device, bytes))
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	hsi_agent_start(device); /* a context that was made before we were asked for */
 	if (!hsi_active())
 		return CUDA_ERROR_NOT_SUPPORTED;

@@ -25,8 +25,11 @@ static bool fenced; /* no membarrier: the calls fence */
 static pthread_key_t key;
 static __thread struct slot *mine __attribute__((tls_model("initial-exec")));
 
+/* Also within a call, by pthread_exit in a callback or by pthread_cancel: then that call is in flight no more, and whoever gets the slot
+ * next must not pass as being inside one. */
 static void thread_ends(void *slot) {
 	mine = NULL;
+	atomic_store(&((struct slot *)slot)->depth, 0);
 	atomic_store(&((struct slot *)slot)->taken, false);
 }
 

@@ -103,6 +103,7 @@ void hsi_mapping_remove(struct hsi_mapping *mapping);
 CUresult hsi_map(const struct hsi_mapping *mapping);
 CUresult hsi_unmap(const struct hsi_mapping *mapping);
 uint64_t hsi_round(uint64_t bytes);
+bool hsi_fits(CUdevice device, uint64_t bytes);
 void hsi_alloc_ended(CUcontext context); /* alloc.c: frees what cuMemAlloc gave in a context that has been destroyed */
 void hsi_memory_forked(void);
 

@@ -15,6 +15,13 @@ uint64_t hsi_round(uint64_t bytes) {
 	return (bytes + HS_STORE_GRANULE - 1) / HS_STORE_GRANULE * HS_STORE_GRANULE;
 }
 
+/* More than a device has is refused as a whole: piece by piece it would first take what others need, and a size near 2^64 would
+ * wrap. */
+bool hsi_fits(CUdevice device, uint64_t bytes) {
+	size_t total;
+	return REAL(cuDeviceTotalMem_v2)(&total, device) != CUDA_SUCCESS ? bytes <= HS_STORE_BLOCK_MAX : bytes <= total;
+}
+
 static void release_pieces(struct hsi_memory *memory) {
 	for (unsigned i = 0; i < memory->count; i++)
 		if (memory->piece[i].here)
@@ -22,6 +29,8 @@ static void release_pieces(struct hsi_memory *memory) {
 }
 
 CUresult hsi_memory_create(struct hsi_memory **out, uint64_t bytes, const CUmemAllocationProp *prop) {
+	if (!hsi_fits(prop->location.id, bytes))
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	/* What may be exported some day must be one allocation: there is one handle to export. */
 	uint64_t step = prop->requestedHandleTypes == CU_MEM_HANDLE_TYPE_NONE ? HSI_PIECE : bytes;
 	unsigned count = (unsigned)((bytes + step - 1) / step);

@@ -1,6 +1,7 @@
 /* Memory leaves for the store, comes back, or is made the process's own. The agent's thread does it, behind the gate. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -108,11 +109,13 @@ static void send_blocks(int fd, uint64_t request, struct hs_store_done *done, st
 			*block = (struct hs_store_block){
 				.id = piece->id, .address = address_of(memory, i), .bytes = piece->bytes, .lent = piece->lent};
 			CUresult result = REAL(cuDeviceGetUuid)((CUuuid *)block->device_uuid, memory->prop.location.id);
-			if (result == CUDA_SUCCESS && !piece->lent)
-				result = REAL(cuMemExportToShareableHandle)(&fds[fd_count++], piece->real,
+			if (result == CUDA_SUCCESS && !piece->lent) {
+				result = REAL(cuMemExportToShareableHandle)(&fds[fd_count], piece->real,
 									    CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0);
+				if (result == CUDA_SUCCESS) /* a program that is started meanwhile must not keep the memory */
+					fcntl(fds[fd_count++], F_SETFD, FD_CLOEXEC);
+			}
 			if (result != CUDA_SUCCESS) {
-				fd_count -= !piece->lent && fd_count;
 				fail(failed, result, "exporting memory");
 				break;
 			}

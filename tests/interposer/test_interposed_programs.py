@@ -48,6 +48,26 @@ async def test_a_child_begins_anew(interposed: dict[str, str], holder: Holder) -
         assert first["pid"] == run.process.pid
 
 
+async def test_more_than_a_device_has_is_refused_whatever_the_size(interposed: dict[str, str]) -> None:
+    async with program(interposed) as run:
+        for size in (97 << 20, 1 << 52, 1 << 62, 2**64 - 1):
+            assert await run("alloc", "a", size) == "no memory"
+            assert await run("alloc async", "a", size) == "no memory"
+        for granules in (49, 1 << 31, 1 << 41):
+            assert await run("map", "a", granules) == "no memory"
+        await run("alloc", "a", 4 << 20)
+        assert await run("check", "a") == "same"
+
+
+async def test_a_thread_that_ended_within_a_call_is_not_waited_for(interposed: dict[str, str], holder: Holder) -> None:
+    async with program(interposed) as run:
+        await run("alloc", "a", 4 << 20)
+        await holder("wait")
+        assert await run("end in a call") == "ok"
+        await holder.through("yield", "out", "in", "resume")
+        assert await run("check", "a") == "same"
+
+
 async def test_who_allocates_during_a_yield_goes_on_after_it(interposed: dict[str, str], holder: Holder) -> None:
     async with program(interposed) as run:
         await run("alloc", "a", 4 << 20)

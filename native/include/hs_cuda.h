@@ -180,7 +180,9 @@ typedef enum {
 	CU_PROCESS_STATE_RUNNING = 0,
 	CU_PROCESS_STATE_LOCKED = 1,
 	CU_PROCESS_STATE_CHECKPOINTED = 2,
-	CU_PROCESS_STATE_FAILED = 3
+	CU_PROCESS_STATE_FAILED = 3,
+	CU_PROCESS_STATE_CHECKPOINTING = 4, /* CUDA 13.4 */
+	CU_PROCESS_STATE_RESTORING = 5
 } CUprocessState;
 
 /* Each is 64 bytes; reserved fields must be zero. */
@@ -189,8 +191,21 @@ typedef struct {
 	unsigned int reserved0;
 	uint64_t reserved1[7];
 } CUcheckpointLockArgs;
+/* Custom storage is CUDA 13.4; to a driver before that the pointers to it are reserved bytes. */
+typedef struct CUcheckpointOperation_st *CUcheckpointOperationHandle;
 typedef struct {
-	uint64_t reserved[8];
+	CUdeviceptr devPtr;
+	size_t size;
+	CUstream stream;
+} CUcheckpointCustomStoragePerDeviceData;
+typedef struct {
+	CUcheckpointOperationHandle handle;
+	CUcheckpointCustomStoragePerDeviceData *perDeviceData;
+	unsigned int deviceCount;
+} CUcheckpointCustomStorageInfo;
+typedef struct {
+	CUcheckpointCustomStorageInfo **customStorageInfo_out;
+	char reserved[64 - sizeof(CUcheckpointCustomStorageInfo *)];
 } CUcheckpointCheckpointArgs;
 typedef struct {
 	CUuuid oldUuid;
@@ -199,8 +214,9 @@ typedef struct {
 typedef struct {
 	CUcheckpointGpuPair *gpuPairs;
 	unsigned int gpuPairsCount;
-	char reserved[52 - sizeof(CUcheckpointGpuPair *)];
-	uint64_t reserved1;
+	unsigned int padding0;
+	CUcheckpointCustomStorageInfo **customStorageInfo_out;
+	char reserved[64 - 2 * sizeof(void *) - 2 * sizeof(unsigned int)];
 } CUcheckpointRestoreArgs;
 typedef struct {
 	uint64_t reserved[8];
@@ -310,6 +326,7 @@ HS_API CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned int flags,
 HS_API CUresult cuStreamDestroy_v2(CUstream stream);
 HS_API CUresult cuStreamSynchronize(CUstream stream);
 HS_API CUresult cuStreamQuery(CUstream stream);
+HS_API CUresult cuStreamGetDevice(CUstream stream, CUdevice *dev);
 HS_API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags);
 HS_API CUresult cuLaunchHostFunc(CUstream stream, CUhostFn fn, void *userData);
 HS_API CUresult cuEventCreate(CUevent *event, unsigned int flags);
@@ -334,6 +351,7 @@ HS_API CUresult cuCheckpointProcessLock(int pid, CUcheckpointLockArgs *args);
 HS_API CUresult cuCheckpointProcessCheckpoint(int pid, CUcheckpointCheckpointArgs *args);
 HS_API CUresult cuCheckpointProcessRestore(int pid, CUcheckpointRestoreArgs *args);
 HS_API CUresult cuCheckpointProcessUnlock(int pid, CUcheckpointUnlockArgs *args);
+HS_API CUresult cuCheckpointOperationComplete(CUcheckpointOperationHandle handle);
 
 /* Emulated driver only (absent from NVIDIA's library): joins this process to a communicator, as NCCL would. From then on
  * checkpoint waits until every living member is locked, unlock until every living member is restored. */

@@ -30,6 +30,11 @@ class Target(driver.Cuda):
     def raw(self, name, *args):
         return getattr(self.lib, name)(*args)
 
+    def use(self, device):
+        """Its primary context is current from now on."""
+        context = C.c_void_p()
+        return self.lib.cuDevicePrimaryCtxRetain(C.byref(context), device) or self.lib.cuCtxSetCurrent(context)
+
     def fill(self, mebibytes, seed=1):
         """An allocation full of a pattern: (result, address)."""
         result, address = self.alloc(mebibytes << 20)
@@ -257,6 +262,79 @@ class Controller(driver.Cuda):
             args.reserved = b"\1"
         args.reserved1 = int(reserved1)
         return self.raw_args("Restore", pid, args)
+
+
+class Storer(Controller):
+    """A caller of checkpoints to custom storage. Holds no context before `retain`."""
+
+    def __init__(self):
+        super().__init__()
+        self.info = C.POINTER(driver.StorageInfo)()
+        self.saved = {}
+
+    def version(self):
+        version = C.c_int()
+        return self.lib.cuDriverGetVersion(C.byref(version)), version.value
+
+    def has(self, name, version):
+        pointer, status = C.c_void_p(), C.c_int(-1)
+        result = self.lib.cuGetProcAddress_v2(name, C.byref(pointer), version, C.c_uint64(0), C.byref(status))
+        return result == 0 and bool(pointer.value)
+
+    def retain(self, *devices):
+        context = C.c_void_p()
+        results = [self.lib.cuDevicePrimaryCtxRetain(C.byref(context), device) for device in devices]
+        return max(results) or self.lib.cuCtxSetCurrent(context)
+
+    def begin(self, name, pid):
+        """`Checkpoint` or `Restore`: (result, [(device by its stream, bytes)])."""
+        self.info = C.POINTER(driver.StorageInfo)()
+        kind = driver.CustomCheckpointArgs if name == "Checkpoint" else driver.CustomRestoreArgs
+        args = kind(info=C.pointer(self.info))
+        result = self.raw_args(name, pid, args)
+        return result, [(self.device_of(one), one.size) for one in self.entries()] if result == 0 else []
+
+    def entries(self):
+        return self.info.contents.data[: self.info.contents.count] if self.info else []
+
+    def device_of(self, one):
+        device = C.c_int(-1)
+        self.lib.cuStreamGetDevice(C.c_void_p(one.stream), C.byref(device))
+        return device.value
+
+    def pull(self):
+        """Copies all that is mapped."""
+        for one in self.entries():
+            data = C.create_string_buffer(one.size)
+            result = self.lib.cuMemcpyDtoH_v2(data, C.c_uint64(one.at), C.c_size_t(one.size))
+            if result:
+                return result
+            self.saved[self.device_of(one)] = data.raw
+        return 0
+
+    def push(self):
+        return max(self.write(one.at, self.saved[self.device_of(one)]) for one in self.entries())
+
+    def beyond(self):
+        """Reads one byte past the first range."""
+        (one, *_) = self.entries()
+        return self.lib.cuMemcpyDtoH_v2(C.create_string_buffer(1), C.c_uint64(one.at + one.size), C.c_size_t(1))
+
+    def peek(self):
+        (one, *_) = self.entries()
+        data = C.create_string_buffer(16)
+        return self.lib.cuMemcpyDtoH_v2(data, C.c_uint64(one.at), C.c_size_t(16)), data.raw
+
+    def complete(self):
+        """Copies the handle first: the driver's record ends with it."""
+        self.handle = self.info.contents.handle
+        return self.again()
+
+    def again(self):
+        return self.lib.cuCheckpointOperationComplete(C.c_void_p(self.handle))
+
+    def complete_rubbish(self):
+        return self.lib.cuCheckpointOperationComplete(C.c_void_p(0x1234))
 
 
 def target():

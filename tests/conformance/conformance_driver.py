@@ -31,6 +31,30 @@ class RestoreArgs(C.Structure):
     )
 
 
+class DeviceData(C.Structure):
+    _fields_ = (("at", C.c_uint64), ("size", C.c_size_t), ("stream", C.c_void_p))
+
+
+class StorageInfo(C.Structure):
+    _fields_ = (("handle", C.c_void_p), ("data", C.POINTER(DeviceData)), ("count", C.c_uint))
+
+
+class CustomCheckpointArgs(C.Structure):
+    """Of CUDA 13.4."""
+
+    _fields_ = (("info", C.POINTER(C.POINTER(StorageInfo))), ("reserved", C.c_char * 56))
+
+
+class CustomRestoreArgs(C.Structure):
+    _fields_ = (
+        ("pairs", C.POINTER(GpuPair)),
+        ("count", C.c_uint),
+        ("padding0", C.c_uint),
+        ("info", C.POINTER(C.POINTER(StorageInfo))),
+        ("reserved", C.c_char * 40),
+    )
+
+
 class Prop(C.Structure):
     _fields_ = (
         ("type", C.c_int),

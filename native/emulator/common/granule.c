@@ -80,7 +80,8 @@ static bool owns_any(const struct hs_node *node, uint16_t owner) {
 static void reclaim_locked(struct hs_node *node) {
 	struct hs_shared *s = node->shared;
 	for (int i = 0; i < HS_MAX_SLOTS; i++) {
-		if (!atomic_load(&s->slot[i].used) || hs_slot_alive(node, i))
+		if (!atomic_load(&s->slot[i].used) || hs_slot_alive(node, i) ||
+		    hs_byte_locked(node->control, HS_BYTE_LENT(i)))
 			continue;
 		for (uint32_t d = 0; d < s->device_count; d++)
 			free_owner(node, (int)d, HS_OWNER_SLOT(i));

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define HS_MAGIC 0x45544145534f5448ull /* "HTOSEATE" */
-#define HS_VERSION 2
+#define HS_VERSION 3
 #define HS_MAX_DEVICES 16
 #define HS_MAX_SLOTS 512
 #define HS_MAX_FAULTS 32
@@ -20,6 +20,7 @@
 #define HS_MAX_LATE 16
 #define HS_GRANULE (2ul << 20)
 #define HS_KEEP_PAGES 1u /* header flag: never punch holes, the files were filled at creation */
+#define HS_CUSTOM_STORAGE 2u /* header flag: a driver of CUDA 13.4, which checkpoints to custom storage */
 
 /* Owner of a granule: 0 nobody, slot index + 1, or a share (memory that was exported). */
 #define HS_OWNER_SLOT(index) ((uint16_t)((index) + 1))
@@ -30,6 +31,7 @@
 #define HS_BYTE_ALLOC ((int64_t)1 << 40)
 #define HS_BYTE_LIVE(slot) (((int64_t)1 << 40) + 0x1000 + (slot))
 #define HS_BYTE_CALL(slot) (((int64_t)1 << 40) + 0x2000 + (slot))
+#define HS_BYTE_LENT(slot) (((int64_t)1 << 40) + 0x8000 + (slot)) /* its memory is mapped by another process */
 #define HS_BYTE_SHARE(share) (((int64_t)1 << 40) + 0x4000 + (share))
 
 struct hs_late { /* memory that NVML goes on showing as used */
@@ -43,11 +45,24 @@ struct hs_device {
 	uint64_t bytes;
 	uint32_t granules;
 	uint32_t owners; /* offset in this file of uint16_t[granules] */
+	uint64_t places; /* the same of uint64_t[granules]: HS_PLACE of those that are lent to a caller of a checkpoint */
 	struct hs_late late[HS_MAX_LATE];
 };
 
 enum hs_box_status { HS_BOX_IDLE, HS_BOX_POSTED, HS_BOX_BUSY, HS_BOX_DONE };
-enum hs_op { HS_OP_STATE = 1, HS_OP_LOCK, HS_OP_CHECKPOINT, HS_OP_RESTORE, HS_OP_UNLOCK };
+enum hs_op {
+	HS_OP_STATE = 1,
+	HS_OP_LOCK,
+	HS_OP_CHECKPOINT,
+	HS_OP_RESTORE,
+	HS_OP_UNLOCK,
+	HS_OP_LEND_OUT, /* checkpoint and restore to and from custom storage, and their completion */
+	HS_OP_LEND_IN,
+	HS_OP_COMPLETE
+};
+
+/* Of a granule that a process lends: whose it is, and which of those of its device it is, from 0 up. */
+#define HS_PLACE(slot, index) (((uint64_t)(slot) + 1) << 32 | ((uint32_t)(index) + 1))
 
 struct hs_pair {
 	uint8_t from[16], to[16];
@@ -61,6 +76,8 @@ struct hs_box {
 	int32_t result;
 	uint32_t pairs;
 	uint32_t value;
+	uint32_t devices; /* a bit a device of the node: where the caller retains the primary context */
+	uint32_t reserved;
 	struct hs_pair pair[HS_MAX_DEVICES];
 };
 
@@ -79,6 +96,7 @@ struct hs_slot {
 	uint32_t comm_ranks;
 	uint32_t reserved;
 	char name[16];
+	uint64_t lent[HS_MAX_DEVICES]; /* bytes of each device that a caller of a checkpoint may map */
 	struct hs_box box;
 };
 
@@ -126,7 +144,7 @@ struct hs_shared {
 	struct hs_fault fault[HS_MAX_FAULTS];
 	struct hs_share share[HS_MAX_SHARES];
 	struct hs_slot slot[HS_MAX_SLOTS];
-	/* then the owners of each device's granules */
+	/* then the owners and the places of each device's granules */
 };
 
 #endif

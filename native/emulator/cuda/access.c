@@ -28,7 +28,7 @@ static bool accessible(uint64_t ptr, uint64_t bytes, bool write, const struct hs
 		}
 		if (!first)
 			return false;
-		if (range->kind == HS_RANGE_ALLOC)
+		if (range->kind == HS_RANGE_ALLOC || range->kind == HS_RANGE_BORROWED)
 			return end <= range->at + range->wanted;
 		return hs_slab_extent(range, ptr, &at, &size) && end <= at + size;
 	}

@@ -23,6 +23,7 @@ static CUresult add_range(struct hs_ctx *ctx, uint64_t wanted, enum hs_range_kin
 	result = hs_arena_reserve(bytes, HS_GRANULE, 0, &at);
 	if (result == CUDA_SUCCESS) {
 		mem->maps = 1;
+		mem->wanted = wanted;
 		*out = hs_range_add((struct hs_range){.at = at, .bytes = bytes, .wanted = wanted, .mem = mem,
 						      .kind = kind, .access = CU_MEM_ACCESS_FLAGS_PROT_READWRITE});
 		if (*out && hs_range_show(*out) == CUDA_SUCCESS)
@@ -127,7 +128,7 @@ CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream) {
 static CUresult free_locked(uint64_t ptr) {
 	struct hs_range *range = hs_range_at(ptr);
 	uint64_t at, bytes;
-	if (!range || range->kind == HS_RANGE_VMM)
+	if (!range || range->kind == HS_RANGE_VMM || range->kind == HS_RANGE_BORROWED)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (range->kind == HS_RANGE_SLAB) {
 		struct hs_slab *slab = range->slab;

@@ -32,7 +32,7 @@ int hs_do_lock(uint32_t timeout_ms) {
 }
 
 /* Waits while another living member of our communicator is in `state_to_wait_out`: ranks taken one at a time hang. */
-static void wait_for_ranks(uint32_t state_to_wait_out) {
+void hs_wait_for_ranks(uint32_t state_to_wait_out) {
 	uint64_t id = atomic_load(&hs.slot->comm_id);
 	for (bool waiting = id != 0; waiting; hs_sleep_ns(waiting ? 2000000 : 0)) {
 		waiting = false;
@@ -50,7 +50,7 @@ int hs_do_checkpoint(void) {
 		return CUDA_ERROR_ILLEGAL_STATE;
 	if (flagged(HS_SLOT_MANAGED))
 		return CUDA_ERROR_NOT_SUPPORTED;
-	wait_for_ranks(CU_PROCESS_STATE_RUNNING);
+	hs_wait_for_ranks(CU_PROCESS_STATE_RUNNING);
 	if (hs_fault_take(&hs.node, HS_FAULT_KEEP_MEMORY, "checkpoint", NULL)) {
 		hs.kept = true;
 		become(CU_PROCESS_STATE_CHECKPOINTED);
@@ -63,7 +63,7 @@ int hs_do_checkpoint(void) {
 }
 
 /* The device each ordinal is to use from now on. Every device that is used must be in the list, if there is one. */
-static CUresult remap(const struct hs_pair *pairs, uint32_t count, int visible[HS_MAX_DEVICES]) {
+CUresult hs_remap(const struct hs_pair *pairs, uint32_t count, int visible[HS_MAX_DEVICES]) {
 	const struct hs_shared *shared = hs.node.shared;
 	memcpy(visible, hs.visible, sizeof hs.visible);
 	for (int ordinal = 0; count && ordinal < hs.count; ordinal++) {
@@ -82,7 +82,7 @@ static CUresult remap(const struct hs_pair *pairs, uint32_t count, int visible[H
 	return CUDA_SUCCESS;
 }
 
-static CUresult lose(CUresult why) {
+CUresult hs_lose(CUresult why) {
 	atomic_fetch_or(&hs.slot->flags, HS_SLOT_LOST);
 	return why;
 }
@@ -92,8 +92,10 @@ int hs_do_restore(const struct hs_pair *pairs, uint32_t count) {
 		return CUDA_ERROR_ILLEGAL_STATE;
 	if (flagged(HS_SLOT_LOST))
 		return CUDA_ERROR_OPERATING_SYSTEM;
+	if (hs.elsewhere)
+		return CUDA_ERROR_INVALID_VALUE; /* assumed: there is nothing to bring back */
 	int visible[HS_MAX_DEVICES];
-	CUresult result = remap(pairs, count, visible);
+	CUresult result = hs_remap(pairs, count, visible);
 	if (result != CUDA_SUCCESS)
 		return result;
 	if (hs.kept) {
@@ -101,12 +103,12 @@ int hs_do_restore(const struct hs_pair *pairs, uint32_t count) {
 	} else {
 		for (const struct hs_mem *mem = hs.mems; mem; mem = mem->next)
 			if (mem->lost)
-				return lose(CUDA_ERROR_NOT_SUPPORTED);
+				return hs_lose(CUDA_ERROR_NOT_SUPPORTED);
 		memcpy(hs.visible, visible, sizeof visible);
 		result = hs_fault_take(&hs.node, HS_FAULT_OOM_RESTORE, "restore", NULL) ? CUDA_ERROR_OUT_OF_MEMORY
 											: hs_load_all();
 		if (result != CUDA_SUCCESS)
-			return lose(result);
+			return hs_lose(result);
 	}
 	become(CU_PROCESS_STATE_LOCKED);
 	return CUDA_SUCCESS;
@@ -115,7 +117,8 @@ int hs_do_restore(const struct hs_pair *pairs, uint32_t count) {
 int hs_do_unlock(void) {
 	if (state() != CU_PROCESS_STATE_LOCKED)
 		return CUDA_ERROR_ILLEGAL_STATE;
-	wait_for_ranks(CU_PROCESS_STATE_CHECKPOINTED);
+	hs_wait_for_ranks(CU_PROCESS_STATE_CHECKPOINTED);
+	hs_wait_for_ranks(CU_PROCESS_STATE_RESTORING);
 	become(CU_PROCESS_STATE_RUNNING);
 	hs_gate_open();
 	return CUDA_SUCCESS;

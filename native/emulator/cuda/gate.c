@@ -14,7 +14,8 @@ CUresult hs_enter_pass(const char *function) {
 /* Seen on an H200: threads that wait for a checkpointed device get SIGSEGV. Hence freeze before checkpoint. */
 CUresult hs_enter_wait(const char *function) {
 	CUresult result = hs_enter_pass(function);
-	if (result == CUDA_SUCCESS && atomic_load(&hs.slot->state) == CU_PROCESS_STATE_CHECKPOINTED)
+	uint32_t state = atomic_load(&hs.slot->state);
+	if (result == CUDA_SUCCESS && (state == CU_PROCESS_STATE_CHECKPOINTED || state >= CU_PROCESS_STATE_CHECKPOINTING))
 		raise(SIGSEGV);
 	return result;
 }

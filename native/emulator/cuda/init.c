@@ -134,6 +134,6 @@ CUresult cuInit(unsigned int flags) {
 CUresult cuDriverGetVersion(int *version) {
 	if (!version)
 		return CUDA_ERROR_INVALID_VALUE;
-	*version = CUDA_VERSION;
+	*version = hs_has_custom_storage() ? 13040 : CUDA_VERSION;
 	return CUDA_SUCCESS;
 }

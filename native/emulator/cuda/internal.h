@@ -32,12 +32,14 @@ struct hs_mem {
 	uint32_t *ids;
 	int handles, maps; /* who refers to it */
 	bool exportable, imported, lost;
+	bool borrowed; /* another process's, mapped here between its checkpoint and the completion */
+	uint64_t wanted; /* bytes as asked for; 0: all of it */
 	int share, share_fd; /* -1 = not shared */
 	void *saved; /* its bytes while checkpointed */
 };
 
 /* What lies at one range of the arena. Ranges never overlap; the array is sorted. */
-enum hs_range_kind { HS_RANGE_ALLOC, HS_RANGE_SLAB, HS_RANGE_VMM };
+enum hs_range_kind { HS_RANGE_ALLOC, HS_RANGE_SLAB, HS_RANGE_VMM, HS_RANGE_BORROWED };
 struct hs_range {
 	uint64_t at, bytes; /* bytes as mapped, whole granules */
 	uint64_t wanted;    /* bytes as asked for */
@@ -73,6 +75,7 @@ struct hs_process {
 	size_t reservation_count, reservation_room;
 	_Atomic uint64_t busy_until; /* CLOCK_MONOTONIC: when the last kernel that takes time ends */
 	bool kept; /* checkpointed under HS_FAULT_KEEP_MEMORY: nothing was moved */
+	bool elsewhere; /* checkpointed to custom storage: what it held is not in this process */
 };
 
 enum hs_life { HS_FRESH, HS_READY, HS_FORKED };
@@ -162,6 +165,37 @@ int hs_do_unlock(void);
 /* save.c: the bytes, out and in; service threads only, no malloc */
 CUresult hs_save_all(void);
 CUresult hs_load_all(void);
+bool hs_take_all(void);
+void hs_give_all(void);
+void hs_die_if_told(const char *op);
+
+/* lend.c: the same with custom storage, whose owner copies; service threads only, no malloc */
+int hs_do_lend_out(uint32_t devices);
+int hs_do_lend_in(uint32_t devices, const struct hs_pair *pairs, uint32_t count);
+int hs_do_complete(void);
+CUresult hs_remap(const struct hs_pair *pairs, uint32_t count, int visible[HS_MAX_DEVICES]);
+CUresult hs_lose(CUresult why);
+void hs_wait_for_ranks(uint32_t state_to_wait_out);
+
+/* control.c: requests to another process */
+struct hs_request {
+	enum hs_op op;
+	uint32_t timeout_ms, devices;
+	const CUcheckpointGpuPair *pairs;
+	uint32_t pair_count;
+	uint32_t *value;
+};
+struct hs_node *hs_any_node(void); /* the process's own, or one opened for such calls alone; NULL: there is none */
+bool hs_has_custom_storage(void);
+CUresult hs_find(int pid, int *slot);
+CUresult hs_call(int pid, const char *function, struct hs_request request);
+CUresult hs_post(int slot, const struct hs_request *request);
+
+/* storage.c: the caller's side of custom storage */
+CUresult hs_borrow(int pid, const char *function, struct hs_request request, CUcheckpointCustomStorageInfo **out);
+
+/* stream.c */
+CUstream hs_stream_make(int ordinal); /* NULL: no memory */
 
 /* kernels.c */
 typedef CUresult (*hs_kernel)(void **params);

@@ -41,7 +41,7 @@ void hs_mem_drop(struct hs_mem *mem) {
 	if (mem->share_fd >= 0) {
 		close(mem->share_fd); /* our hold; the last holder's end frees the granules */
 		hs_reclaim(&hs.node, true);
-	} else {
+	} else if (!mem->borrowed) {
 		hs_granules_give(&hs.node, hs_device_of(mem->ordinal), mem->ids, mem->count);
 	}
 	free(mem->ids);

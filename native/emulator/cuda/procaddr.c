@@ -24,6 +24,8 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, ui
 	for (size_t i = 0; i < sizeof exports / sizeof *exports; i++) {
 		if (strcmp(exports[i].name, symbol) != 0)
 			continue;
+		if (exports[i].since == 13040 && !hs_has_custom_storage())
+			continue; /* this driver is older */
 		if (exports[i].since <= cudaVersion) { /* later rows are newer */
 			*pfn = exports[i].function;
 			found = CU_GET_PROC_ADDRESS_SUCCESS;

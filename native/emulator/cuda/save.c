@@ -46,6 +46,14 @@ static struct journey journey_begin(const char *op) {
 	return j;
 }
 
+void hs_die_if_told(const char *op) {
+	int64_t percent;
+	if (hs_fault_take(&hs.node, HS_FAULT_DIE, op, &percent)) {
+		kill(getpid(), SIGKILL);
+		hs_sleep_ns(~0ull >> 1);
+	}
+}
+
 static bool move_granule(int fd, uint32_t id, char *host, bool out) {
 	for (uint64_t done = 0; done < HS_GRANULE;) {
 		off_t at = (off_t)(id * HS_GRANULE + done);
@@ -100,6 +108,11 @@ static bool save_one(struct hs_mem *mem, struct journey *j) {
 	return true;
 }
 
+static void give_contexts(void) {
+	for (struct hs_ctx *ctx = hs.contexts; ctx; ctx = ctx->next)
+		hs_granules_give(&hs.node, hs_device_of(ctx->ordinal), ctx->overhead, ctx->overhead_count);
+}
+
 CUresult hs_save_all(void) {
 	if (!reserve_host()) {
 		free_host();
@@ -119,13 +132,23 @@ CUresult hs_save_all(void) {
 			let_go_of_share(mem);
 		}
 	}
-	for (struct hs_ctx *ctx = hs.contexts; ctx; ctx = ctx->next)
-		hs_granules_give(&hs.node, hs_device_of(ctx->ordinal), ctx->overhead, ctx->overhead_count);
+	give_contexts();
 	return CUDA_SUCCESS;
 }
 
+void hs_give_all(void) {
+	for (struct hs_mem *mem = hs.mems; mem; mem = mem->next) {
+		mem->lost = !moves(mem);
+		if (mem->share >= 0)
+			let_go_of_share(mem);
+		else if (moves(mem))
+			hs_granules_give(&hs.node, hs_device_of(mem->ordinal), mem->ids, mem->count);
+	}
+	give_contexts();
+}
+
 /* Everything or nothing. What was taken before the first refusal is given back. */
-static bool take_all(void) {
+bool hs_take_all(void) {
 	uint16_t owner = HS_OWNER_SLOT(hs.node.own_slot);
 	struct hs_ctx *ctx;
 	struct hs_mem *mem = NULL;
@@ -147,7 +170,7 @@ refused:
 }
 
 CUresult hs_load_all(void) {
-	if (!take_all())
+	if (!hs_take_all())
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	struct journey j = journey_begin("restore");
 	bool corrupt = hs_fault_take(&hs.node, HS_FAULT_CORRUPT, "restore", NULL);

@@ -13,8 +13,9 @@
 #include "internal.h"
 
 static int answer(struct hs_box *box) {
-	static const char *const names[] = {"", "state", "lock", "checkpoint", "restore", "unlock"};
-	const char *name = names[box->op % 6];
+	static const char *const names[] = {"",	      "state",	    "lock",    "checkpoint", "restore",
+					     "unlock", "checkpoint", "restore", "complete"};
+	const char *name = names[box->op % (sizeof names / sizeof *names)];
 	int64_t result;
 	hs_fault_hang(&hs.node, name);
 	if (hs_fault_take(&hs.node, HS_FAULT_RESULT, name, &result))
@@ -31,6 +32,12 @@ static int answer(struct hs_box *box) {
 		return hs_do_restore(box->pair, box->pairs);
 	case HS_OP_UNLOCK:
 		return hs_do_unlock();
+	case HS_OP_LEND_OUT:
+		return hs_do_lend_out(box->devices);
+	case HS_OP_LEND_IN:
+		return hs_do_lend_in(box->devices, box->pair, box->pairs);
+	case HS_OP_COMPLETE:
+		return hs_do_complete();
 	default:
 		return CUDA_ERROR_INVALID_VALUE;
 	}

@@ -6,6 +6,7 @@
 
 struct CUstream_st {
 	unsigned int flags;
+	int ordinal;
 };
 struct CUevent_st {
 	uint64_t at; /* when the work before it ends; 0 = never recorded */
@@ -16,11 +17,18 @@ static CUresult with_context(void) {
 	return hs_current_ok(&ctx);
 }
 
+CUstream hs_stream_make(int ordinal) {
+	CUstream stream = calloc(1, sizeof *stream);
+	if (stream)
+		stream->ordinal = ordinal;
+	return stream;
+}
+
 static CUresult stream_create(CUstream *stream, unsigned int flags) {
 	CUresult result = stream && flags <= 1 ? with_context() : CUDA_ERROR_INVALID_VALUE;
 	if (result != CUDA_SUCCESS)
 		return result;
-	*stream = calloc(1, sizeof **stream);
+	*stream = hs_stream_make(hs_current()->ordinal);
 	if (!*stream)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	(*stream)->flags = flags;
@@ -45,6 +53,18 @@ static CUresult stream_destroy(CUstream stream) {
 
 CUresult cuStreamDestroy_v2(CUstream stream) {
 	HS_CALL(stream_destroy(stream));
+}
+
+static CUresult stream_device(CUstream stream, CUdevice *dev) {
+	struct hs_ctx *ctx;
+	CUresult result = !dev ? CUDA_ERROR_INVALID_VALUE : stream ? CUDA_SUCCESS : hs_current_ok(&ctx);
+	if (result == CUDA_SUCCESS)
+		*dev = stream ? stream->ordinal : ctx->ordinal;
+	return result;
+}
+
+CUresult cuStreamGetDevice(CUstream stream, CUdevice *dev) {
+	HS_PASS(stream_device(stream, dev));
 }
 
 static CUresult wait(void) {

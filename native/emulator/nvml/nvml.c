@@ -90,18 +90,23 @@ static nvmlReturn_t text_out(char *out, unsigned int length, const char *text) {
 	return NVML_SUCCESS;
 }
 
+static bool newer(void) {
+	const struct hs_node *here = hs_nvml_node();
+	return here && here->shared->flags & HS_CUSTOM_STORAGE;
+}
+
 nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned int length) {
-	return text_out(version, length, "580.0-emulated");
+	return text_out(version, length, newer() ? "615.0-emulated" : "580.0-emulated");
 }
 
 nvmlReturn_t nvmlSystemGetNVMLVersion(char *version, unsigned int length) {
-	return text_out(version, length, "13.580.0-emulated");
+	return text_out(version, length, newer() ? "13.615.0-emulated" : "13.580.0-emulated");
 }
 
 nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version) {
 	if (!version)
 		return NVML_ERROR_INVALID_ARGUMENT;
-	*version = 13000;
+	*version = newer() ? 13040 : 13000;
 	return NVML_SUCCESS;
 }
 

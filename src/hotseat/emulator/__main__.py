@@ -38,9 +38,14 @@ def main() -> None:
 @click.option("--device", "devices", type=Size(), multiple=True, required=True, help="One per device: its memory.")
 @click.option("--context", type=Size(), default="16MiB", show_default=True, help="What a context costs on its device.")
 @click.option("--preallocate", is_flag=True, help="Take all memory now: no container's limit pays for it.")
-def create(directory: Path, devices: tuple[int, ...], context: int, preallocate: bool) -> None:
+@click.option(
+    "--custom-storage", is_flag=True, help="A driver of CUDA 13.4 (615), which can checkpoint into its caller."
+)
+def create(directory: Path, devices: tuple[int, ...], context: int, preallocate: bool, custom_storage: bool) -> None:
     """Make DIRECTORY an emulated node."""
-    node = EmulatedNode.create(directory, devices=devices, context_bytes=context, preallocate=preallocate)
+    node = EmulatedNode.create(
+        directory, devices=devices, context_bytes=context, preallocate=preallocate, custom_storage=custom_storage
+    )
     click.echo(f"# an emulated node with {len(devices)} device(s); for the processes that are to see it:")
     for name, value in node.environment().items():
         click.echo(f"export {name}={value}")

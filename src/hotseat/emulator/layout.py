@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 MAGIC = 0x45544145534F5448
-VERSION = 2
+VERSION = 3
 GRANULE = 2 << 20
 MAX_DEVICES = 16
 MAX_SLOTS = 512
@@ -13,6 +13,7 @@ MAX_FAULTS = 32
 MAX_SHARES = 1024
 MAX_LATE = 16
 KEEP_PAGES = 1
+CUSTOM_STORAGE = 2
 LIVE_BYTE = (1 << 40) + 0x1000
 SHARE_BYTE = (1 << 40) + 0x4000
 SHARE_BIT = 0x8000
@@ -29,6 +30,7 @@ class DeviceRecord(ctypes.Structure):
         ("bytes", ctypes.c_uint64),
         ("granules", ctypes.c_uint32),
         ("owners", ctypes.c_uint32),
+        ("places", ctypes.c_uint64),
         ("late", Late * MAX_LATE),
     )
 
@@ -41,6 +43,8 @@ class Box(ctypes.Structure):
         ("result", ctypes.c_int32),
         ("pairs", ctypes.c_uint32),
         ("value", ctypes.c_uint32),
+        ("devices", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
         ("pair", ctypes.c_uint8 * 32 * MAX_DEVICES),
     )
 
@@ -59,6 +63,7 @@ class Slot(ctypes.Structure):
         ("comm_ranks", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
         ("name", ctypes.c_char * 16),
+        ("lent", ctypes.c_uint64 * MAX_DEVICES),
         ("box", Box),
     )
 

@@ -21,7 +21,7 @@ from hotseat.emulator.faults import Fault, FaultKind
 from hotseat.errors import NotFound, UsageError
 
 LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1")
-_STATES = ("running", "locked", "checkpointed", "failed")
+_STATES = ("running", "locked", "checkpointed", "failed", "checkpointing", "restoring")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Holding:
     pid_namespace: int
     name: str
     state: str
-    """The checkpoint state: "running", "locked", "checkpointed" or "failed"."""
+    """The checkpoint state: "running", "locked", "checkpointed", "failed", "checkpointing" or "restoring"."""
     lost: bool
     """A restore failed; only a kill is left."""
     bytes: dict[int, int]
@@ -76,12 +76,14 @@ class EmulatedNode:
         devices: Sequence[int],
         context_bytes: int = 16 << 20,
         preallocate: bool = False,
+        custom_storage: bool = False,
         name: str = "hotseat emulated GPU",
     ) -> EmulatedNode:
         """Makes `directory` (which may exist, without a node) a node with one device per entry of `devices` (bytes).
 
         `context_bytes` is what a context costs on its device. A page of device memory counts against the memory cgroup
         of the process that touches it first; with `preallocate` all of it is touched now, by the caller, and stays.
+        `custom_storage`: a driver of CUDA 13.4 (615), which checkpoints into its caller; else one of CUDA 13.0 (580).
         Put the directory on a tmpfs (/dev/shm), or the kernel writes "device memory" to disk.
         """
         if not 1 <= len(devices) <= layout.MAX_DEVICES:
@@ -95,7 +97,7 @@ class EmulatedNode:
         shared = layout.Shared(
             magic=layout.MAGIC,
             version=layout.VERSION,
-            flags=layout.KEEP_PAGES if preallocate else 0,
+            flags=(layout.KEEP_PAGES if preallocate else 0) | (layout.CUSTOM_STORAGE if custom_storage else 0),
             device_count=len(devices),
             device_size=ctypes.sizeof(layout.DeviceRecord),
             slot_size=ctypes.sizeof(layout.Slot),
@@ -113,6 +115,8 @@ class EmulatedNode:
             record.granules = granules
             record.owners = end
             end += (granules * 2 + 63) // 64 * 64
+            record.places = end
+            end += (granules * 8 + 63) // 64 * 64
             _make_file(root / f"nvidia{index}", granules * layout.GRANULE, fill=preallocate)
         shared.file_bytes = end
         # The control file last and by rename: whoever sees it sees a whole node.
@@ -126,7 +130,12 @@ class EmulatedNode:
     @classmethod
     @contextmanager
     def temporary(
-        cls, *, devices: Sequence[int], context_bytes: int = 16 << 20, preallocate: bool = False
+        cls,
+        *,
+        devices: Sequence[int],
+        context_bytes: int = 16 << 20,
+        preallocate: bool = False,
+        custom_storage: bool = False,
     ) -> Iterator[EmulatedNode]:
         """A node for the time of a `with` block, in memory where the machine has /dev/shm."""
         shm = Path("/dev/shm")
@@ -134,7 +143,13 @@ class EmulatedNode:
         root = tempfile.mkdtemp(prefix="hotseat-", dir=parent)
         os.chmod(root, 0o755)  # other users' containers reach the files by bind mount, other users' processes by path
         try:
-            yield cls.create(root, devices=devices, context_bytes=context_bytes, preallocate=preallocate)
+            yield cls.create(
+                root,
+                devices=devices,
+                context_bytes=context_bytes,
+                preallocate=preallocate,
+                custom_storage=custom_storage,
+            )
         finally:
             shutil.rmtree(root, ignore_errors=True)
 
@@ -246,7 +261,7 @@ class EmulatedNode:
                         pid=slot.pid,
                         pid_namespace=slot.pid_ns,
                         name=slot.name.decode(errors="replace"),
-                        state=_STATES[slot.state % 4],
+                        state=_STATES[slot.state],
                         lost=bool(slot.flags & 1),
                         bytes=held[index],
                     )

@@ -62,6 +62,9 @@ class ProcessState(enum.IntEnum):
     LOCKED = 1
     CHECKPOINTED = 2
     FAILED = 3
+    CHECKPOINTING = 4
+    """Its memory is mapped in whoever checkpoints it to custom storage (driver 615), as in the next."""
+    RESTORING = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """A process with device memory that speaks hs_store.h, over whichever libcuda the loader finds: `agent.py SOCKET`.
+Without a socket ("") it is one that knows nothing of a store.
 
 Takes one command a line on its standard input, answers each with one JSON line:
-`alloc ID CHUNKS SEED`, `write ID CHUNK SEED`, `read` (digest of every block), `free ID`,
+`alloc ID CHUNKS SEED`, `odd ID BYTES SEED`, `write ID CHUNK SEED`, `read` (digest of every block), `free ID`,
 `refuse` (the next question of the store), `quit`.
 Blocks are filled by `pattern`. The store's questions are answered between commands, by a thread.
 """
@@ -45,7 +46,8 @@ class Agent:
         self.arrived: list[tuple[Block, int]] = []
         self.sock: socket.socket | None = None
         self.lock = threading.Lock()
-        threading.Thread(target=self.serve, daemon=True).start()
+        if path:
+            threading.Thread(target=self.serve, daemon=True).start()
 
     # What the process does
 
@@ -64,6 +66,15 @@ class Agent:
         self.map(Block(ident, address.value, nbytes, self.uuid, False), handle.value)
         for chunk in range(chunks):
             self.write(ident, chunk, seed + chunk if seed else 0)
+
+    def odd(self, ident: int, nbytes: int, seed: int) -> None:
+        """Memory of any size, by cuMemAlloc."""
+        address = ctypes.c_uint64()
+        self.cuda.call("cuMemAlloc_v2", ctypes.byref(address), nbytes)
+        self.blocks[ident] = Block(ident, address.value, nbytes, self.uuid, False)
+        data = pattern(seed) * (nbytes // GRANULE + 1)
+        self.cuda.call("cuMemcpyHtoDAsync_v2", address.value, data, nbytes, None)
+        self.cuda.call("cuStreamSynchronize", None)
 
     def write(self, ident: int, chunk: int, seed: int) -> None:
         at = self.blocks[ident].address + chunk * GRANULE

@@ -123,16 +123,20 @@ class Bench:
                     return status
                 await asyncio.sleep(0.01)
 
-    async def start(self) -> Workload:
+    async def start(self, *, plain: bool = False) -> Workload:
+        """`plain`: it knows nothing of the store."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(AGENT), str(self.agents)),
+            *(sys.executable, str(AGENT), "" if plain else str(self.agents)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self.environ,
         )
         workload = Workload(process)
         self._workloads.append(workload)
-        await self.connected(workload)
+        if plain:
+            await workload.ask("read")
+        else:
+            await self.connected(workload)
         return workload
 
     async def connected(self, workload: Workload) -> None:

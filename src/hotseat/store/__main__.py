@@ -55,6 +55,11 @@ def settings(command: F) -> F:
         click.option(
             "--compare", is_flag=True, help="Compare bytes where digests are equal. Costs a copy of what is kept once."
         ),
+        click.option(
+            "--custom-storage",
+            is_flag=True,
+            help="Also move processes without the interposer, by the custom storage of driver 615. Never run on a GPU.",
+        ),
         click.option("--library", default="libcuda.so.1", show_default=True, help="The driver's library."),
         click.option(
             "--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="That populate the arena."

@@ -106,6 +106,8 @@ class Book:
         self._idle_since = np.zeros(size, dtype=np.int64)
         """Of a cached slot: counts up with each time that any became one."""
         self._now = 0
+        self.promised = 0
+        """Slots that are kept free for somebody: nobody else may take so many of the last."""
 
     @property
     def used(self) -> int:
@@ -180,7 +182,7 @@ class Book:
 
     def borrow(self, count: int) -> list[int]:
         """Up to `count` slots for the time of a comparison. `NoRoom` if there is none at all."""
-        free = len(self._empty()) + self.cached
+        free = len(self._empty()) + self.cached - self.promised
         return self.take(max(1, min(count, free)))
 
     def take(self, count: int) -> list[int]:
@@ -241,21 +243,33 @@ class Book:
     def _empty(self) -> Slots:
         return np.flatnonzero(~self._known[: self.ready] & (self._refs[: self.ready] == 0)).astype(np.int32)
 
+    def promise(self, count: int) -> None:
+        """Keeps so many free. `NoRoom` as in `plan`."""
+        self._expect_room(count)
+        self.promised += count
+
+    def withdraw(self, count: int) -> None:
+        self.promised -= count
+
+    def _expect_room(self, count: int) -> None:
+        unused = int(np.count_nonzero(self._refs[: self.ready] == 0))
+        lack = count + self.promised - unused
+        if lack > 0:
+            raise NoRoom(
+                f"the arena lacks {lack * CHUNK >> 20} MiB of {count * CHUNK >> 20} MiB",
+                rule="host memory",
+                hint="seat or end one that is parked, or give the store more: --arena, or a disk (--spill)",
+                missing=lack * CHUNK,
+            )
+
     def _take(self, count: int) -> Slots:
         """Empty slots in ascending order, so that neighbours are copied with one call; cached ones are given up.
         Whoever takes them holds them before anybody else can ask."""
+        self._expect_room(count)
         empty = self._empty()
         short = count - len(empty)
         if short > 0:
             cached = np.flatnonzero(self._known[: self.ready] & (self._refs[: self.ready] == 0)).astype(np.int32)
-            if len(cached) < short:
-                lack = short - len(cached)
-                raise NoRoom(
-                    f"the arena lacks {lack * CHUNK >> 20} MiB of {count * CHUNK >> 20} MiB",
-                    rule="host memory",
-                    hint="seat or end one that is parked, or give the store more: --arena, or a disk (--spill)",
-                    missing=lack * CHUNK,
-                )
             given = cached[np.argsort(self._idle_since[cached], kind="stable")[:short]]
             self._known[given] = False
             self._index.stale()

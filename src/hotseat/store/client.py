@@ -42,6 +42,18 @@ class StoreClient:
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         return _by_ref(await self._ask("give", processes, deadline))
 
+    async def admit(self, processes: Mapping[ProcessRef, Mapping[str, int]], *, deadline: float) -> None:
+        await self._ask("admit", list(processes), deadline, device_bytes=[dict(one) for one in processes.values()])
+
+    async def dismiss(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        await self._ask("dismiss", processes, deadline)
+
+    async def checkpoint(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        return (await self._ask("checkpoint", processes, deadline)).moved or Moved()
+
+    async def restore(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        return (await self._ask("restore", processes, deadline)).moved or Moved()
+
     async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         return _by_ref(await self._ask("localise", processes, deadline))
 
@@ -64,8 +76,16 @@ class StoreClient:
     async def aclose(self) -> None:
         """Nothing stays open between calls."""
 
-    async def _ask(self, op: str, processes: Sequence[ProcessRef], deadline: float) -> Answer:
-        request = Request(op, [(ref.pid, ref.start_time) for ref in processes], deadline)
+    async def _ask(
+        self,
+        op: str,
+        processes: Sequence[ProcessRef],
+        deadline: float,
+        *,
+        device_bytes: list[dict[str, int]] | None = None,
+    ) -> Answer:
+        named = [(ref.pid, ref.start_time) for ref in processes]
+        request = Request(op, named, deadline=deadline, device_bytes=device_bytes or [])
         try:
             async with asyncio.timeout(deadline + GRACE):
                 line = await self._exchange(msgspec.json.encode(request) + b"\n")

@@ -79,6 +79,16 @@ class Control:
                 return Answer(moved=await service.spill(refs, deadline))
             case "fetch":
                 return Answer(moved=await service.fetch(refs, deadline))
+            case "admit":
+                await service.admit(dict(zip(refs, request.device_bytes, strict=True)), deadline)
+                return Answer()
+            case "dismiss":
+                await service.dismiss(refs, deadline)
+                return Answer()
+            case "checkpoint":
+                return Answer(moved=await service.checkpoint(refs, deadline))
+            case "restore":
+                return Answer(moved=await service.restore(refs, deadline))
             case "forget":
                 for ref in refs:
                     await service.forget(ref, deadline)
@@ -99,6 +109,8 @@ def _request(line: bytes) -> Request:
             f"the store speaks version {VERSION} of its protocol, not {request.version}",
             hint="restart the store after an update",
         )
+    if request.op == "admit" and len(request.device_bytes) != len(request.processes):
+        raise UsageError("admit needs the bytes of each process")
     if not request.deadline > 0:
         raise UsageError("a deadline must be above 0 seconds")
     return request

@@ -46,6 +46,8 @@ class AccessDesc(ctypes.Structure):
 
 PROTOTYPES: dict[str, tuple[object, ...]] = {
     "cuInit": (c_uint,),
+    "cuDriverGetVersion": (POINTER(c_int),),
+    "cuGetProcAddress_v2": (c_char_p, POINTER(c_void_p), c_int, c_uint64, POINTER(c_int)),
     "cuDeviceGetCount": (POINTER(c_int),),
     "cuDeviceGet": (POINTER(c_int), c_int),
     "cuDeviceGetUuid_v2": (POINTER(CUuuid), c_int),
@@ -99,7 +101,10 @@ class Cuda:
             ) from error
 
     def call(self, name: str, *args: object) -> None:
-        result = int(getattr(self._dll, name)(*args))
+        self.check(name, int(getattr(self._dll, name)(*args)))
+
+    def check(self, name: str, result: int) -> None:
+        """Raises what it means."""
         if result == CUDA_SUCCESS:
             return
         kind = OutOfMemory if result == CUDA_ERROR_OUT_OF_MEMORY else DriverFailed
@@ -109,6 +114,18 @@ class Cuda:
             hint="look at `dmesg` and `nvidia-smi`; restart the store if the device was reset",
             call=name,
         )
+
+    def version(self) -> int:
+        """CUDA version of the driver, as 1000 * major + 10 * minor."""
+        value = c_int()
+        self.call("cuDriverGetVersion", byref(value))
+        return value.value
+
+    def entry(self, name: str, *, version: int) -> int:
+        """The address of a function as that version of CUDA has it; 0 if the driver has none."""
+        address, status = c_void_p(), c_int()
+        result = self._dll.cuGetProcAddress_v2(name.encode(), byref(address), version, 0, byref(status))
+        return (address.value or 0) if result == CUDA_SUCCESS and status.value == 0 else 0
 
     def device_uuids(self) -> list[bytes]:
         """The 16 bytes of each device, by ordinal. Initialises the driver, makes no context."""

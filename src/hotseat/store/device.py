@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from hotseat.errors import DriverFailed, DriverTimeout
 from hotseat.store import cuda as abi
-from hotseat.store.digest import CHUNK, WORDS
+from hotseat.store.custom import CustomStorage
+from hotseat.store.digest import CHUNK, WORDS, chunk_digests
 from hotseat.store.runs import Run, batches
 
 THREADS = 512
@@ -38,6 +39,11 @@ AHEAD = 3
 def device_name(uuid: bytes) -> str:
     """As NVML writes it."""
     return f"GPU-{uuids.UUID(bytes=uuid)}"
+
+
+def device_uuid(name: str) -> bytes:
+    """Its 16 bytes, of what `device_name` gives."""
+    return uuids.UUID(name.removeprefix("GPU-")).bytes
 
 
 class Device:
@@ -130,18 +136,26 @@ class Device:
                 self._cuda.call("cuStreamSynchronize", stream)
                 self._cuda.call("cuStreamDestroy_v2", stream)
 
-    def digests(self, base: int, chunks: int, *, key: int) -> NDArray[np.uint64]:
-        """As `hotseat.store.digest.chunk_digests` of the `chunks` chunks from `base` on."""
+    def digests(self, base: int, chunks: int, *, key: int, end: int | None = None) -> NDArray[np.uint64]:
+        """As `hotseat.store.digest.chunk_digests` of the `chunks` chunks from `base` on. `end`: the address behind the
+        last byte that is there; what is missing of the last chunk counts as zeros."""
         out = np.empty((chunks, 3), dtype=np.uint64)
+        whole = chunks if end is None else min(chunks, (end - base) // CHUNK)
         with self._results_lock, self._stream() as stream:
-            for first in range(0, chunks, RESULTS // ROW):
-                rows = out[first : first + RESULTS // ROW]
+            for first in range(0, whole, RESULTS // ROW):
+                rows = out[first : min(first + RESULTS // ROW, whole)]
                 values = (base + first * CHUNK, WORDS, len(rows), key, self._results.value)
                 cells = [c_uint64(value) for value in values]
                 params = (c_void_p * len(cells))(*(ctypes.addressof(cell) for cell in cells))
                 self._cuda.call("cuLaunchKernel", self._kernel, len(rows), 1, 1, THREADS, 1, 1, 0, stream, params, None)
                 self._cuda.call("cuMemcpyDtoHAsync_v2", rows.ctypes.data, self._results, c_size_t(rows.nbytes), stream)
                 self._cuda.call("cuStreamSynchronize", stream)
+            if end is not None and whole < chunks:
+                last = np.zeros(CHUNK, dtype=np.uint8)
+                at = base + whole * CHUNK
+                self._cuda.call("cuMemcpyDtoHAsync_v2", last.ctypes.data, at, c_size_t(end - at), stream)
+                self._cuda.call("cuStreamSynchronize", stream)
+                out[whole:] = chunk_digests(last.data, key=key)
         return out
 
     @contextmanager
@@ -179,17 +193,16 @@ class Copies:
         self._free, self._queued = deque(events), deque[c_void_p]()
         self._done = self._count = 0
 
-    def out(self, runs: Sequence[Run]) -> None:
-        """Device -> arena."""
+    def out(self, runs: Sequence[Run], *, end: int | None = None) -> None:
+        """Device -> arena, up to the address `end`."""
         for run in self._in_turn(runs):
-            self._cuda.call(
-                "cuMemcpyDtoHAsync_v2", self._arena + run.slot * CHUNK, run.at, run.length * CHUNK, self._stream
-            )
+            nbytes = _bytes(run, end)
+            self._cuda.call("cuMemcpyDtoHAsync_v2", self._arena + run.slot * CHUNK, run.at, nbytes, self._stream)
 
-    def into(self, runs: Sequence[Run]) -> None:
-        """Arena -> device; a run without a slot is set to zero."""
+    def into(self, runs: Sequence[Run], *, end: int | None = None) -> None:
+        """Arena -> device, up to the address `end`; a run without a slot is set to zero."""
         for run in self._in_turn(runs):
-            nbytes = run.length * CHUNK
+            nbytes = _bytes(run, end)
             if run.slot < 0:
                 self._cuda.call("cuMemsetD8Async", run.at, 0, nbytes, self._zeros)
             else:
@@ -223,16 +236,28 @@ class Copies:
         self._done += 1
 
 
+def _bytes(run: Run, end: int | None) -> int:
+    """What of it is there."""
+    whole = run.length * CHUNK
+    return whole if end is None else min(whole, end - run.at)
+
+
 class Devices:
     """All of them, each opened on first use. `DriverFailed` if there is no driver or no device."""
 
     def __init__(self, library: str) -> None:
         self._cuda = abi.Cuda(library)
-        self._ordinals = {uuid: ordinal for ordinal, uuid in enumerate(self._cuda.device_uuids())}
+        self.uuids = self._cuda.device_uuids()
+        """By ordinal."""
+        self._ordinals = {uuid: ordinal for ordinal, uuid in enumerate(self.uuids)}
         if not self._ordinals:
             raise DriverFailed("the driver shows no device", hint="look at `nvidia-smi` on this host")
         self._open: dict[bytes, Device] = {}
         self._lock = threading.Lock()
+
+    def custom_storage(self) -> CustomStorage:
+        """`DriverFailed` if this driver has none."""
+        return CustomStorage(self._cuda, self.uuids)
 
     def get(self, uuid: bytes) -> Device:
         """`DriverFailed` if there is none of that name."""

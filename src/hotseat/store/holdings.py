@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hotseat.store.book import Book, Slots
+from hotseat.store.custom import Operation
 from hotseat.store.disk import Disk
 from hotseat.store.keeping import Keeping
 from hotseat.store.pages import Pages
@@ -27,14 +28,24 @@ from hotseat.words import ProcessRef
 class Holdings:
     """`disk` None: nothing can be spilled."""
 
+    end_operation: Callable[[Operation], None]
+    """Unmaps what custom storage mapped of a process that is no more; from any thread."""
+
     def __init__(self, *, book: Book, keeping: Keeping, record: RecordFiles, disk: Disk | None = None) -> None:
+        self.end_operation = lambda operation: None
         self.tenants: dict[ProcessRef, Tenant] = {}
         self.book, self.pages = book, Pages()
         self.keeping, self.disk = keeping, disk
         self._record = record
 
     def held(self, refs: Sequence[ProcessRef]) -> dict[ProcessRef, Held]:
-        return {ref: self.tenants[ref].held(self.book, self.pages) for ref in refs if ref in self.tenants}
+        known = ((ref, self.tenants[ref]) for ref in refs if ref in self.tenants)
+        # One without the interposer that runs has all of its memory itself.
+        return {
+            ref: tenant.held(self.book, self.pages)
+            for ref, tenant in known
+            if not (tenant.custom and tenant.state is HeldState.RUNNING)
+        }
 
     def free(self, tenant: Tenant) -> None:
         """Everything of it; its lock must be held, or it must be idle."""
@@ -50,9 +61,18 @@ class Holdings:
     def empty(self, tenant: Tenant) -> None:
         """Frees what it has in the arena, on disk and on the devices; the process stays known."""
         self.unplan(tenant)
+        self.withdraw(tenant)
         self.unpark(tenant)
         self.drop_memory(tenant)
         tenant.pieces = []
+        if tenant.operation is not None:  # what was mapped of it
+            operation, tenant.operation = tenant.operation, None
+            asyncio.get_running_loop().run_in_executor(None, self.end_operation, operation)
+
+    def withdraw(self, tenant: Tenant) -> None:
+        """Nothing is kept free for it any more."""
+        promised, tenant.promised = tenant.promised, 0
+        self.book.withdraw(promised)
 
     def unplan(self, tenant: Tenant) -> None:
         """It stays on the device: nothing is reserved for it, and nobody looks at it."""

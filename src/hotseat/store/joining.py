@@ -45,13 +45,13 @@ class Joining:
             book.remember(known, np.frombuffer(record.digests, dtype=np.uint64).reshape(-1, 2))
             pages.remember({number: Page(*page) for number, *page in map(msgspec.structs.astuple, record.pages)})
             for parked in record.processes:
-                tenant = self._tenant(ProcessRef(parked.pid, parked.start))
+                tenant = self.tenant(ProcessRef(parked.pid, parked.start))
                 if tenant is None:
                     continue
                 tenant.state = HeldState.OUT
                 tenant.pieces = [Piece(Block(b.id, b.address, b.bytes, b.uuid, True)) for b in parked.blocks]
                 tenant.slots = np.frombuffer(parked.slots, dtype=np.int32).copy()
-                tenant.stored = parked.stored
+                tenant.stored, tenant.custom = parked.stored, parked.custom
                 book.adopt(tenant.slots)
                 pages.hold(tenant.slots)
             pages.sweep()
@@ -60,7 +60,7 @@ class Joining:
         if self._holdings.disk is not None:
             empty(self._holdings.disk.directory, keep=pages.files)
         for one, fd in kept:
-            tenant = self._tenant(one.ref)
+            tenant = self.tenant(one.ref)
             if tenant is None or tenant.state is HeldState.OUT:
                 os.close(fd)
                 self._holdings.drop_kept(one.ref, one.id)
@@ -70,7 +70,7 @@ class Joining:
             tenant.pieces.append(Piece(one.block, fd))
             tenant.sort()
 
-    def _tenant(self, ref: ProcessRef) -> Tenant | None:
+    def tenant(self, ref: ProcessRef) -> Tenant | None:
         """The one there is, or a new one; None if that process has ended."""
         tenants = self._holdings.tenants
         if ref in tenants:
@@ -123,7 +123,7 @@ class Joining:
         # Anything else is an answer that nobody waits for any more; who asks next will find out.
 
     async def _welcome(self, agent: Agent, hello: wire.Hello) -> None:
-        tenant = self._tenant(agent.ref)
+        tenant = self.tenant(agent.ref)
         token = self._token(agent.ref)
         said = (int(hello.token[0]), int(hello.token[1]))
         # Another token is from a store before this one, or a lie; where there is something to gain, it is a lie.
@@ -131,9 +131,10 @@ class Joining:
             agent.close()
             return
         async with tenant.lock:
-            if tenant.gone:
+            if tenant.gone or (tenant.custom and tenant.state is not HeldState.RUNNING):
                 agent.close()
                 return
+            tenant.custom = False  # it has an interposer by now: a new image in an old process
             if tenant.agent is not None:
                 old, tenant.agent = tenant.agent, None
                 old.close()

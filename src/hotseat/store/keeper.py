@@ -51,6 +51,8 @@ class Options:
     """That populate the arena."""
     spill: Path | None = None
     """Directory of its own on a local disk, for what is stored. None: nothing is spilled."""
+    custom_storage: bool = False
+    """Move processes without the interposer by the driver's custom storage, where it has that."""
     spill_limit: int | None = None
     """Bytes of the files there, at most."""
 
@@ -152,7 +154,7 @@ class Keeper:
             **{
                 name: value
                 for name, value in asdict(self._options).items()
-                if name in ("compare", "library", "threads", "spill_limit")
+                if name in ("compare", "custom_storage", "library", "threads", "spill_limit")
             },
         }
         fds = [theirs.fileno(), self._arena, *self._index, self._secret, self._agents.fileno(), self._control.fileno()]

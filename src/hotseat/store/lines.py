@@ -22,6 +22,8 @@ class Request(msgspec.Struct):
     """(pid, start time)."""
     deadline: float = 5.0
     version: int = VERSION
+    device_bytes: list[dict[str, int]] = []
+    """Of `admit`: bytes by device UUID, one a process."""
 
 
 class Error(msgspec.Struct):

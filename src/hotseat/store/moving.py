@@ -23,8 +23,10 @@ from hotseat.errors import NoRoom
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Digests, Slots
 from hotseat.store.cuda import OutOfMemory
+from hotseat.store.custom import Operation
 from hotseat.store.device import Device, Devices
 from hotseat.store.digest import CHUNK
+from hotseat.store.lent import LentView
 from hotseat.store.runs import Addresses, runs
 from hotseat.store.streaming import Stream
 from hotseat.store.tenant import Piece, Share, View, Window
@@ -39,6 +41,7 @@ class MappedWindow:
 
     def __init__(self, device: Device, pieces: Sequence[Piece]) -> None:
         self.pieces = pieces
+        self.end: int | None = None
         with ExitStack() as undo:
             blocks = []
             for piece in pieces:
@@ -132,7 +135,9 @@ class Mover:
                     spans = ((firsts[piece.block.id], piece.block.bytes // CHUNK) for piece in window.pieces)
                     here = wanted[np.concatenate([np.arange(first, first + count) for first, count in spans])]
                     addresses = _addresses(window.base, len(here))
-                    copies.out(runs(addresses[here != ZERO], here[here != ZERO], edge=self.arena.edge))
+                    copies.out(runs(addresses[here != ZERO], here[here != ZERO], edge=self.arena.edge), end=window.end)
+                    if window.end is not None and (rest := window.end - window.base - (len(here) - 1) * CHUNK) < CHUNK:
+                        self._clear(int(here[-1]), rest)
                     under_way.append((copies.mark(), window))
                     if last and len(under_way) > 1:
                         mark, done = under_way.popleft()
@@ -141,6 +146,35 @@ class Mover:
             if last:
                 for _, window in under_way:
                     window.close()
+
+        _each(one, shares)
+
+    def _clear(self, slot: int, first: int) -> None:
+        """What no copy writes of it: the bytes that another had there must not come back."""
+        if slot >= 0:
+            self.arena.chunk(slot)[first:] = bytes(CHUNK - first)
+
+    def lent(self, operation: Operation, pieces: Sequence[Piece]) -> LentView:
+        """Of what custom storage has mapped, with its digests."""
+        view = LentView(operation, pieces)
+        view.look(self.devices, key=self.key)
+        return view
+
+    def refill(
+        self, operation: Operation, shares: Sequence[Share], slots: Slots, stop: threading.Event, stream: Stream | None
+    ) -> None:
+        """Into what custom storage has mapped: from the arena, then with what `stream` has of the rest."""
+        view = LentView(operation, [piece for share in shares for piece in share.pieces])
+
+        def one(share: Share) -> None:
+            (window,) = view.windows(share.uuid)
+            here = slots[share.first : share.first + share.chunks]
+            addresses = _addresses(window.base, share.chunks)
+            device = self.devices.get(share.uuid)
+            with device.copies(arena=self.arena.address, stop=stop) as copies:
+                copies.into(runs(addresses[here >= ZERO], here[here >= ZERO], edge=self.arena.edge), end=window.end)
+            if stream is not None and (away := here < ZERO).any():
+                stream.copy(device, addresses[away], here[away], stop, end=window.end)
 
         _each(one, shares)
 

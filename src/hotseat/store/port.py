@@ -60,6 +60,8 @@ class Held:
     """Of a spill or a fetch under way: 0 to 1."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Seconds of the parts of its last step, some beside others: where the time went."""
+    custom: bool = False
+    """It left by custom storage: `restore` brings it back, and nothing else. Never said of one that runs."""
     connected: bool = True
     """False: the connection is lost and not yet made again. What is parked is kept as long as the process lives."""
     note: str = ""
@@ -110,6 +112,10 @@ class Status:
     """Pid of the process that does the work."""
     keeper: int = 0
     """Pid of the process that keeps what is parked, also over the worker's death. Its end is the store's."""
+    custom_storage: bool = False
+    """Processes without the interposer can go by custom storage."""
+    no_custom_storage: str = ""
+    """Why not."""
     starts: int = 0
     """How often that process was started; above 1 it died and what is parked was taken over."""
     processes: Mapping[ProcessRef, Held] = field(default_factory=dict)
@@ -118,7 +124,11 @@ class Status:
 
 
 class Store(Protocol):
-    """Every call has a deadline in seconds and works on all of its processes at once, or raises and says where they
+    """A process without the interposer is not held while it runs. Where the store has custom storage, its memory goes
+    by `admit`, the driver's lock and `checkpoint` (in place of the driver's own), and comes back by `restore` and
+    unlock.
+
+    Every call has a deadline in seconds and works on all of its processes at once, or raises and says where they
     are: `.details["processes"]` is a list of [pid, start_time, state].
 
     `Unavailable`: no store runs, or it does not answer; nothing is known of the call, ask `held`. `NotFound`: a process
@@ -152,6 +162,27 @@ class Store(Protocol):
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         """yielded -> running: hands the blocks over and opens the gates. After unlock: it waits for the processes'
         answer. One that runs already is left as it is."""
+        ...
+
+    async def admit(self, processes: Mapping[ProcessRef, Mapping[str, int]], *, deadline: float) -> None:
+        """Of processes without the interposer, with the bytes that each holds at most, by device UUID: opens the
+        devices and keeps so much of the arena free until `checkpoint` or `dismiss`. What it said before counts no more.
+        `NoRoom` says how many bytes are missing, and keeps nothing free. `Refused`: the store has no custom storage."""
+        ...
+
+    async def dismiss(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        """They are not checkpointed after all: undoes `admit`. Others are left as they are."""
+        ...
+
+    async def checkpoint(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        """Locked, as the driver has it -> out: the driver maps their memory, which is copied and then released. From
+        the mapping on nothing leads back: one that fails then is `yielded`, and may be tried again, or `lost`. Before
+        that it is locked as it was. What is out already stays so."""
+        ...
+
+    async def restore(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        """Out -> locked, as the driver has it, and not held any more. `DriverFailed`: no room on a device is final. One
+        that has its memory already is left as it is."""
         ...
 
     async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:

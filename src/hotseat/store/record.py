@@ -27,13 +27,15 @@ class ParkedBlock(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ParkedProcess(msgspec.Struct, array_like=True, frozen=True):
-    """`slots`: int32 of the machine, one a chunk, of all blocks in their order. `stored`: it was spilled to disk."""
+    """`slots`: int32 of the machine, one a chunk, of all blocks in their order. `stored`: it was spilled to disk.
+    `custom`: it left by custom storage."""
 
     pid: int
     start: int
     blocks: list[ParkedBlock]
     slots: bytes
     stored: bool = False
+    custom: bool = False
 
 
 class DiskPage(msgspec.Struct, array_like=True, frozen=True):

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from hotseat.errors import HotseatError
+from hotseat.errors import HotseatError, Refused
+from hotseat.store.custom import gone
+from hotseat.store.customs import Customs
 from hotseat.store.digest import CHUNK
 from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
 from hotseat.store.port import Held, HeldState, Moved, Status
 from hotseat.store.spilling import Spilling
 from hotseat.store.steps import Steps
+from hotseat.store.tenant import Tenant
 from hotseat.store.turns import STOP_GRACE, Turns
 from hotseat.words import ProcessRef
 
 
 class Service:
-    def __init__(self, holdings: Holdings, *, growth: Growth, steps: Steps, spilling: Spilling, starts: int) -> None:
+    def __init__(
+        self,
+        holdings: Holdings,
+        *,
+        growth: Growth,
+        steps: Steps,
+        customs: Customs,
+        spilling: Spilling,
+        meet: Callable[[ProcessRef], Tenant | None],
+        starts: int,
+    ) -> None:
+        """`meet`: the tenant of a process that lives, a new one where it is not known yet."""
         self._holdings, self._growth = holdings, growth
-        self._steps, self._spilling = steps, spilling
+        self._steps, self._spilling, self._customs = steps, spilling, customs
+        self._meet = meet
         self._starts = starts
         self._turns = Turns(holdings.tenants)
 
@@ -45,6 +61,8 @@ class Service:
             direct=disk is not None and disk.direct,
             disk=0 if disk is None else disk.used(),
             disk_free=0 if disk is None else disk.free(),
+            custom_storage=self._customs.works,
+            no_custom_storage=self._customs.why,
             worker=os.getpid(),
             keeper=os.getppid(),
             starts=self._starts,
@@ -83,6 +101,36 @@ class Service:
     async def give(self, refs: Sequence[ProcessRef], deadline: float) -> dict[ProcessRef, Held]:
         await self._turns.each(refs, deadline, self._steps.give)
         return self.held(refs)
+
+    async def admit(self, wanted: Mapping[ProcessRef, Mapping[str, int]], deadline: float) -> None:
+        """All of them or none."""
+        self._customs.working()
+        for ref in wanted:
+            tenant = self._meet(ref)
+            if tenant is None:
+                raise gone(ref.pid)
+            if not tenant.custom and (tenant.agent is not None or tenant.pieces):
+                raise Refused(f"process {ref.pid} is interposed", rule="store", hint="take it")
+            tenant.custom = True
+
+        async def one(tenant: Tenant, stop: threading.Event) -> Moved:
+            return await self._customs.admit(tenant, wanted[tenant.ref])
+
+        try:
+            await self._turns.each(list(wanted), deadline, one)
+        except HotseatError:
+            await self.dismiss(list(wanted), STOP_GRACE)
+            raise
+
+    async def dismiss(self, refs: Sequence[ProcessRef], deadline: float) -> None:
+        known = [ref for ref in refs if ref in self._holdings.tenants]
+        await self._turns.each(known, deadline, self._customs.dismiss)
+
+    async def checkpoint(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
+        return _sum(await self._turns.each(refs, deadline, self._customs.checkpoint))
+
+    async def restore(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
+        return _sum(await self._turns.each(refs, deadline, self._customs.restore))
 
     async def localise(self, refs: Sequence[ProcessRef], deadline: float) -> dict[ProcessRef, Held]:
         await self._turns.each(refs, deadline, self._steps.localise)

@@ -124,10 +124,15 @@ class Steps:
         view = await self._view(tenant)
         with tenant.part("plan"):
             digests, zero = view.digests(tenant.pieces)
-            await self._room(int(len(zero) - zero.sum()))
+            await self.room(int(len(zero) - zero.sum()), but=tenant.promised)
+            # What was kept free for it is its own, and nobody can come in between.
+            self._holdings.withdraw(tenant)
             return self._holdings.book.plan(digests, zero, before=tenant.slots_before())
 
     async def _view(self, tenant: Tenant) -> View:
+        if tenant.view is None and tenant.operation is not None:
+            with tenant.part("look"):
+                tenant.view = await asyncio.to_thread(self.working().lent, tenant.operation, tenant.pieces)
         if tenant.view is None:
             view = self.working().view()
             try:
@@ -138,11 +143,15 @@ class Steps:
             tenant.view = view
         return tenant.view
 
-    async def _room(self, chunks: int) -> None:
-        """Waits while the arena grows towards what may be needed."""
+    async def room(self, chunks: int, *, but: int = 0) -> None:
+        """Waits while the arena grows towards what may be needed. `but`: of what is promised, to whom that is."""
         book, growth = self._holdings.book, self._growth
-        growth.want(book.used + chunks)
-        while book.ready - book.used < chunks and book.ready < min(growth.target, growth.reach) and not self.note:
+
+        def taken() -> int:
+            return book.used + book.promised - but
+
+        growth.want(taken() + chunks)
+        while book.ready - taken() < chunks and book.ready < min(growth.target, growth.reach) and not self.note:
             self.ready_changed.clear()
             await self.ready_changed.wait()
 
@@ -151,34 +160,42 @@ class Steps:
         if tenant.state is HeldState.OUT:
             return Moved()
         self.expect(tenant, HeldState.YIELDED)
-        total = tenant.bytes
         if tenant.slots is None:
-            plan = tenant.plan = tenant.plan or await self._plan(tenant)
-            view = await self._view(tenant)
-            chunks, slots = plan.copies()
-            self._holdings.before_filling()
-            out = partial(self.working().out, view, tenant.shares(), chunks, slots, stop, last=not self._compare)
-            with tenant.part("copy"):
-                try:
-                    await asyncio.to_thread(out)
-                except BaseException:
-                    await asyncio.to_thread(self._holdings.close_view, tenant)
-                    raise
-            copied = len(chunks) + (await self._verify(tenant, plan, stop) if self._compare else 0)
-            unchanged, shared, zero = plan.unchanged, plan.shared, plan.zero
-            tenant.measured = total - (shared + zero) * CHUNK
-            with tenant.part("record"):
-                self._holdings.book.commit(plan)
-                tenant.slots, tenant.plan = plan.slots, None
-                self._holdings.write_record()
+            moved = await self.keep(tenant, stop)
         else:  # moved in, and given to nobody: the arena, or the disk, still has it all
-            copied, shared, zero = 0, 0, int((tenant.slots == ZERO).sum())
+            zero = int((tenant.slots == ZERO).sum())
             unchanged = len(tenant.slots) - zero
+            moved = Moved(total=tenant.bytes, unchanged=unchanged * CHUNK, zero=zero * CHUNK)
         tenant.state = HeldState.OUT
         with tenant.part("free"):
             await asyncio.to_thread(self._holdings.drop_memory, tenant)
+        return moved
+
+    async def keep(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        """Copies what it has on the devices, and writes down that the arena has it."""
+        plan = tenant.plan = tenant.plan or await self._plan(tenant)
+        view = await self._view(tenant)
+        chunks, slots = plan.copies()
+        self._holdings.before_filling()
+        out = partial(self.working().out, view, tenant.shares(), chunks, slots, stop, last=not self._compare)
+        with tenant.part("copy"):
+            try:
+                await asyncio.to_thread(out)
+            except BaseException:
+                await asyncio.to_thread(self._holdings.close_view, tenant)
+                raise
+        copied = len(chunks) + (await self._verify(tenant, plan, stop) if self._compare else 0)
+        tenant.measured = tenant.bytes - (plan.shared + plan.zero) * CHUNK
+        with tenant.part("record"):
+            self._holdings.book.commit(plan)
+            tenant.slots, tenant.plan = plan.slots, None
+            self._holdings.write_record()
         return Moved(
-            total=total, copied=copied * CHUNK, unchanged=unchanged * CHUNK, zero=zero * CHUNK, shared=shared * CHUNK
+            total=tenant.bytes,
+            copied=copied * CHUNK,
+            unchanged=plan.unchanged * CHUNK,
+            zero=plan.zero * CHUNK,
+            shared=plan.shared * CHUNK,
         )
 
     async def _verify(self, tenant: Tenant, plan: Plan, stop: threading.Event) -> int:
@@ -258,7 +275,7 @@ class Steps:
         tenant.parts["map"] = done.map_ns / 1e9
         tenant.state = HeldState.RUNNING
         tenant.said = (len(tenant.pieces), tenant.bytes, tenant.bytes)
-        self._growth.learn(self._holdings.tenants.values())
+        self.learn()
         return Moved()
 
     async def localise(self, tenant: Tenant, stop: threading.Event) -> Moved:
@@ -277,12 +294,22 @@ class Steps:
         self._holdings.free(tenant)
         return Moved()
 
+    def learn(self) -> None:
+        """Somebody's memory is in its own hands again: it may come back."""
+        self._growth.learn(self._holdings.tenants.values())
+
     def working(self) -> Mover:
         if self._mover is None:
             raise Unavailable(f"the store has no driver: {self.note}", hint="workloads take the driver's own path")
         return self._mover
 
     def _agent(self, tenant: Tenant) -> Agent:
+        if tenant.custom:
+            raise Refused(
+                f"process {tenant.ref.pid} has no interposer: it goes by custom storage",
+                rule="store",
+                hint="let hotseat park and seat it",
+            )
         if tenant.agent is None:
             raise Unavailable(
                 f"process {tenant.ref.pid} is not connected to the store",

@@ -52,9 +52,17 @@ class Stream:
     def __init__(self, disk: Disk, pages: Mapping[int, Page], stage: Stage, *, key: int) -> None:
         self._disk, self._pages, self._stage, self._key = disk, pages, stage, key
 
-    def copy(self, device: Device, addresses: Addresses, numbers: NDArray[np.int32], stop: threading.Event) -> None:
-        """To each address the page of that number. `VerifyFailed` if bytes came back that are not those that were
-        written: the device says so, once all are there."""
+    def copy(
+        self,
+        device: Device,
+        addresses: Addresses,
+        numbers: NDArray[np.int32],
+        stop: threading.Event,
+        *,
+        end: int | None = None,
+    ) -> None:
+        """To each address the page of that number, up to the address `end`. `VerifyFailed` if bytes came back that are
+        not those that were written: the device says so, once all are there."""
         half = STAGED // 2
         wanted = sorted(zip(addresses.tolist(), numbers.tolist(), strict=True), key=lambda one: self._pages[one[1]][:2])
         batches = [wanted[at : at + half] for at in range(0, len(wanted), half)]
@@ -74,14 +82,15 @@ class Stream:
                     targets, slots = zip(*pairs, strict=True)
                     with device.copies(arena=self._stage.address, stop=stop) as copies:
                         copies.into(
-                            runs(np.array(targets, dtype=np.uint64), np.array(slots, dtype=np.int32), edge=STAGED)
+                            runs(np.array(targets, dtype=np.uint64), np.array(slots, dtype=np.int32), edge=STAGED),
+                            end=end,
                         )
                 except BaseException:
                     _wait(coming, quietly=True)  # nobody else's bytes may come into the buffer later
                     raise
         finally:
             self._stage.lock.release()
-        self._check(device, addresses, numbers)
+        self._check(device, addresses, numbers, end)
 
     def _read(self, batch: Sequence[tuple[int, int]], first: int) -> list[Future[None]]:
         jobs = []
@@ -91,10 +100,10 @@ class Stream:
             jobs.append(self._disk.readers.submit(self._disk.read, page.file, placed, self._stage.chunk(first + at)))
         return jobs
 
-    def _check(self, device: Device, addresses: Addresses, numbers: NDArray[np.int32]) -> None:
+    def _check(self, device: Device, addresses: Addresses, numbers: NDArray[np.int32], end: int | None) -> None:
         done = 0
         for run in runs(addresses, np.full(len(addresses), -1, dtype=np.int32), edge=1):
-            found = packed(device.digests(run.at, run.length, key=self._key)[:, :2])
+            found = packed(device.digests(run.at, run.length, key=self._key, end=end)[:, :2])
             for number, digest in zip(numbers[done : done + run.length].tolist(), found, strict=True):
                 if digest != self._pages[number].digest:
                     raise damaged(self._pages[number])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hotseat.store.agents import Agent
 from hotseat.store.book import ZERO, Book, Digests, Plan, Slots
+from hotseat.store.custom import Operation
 from hotseat.store.device import device_name
 from hotseat.store.digest import CHUNK
 from hotseat.store.pages import Pages
@@ -43,6 +44,8 @@ class Window(Protocol):
 
     pieces: Sequence[Piece]
     base: int
+    end: int | None
+    """The address behind its last byte, where that is not the end of the pieces."""
 
     def close(self) -> None: ...
 
@@ -73,6 +76,12 @@ class Tenant:
     pidfd: int
     state: HeldState = HeldState.RUNNING
     agent: Agent | None = None
+    custom: bool = False
+    """It has no interposer: its memory comes and goes by custom storage (`hotseat.store.customs`)."""
+    operation: Operation | None = None
+    """Of a custom one: its memory is mapped here, and the driver waits for that to end."""
+    promised: int = 0
+    """Slots of the arena that are kept free for what it may bring."""
     pieces: list[Piece] = field(default_factory=list)
     view: View | None = None
     """Yielded, and not out since: its memory as the store sees it."""
@@ -167,18 +176,19 @@ class Tenant:
             blocks=self.said[0] if running else len(self.pieces),
             bytes=self.said[1] if running else self.bytes,
             device_bytes=known,
-            lent_bytes=self.said[2] if running else self.bytes,
+            lent_bytes=0 if self.custom else self.said[2] if running else self.bytes,
             parked_bytes=0 if self.slots is None else round(book.shares(self.slots) * CHUNK),
             zero_bytes=0 if self.slots is None else int((self.slots == ZERO).sum()) * CHUNK,
             stored=self.stored,
             disk_bytes=0 if self.slots is None else round(pages.bytes_of(self.slots)),
             progress=self.progress,
             parts=dict(self.parts),
-            connected=self.agent is not None,
+            connected=self.custom or self.agent is not None,
+            custom=self.custom,
             note=self.note,
         )
 
     def parked(self) -> ParkedProcess:
         assert self.slots is not None
         blocks = [ParkedBlock(p.block.id, p.block.address, p.block.bytes, p.block.uuid) for p in self.pieces]
-        return ParkedProcess(self.ref.pid, self.ref.start_time, blocks, self.slots.tobytes(), self.stored)
+        return ParkedProcess(self.ref.pid, self.ref.start_time, blocks, self.slots.tobytes(), self.stored, self.custom)

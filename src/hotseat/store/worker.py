@@ -17,6 +17,8 @@ from hotseat.errors import HotseatError
 from hotseat.store.arena import PIECE, Arena
 from hotseat.store.book import Book
 from hotseat.store.control import Control
+from hotseat.store.custom import CustomStorage
+from hotseat.store.customs import Customs
 from hotseat.store.device import Devices
 from hotseat.store.disk import Disk
 from hotseat.store.growth import Growth
@@ -32,6 +34,8 @@ from hotseat.store.steps import Steps
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)"""
+QUIET = 0.5
+"""Seconds between two looks whether anything is under way; so long an answer may take to be read."""
 
 
 async def work(parts: dict[str, Any]) -> None:
@@ -48,8 +52,7 @@ async def work(parts: dict[str, Any]) -> None:
     key = int.from_bytes(secret[:8], "little")
     mover, note = None, ""
     try:
-        devices = await asyncio.to_thread(Devices, parts["library"])
-        mover = Mover(devices, arena, key)
+        mover = Mover(await asyncio.to_thread(Devices, parts["library"]), arena, key)
     except HotseatError as error:
         note = error.message
     disk, no_disk = _disk(parts)
@@ -58,8 +61,23 @@ async def work(parts: dict[str, Any]) -> None:
     growth = Growth(arena, holdings.book, learned=parts["learned"])
     steps = Steps(holdings, arena=arena, growth=growth, mover=mover, spilling=spilling, compare=parts["compare"])
     steps.note = note
-    service = Service(holdings, growth=growth, steps=steps, spilling=spilling, starts=parts["starts"])
     joining = Joining(holdings, growth=growth, listener=socket.socket(fileno=parts["agents"]), secret=secret)
+    quits = asyncio.Event()
+    devices = None if mover is None else mover.devices
+    storage, why = _custom_storage(devices, note, wanted=parts["custom_storage"])
+    customs = Customs(
+        holdings, steps=steps, spilling=spilling, devices=devices, storage=storage, why=why, uncertain=quits.set
+    )
+    service = Service(
+        holdings,
+        growth=growth,
+        steps=steps,
+        customs=customs,
+        spilling=spilling,
+        meet=joining.tenant,
+        starts=parts["starts"],
+    )
+    quitting = loop.create_task(_quit_once_quiet(holdings, quits))
     joining.adopt(record.read(), await asyncio.to_thread(keeping.all))
     grows = _prepare(steps, growth, holdings.book, arena, mover, parts["threads"]) if mover else None
     preparing = loop.create_task(grows) if grows else None
@@ -67,10 +85,33 @@ async def work(parts: dict[str, Any]) -> None:
     server = await Control(service, version=hotseat.__version__).serve(socket.socket(fileno=parts["control"]))
     await ended.wait()
     server.close()
+    quitting.cancel()
     if preparing is not None:
         preparing.cancel()
     # What hangs in the driver must not keep us: the keeper holds everything that matters.
     os._exit(0)
+
+
+def _custom_storage(devices: Devices | None, note: str, *, wanted: bool) -> tuple[CustomStorage | None, str]:
+    """Or None, and why there is none."""
+    if not wanted:
+        return None, "it is turned off (custom_storage)"
+    if devices is None:
+        return None, note
+    try:
+        return devices.custom_storage(), ""
+    except HotseatError as error:
+        return None, error.message
+
+
+async def _quit_once_quiet(holdings: Holdings, quits: asyncio.Event) -> None:
+    """The driver failed to end an operation, so memory may stay mapped here for as long as this process lives. The
+    keeper starts another, as ever; who is at something is let finish it."""
+    await quits.wait()
+    while True:
+        await asyncio.sleep(QUIET)
+        if not any(one.lock.locked() or one.operation is not None for one in holdings.tenants.values()):
+            os._exit(1)
 
 
 def _disk(parts: dict[str, Any]) -> tuple[Disk | None, str]:

@@ -317,7 +317,7 @@ async def test_the_last_line_of_defence_against_a_restore_without_a_reservation(
 
 
 P, Q = ProcessRef(1, 1), ProcessRef(2, 1)
-RUNNING, LOCKED, CHECKPOINTED, FAILED = ProcessState
+RUNNING, LOCKED, CHECKPOINTED, FAILED, *_ = ProcessState
 OUT, IN = Direction.OUT, Direction.IN
 SEATED, PARKED, LOST = State.SEATED, State.PARKED, State.QUARANTINED
 

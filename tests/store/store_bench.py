@@ -48,7 +48,8 @@ class Workload:
 
 
 class Bench:
-    """Use in an `async with`. `arena`: chunks; None: it learns. `ready`: it will become so."""
+    """Use in an `async with`. `arena`: chunks; None: it learns. `ready`: it will become so. `crowded`: descriptors that
+    its keeper has beside its own."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Bench:
         ready: bool = True,
         spills: bool = True,
         environ: Mapping[str, str] | None = None,
+        crowded: int = 0,
     ) -> None:
         self.node, self.directory = node, directory
         self.spill = directory.with_name("spill")
@@ -68,7 +70,7 @@ class Bench:
         self._arguments = [f"--directory={directory}", "--threads=2", *options]
         self._arguments += [] if arena is None else [f"--arena={arena * GRANULE}"]
         self._arguments += [f"--spill={self.spill}"] if spills else []
-        self._ready = ready
+        self._ready, self._crowded = ready, crowded
         self._workloads: list[Workload] = []
         self._keeper: asyncio.subprocess.Process | None = None
 
@@ -82,7 +84,13 @@ class Bench:
         return {**os.environ, **self.node.environment(), **self._more}
 
     async def __aenter__(self) -> Bench:
-        command = [sys.executable, "-m", "hotseat.store", *self._arguments]
+        crowd = f"import os; [os.dup(1) for _ in range({self._crowded})]"
+        main = (
+            ["-c", f"{crowd}; from hotseat.store.__main__ import main; main()"]
+            if self._crowded
+            else ["-m", "hotseat.store"]
+        )
+        command = [sys.executable, *main, *self._arguments]
         self._keeper = await asyncio.create_subprocess_exec(*command, env=self.environ)
         await self.until(lambda status: status.running and (status.ready == status.arena or not self._ready))
         return self

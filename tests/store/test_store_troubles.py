@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import stat
 from pathlib import Path
@@ -13,7 +14,7 @@ from store_bench import WITHIN, Bench, Workload
 
 from hotseat.emulator.faults import Fault, FaultKind
 from hotseat.emulator.node import EmulatedNode
-from hotseat.errors import Busy, DriverFailed, DriverTimeout, NoRoom, NotFound, Refused, Unavailable
+from hotseat.errors import Busy, DriverFailed, DriverTimeout, Failed, NoRoom, NotFound, Refused, Unavailable
 from hotseat.store import wire
 from hotseat.store.client import StoreClient
 from hotseat.store.port import HeldState
@@ -181,6 +182,45 @@ async def test_a_call_that_fails_leaves_the_state_before(bench: Bench, step: str
         await go(bench, one, again)
     assert await one.ask("read") == before
     assert bench.device_bytes() == full
+
+
+@pytest.mark.parametrize("limit", [14, 40])
+async def test_more_blocks_than_the_keeper_may_open_cost_the_park_and_not_the_store(bench: Bench, limit: int) -> None:
+    """What others have parked is the keeper's alone: it must not end by what one process sends."""
+    one, other = await bench.start(), await bench.start()
+    await other.ask("alloc", 1, 3, 100)
+    for step in STEPS[:2]:
+        await go(bench, other, step)
+    for ident in range(25):
+        await one.ask("alloc", ident, 1, 200 + ident)
+    before = await one.ask("read")
+    keeper = (await bench.client.status(deadline=WITHIN)).keeper
+    limits = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
+    resource.prlimit(keeper, resource.RLIMIT_NOFILE, (limit, limits[1]))
+    with pytest.raises(Failed, match=f"keeps {limit // 2} blocks at most"):
+        await go(bench, one, "take")
+    assert await one.ask("read") == before
+    resource.prlimit(keeper, resource.RLIMIT_NOFILE, limits)
+    await bench.connected(one)
+    for step in STEPS:
+        await go(bench, one, step)
+    assert await one.ask("read") == before
+    await finish(bench, other)
+
+
+async def test_a_keeper_of_more_than_a_thousand_descriptors_starts_its_worker_again(
+    node: EmulatedNode, tmp_path: Path
+) -> None:
+    async with Bench(node, tmp_path / "store", crowded=1100) as bench:
+        one = await bench.start()
+        await one.ask("alloc", 1, 3, 100)
+        before = await one.ask("read")
+        for step in STEPS[:2]:
+            await go(bench, one, step)
+        await bench.kill_worker()
+        await bench.connected(one)
+        await finish(bench, one)
+        assert await one.ask("read") == before
 
 
 async def test_one_that_refuses_to_yield_is_named_and_the_others_run_on(bench: Bench) -> None:

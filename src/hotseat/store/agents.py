@@ -127,7 +127,11 @@ class Agent:
                 message, fds = got
                 body = message.body
                 if message.type is Type.BLOCKS and on_blocks is not None:
-                    on_blocks(message.blocks, fds)
+                    try:
+                        on_blocks(message.blocks, fds)
+                    except BaseException:
+                        self.close()  # so that it does not wait for a word that its blocks are kept
+                        raise
                     await self.send(bytes(wire.head(Type.KEPT, self._asked)))
                 elif message.type is answer and isinstance(body, wire.Done):
                     return body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 import select
 import signal
@@ -94,6 +95,9 @@ class Keeper:
         """`Refused` if another store runs in the directory or spills to the same, `NoRoom` as from `make_arena`.
         `worker`: its command."""
         self._options, self._worker = options, worker
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:  # a shell's usual 1024 is soon used up: a descriptor for each block
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._spill = None if options.spill is None else claimed(options.spill)
         options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(options.directory, 0o700)
@@ -128,7 +132,7 @@ class Keeper:
             status = worker.wait()
             delay = RETRY_FIRST if time.monotonic() - began > STEADY else min(delay * 2, RETRY_LAST)
             print(f"store: the worker ended with {status}; a new one takes over in {delay:g} s", file=sys.stderr)
-            if select.select([wake], [], [], delay)[0]:
+            if _ready(wake, within=delay):
                 self._clean_up()
                 return 0
 
@@ -170,8 +174,8 @@ class Keeper:
     def _serve(self, worker: subprocess.Popen[bytes], channel: socket.socket, wake: socket.socket) -> bool:
         """Answers the worker until it ends (False) or we are told to (True)."""
         while True:
-            ready, _, _ = select.select([channel, wake], [], [])
-            if wake in ready:
+            _ready(channel, wake)
+            if _ready(wake, within=0):
                 return True
             if not self._answered(channel):
                 return False
@@ -180,7 +184,7 @@ class Keeper:
         """Answers it until it has ended: it cannot while it waits for an answer."""
         worker.terminate()
         over = time.monotonic() + END_WITHIN
-        while select.select([channel], [], [], max(0.0, over - time.monotonic()))[0] and self._answered(channel):
+        while _ready(channel, within=max(0.0, over - time.monotonic())) and self._answered(channel):
             pass
         try:
             worker.wait(max(0.0, over - time.monotonic()))
@@ -202,6 +206,11 @@ class Keeper:
     def _answer(self, channel: socket.socket, message: keeping.Message, fds: list[int]) -> None:
         match message:
             case keeping.Put(kept=some):
+                if len(fds) < len(some) or len(self._kept) + len(some) > keeping.most():
+                    for fd in fds:
+                        os.close(fd)
+                    keeping.send(channel, keeping.Full(keeping.most()))
+                    return
                 for kept, fd in zip(some, fds, strict=True):
                     name = (kept.pid, kept.start, kept.id)
                     self._forget(name)
@@ -224,6 +233,14 @@ class Keeper:
     def _forget(self, name: tuple[int, int, int]) -> None:
         if name in self._kept:
             os.close(self._kept.pop(name)[1])
+
+
+def _ready(*socks: socket.socket, within: float | None = None) -> bool:
+    """One of them can be read. By poll: descriptors of blocks may have numbers beyond those that select takes."""
+    poll = select.poll()
+    for sock in socks:
+        poll.register(sock, select.POLLIN)
+    return bool(poll.poll(None if within is None else within * 1000))
 
 
 def _small(name: str) -> int:

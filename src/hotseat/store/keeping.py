@@ -7,13 +7,14 @@ asks, the keeper answers at once: it does nothing else.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import threading
 from collections.abc import Sequence
 
 import msgspec
 
-from hotseat.errors import Unavailable
+from hotseat.errors import Failed, Unavailable
 from hotseat.store.wire import Block, Uuid
 from hotseat.words import ProcessRef
 
@@ -46,7 +47,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Put(msgspec.Struct, tag="put", array_like=True):
-    """With their descriptors. Answered by `Ok`."""
+    """With their descriptors. Answered by `Ok`, or by `Full`: none of them is kept."""
 
     kept: list[Kept]
 
@@ -71,9 +72,20 @@ class Ok(msgspec.Struct, tag="ok", array_like=True):
     pass
 
 
-Message = Put | Drop | Lend | List | Ok
+class Full(msgspec.Struct, tag="full", array_like=True):
+    """So many may be kept, with those that are."""
+
+    limit: int
+
+
+Message = Put | Drop | Lend | List | Ok | Full
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Message)
+
+
+def most() -> int:
+    """Blocks that are kept at most: each is a descriptor here and one in the worker, which needs others too."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
 
 def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
@@ -81,7 +93,7 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
 
 
 def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:
-    """None at the end of the connection. Blocks."""
+    """None at the end of the connection. Fewer descriptors than were sent, if this process may open no more. Blocks."""
     data, fds, _, _ = socket.recv_fds(sock, MESSAGE_MAX, PUT_AT_ONCE, socket.MSG_CMSG_CLOEXEC)
     return (_decoder.decode(data) if data else None), fds
 
@@ -95,7 +107,7 @@ class Keeping:
         self._lock = threading.Lock()
 
     def put(self, ref: ProcessRef, blocks: Sequence[tuple[Block, int]]) -> None:
-        """Each with its descriptor."""
+        """Each with its descriptor. `Failed` if the keeper may not open so many; it has some of them then."""
         for start in range(0, len(blocks), PUT_AT_ONCE):
             some = blocks[start : start + PUT_AT_ONCE]
             kept = [Kept(ref.pid, ref.start_time, b.id, b.address, b.bytes, b.uuid, b.lent) for b, _ in some]
@@ -125,6 +137,11 @@ class Keeping:
                         found += zip(answer.kept, got, strict=True)
                     elif isinstance(answer, Ok):
                         return found
+                    elif isinstance(answer, Full):
+                        raise Failed(
+                            f"the store keeps {answer.limit} blocks at most: half of the files that it may open",
+                            hint="raise its limit of open files: LimitNOFILE= of its unit, or `ulimit -n`",
+                        )
                     else:
                         raise ConnectionError("the keeper ended")
             except OSError as error:

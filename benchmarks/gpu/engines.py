@@ -101,7 +101,7 @@ def vllm(name: str, size: str, port: int, slot: int, share: float, *, sleep: boo
 
 
 def llama(name: str, port: int, slot: int) -> Engine:
-    """llama.cpp's server ($LLAMA_SERVER) on a model of random weights, made on the spot if $LLAMA_GGUF names none."""
+    """llama.cpp's server ($LLAMA_SERVER, see build_llama.sh) on a model of random weights, made on the spot if $LLAMA_GGUF names none."""
     server = Path(os.environ["LLAMA_SERVER"]).resolve()
     model = Path(os.environ.get("LLAMA_GGUF") or f"/run/rootfs/{slot}/root/model.gguf")
     if not model.exists():
@@ -116,7 +116,9 @@ def llama(name: str, port: int, slot: int) -> Engine:
         "-np 1 -c 4096 --cache-ram 0"
     )
     run = [*mounts, "--env", f"LD_LIBRARY_PATH={search}", *gpu_flags(slot), *shlex.split(argv)]
-    return Engine(name=name, port=port, model=name, run=run, extra={"ignore_eos": True}, ready_within=90)
+    # Its likeliest word is always the same one; drawn by a seed each follows from all before it.
+    drawn = {"ignore_eos": True, "temperature": 1, "seed": 7}
+    return Engine(name=name, port=port, model=name, run=run, extra=drawn, ready_within=90)
 
 
 def demo(name: str, port: int, slot: int, weights: str, kv: str, seed: int, options: str = "") -> Engine:

@@ -101,7 +101,7 @@ def vllm(name: str, size: str, port: int, slot: int, share: float, *, sleep: boo
 
 
 def llama(name: str, port: int, slot: int) -> Engine:
-    """llama.cpp's server ($LLAMA_SERVER, see build_llama.sh) on a model of random weights, made on the spot if $LLAMA_GGUF names none."""
+    """llama.cpp's server ($LLAMA_SERVER, see build_llama.sh) on a model of random weights, made here or $LLAMA_GGUF."""
     server = Path(os.environ["LLAMA_SERVER"]).resolve()
     model = Path(os.environ.get("LLAMA_GGUF") or f"/run/rootfs/{slot}/root/model.gguf")
     if not model.exists():

@@ -32,6 +32,7 @@ async def test_memory_comes_back_byte_by_byte_and_is_off_the_device_meanwhile(be
     assert (back.copied, back.zero) == (3 * GRANULE, 2 * GRANULE)
     given = await bench.client.give([one.ref], deadline=WITHIN)
     assert (given[one.ref].state, given[one.ref].lent_bytes) == (HeldState.RUNNING, 5 * GRANULE)
+    assert given[one.ref].made_bytes == 5 * GRANULE
     assert await one.ask("read") == before
     assert bench.device_bytes() == full
 
@@ -57,7 +58,8 @@ async def test_taken_and_given_back_without_a_move_nothing_has_changed(bench: Be
     before = await one.ask("read")
     for _ in range(3):
         await bench.client.take([one.ref], deadline=WITHIN)
-        await bench.client.give([one.ref], deadline=WITHIN)
+        given = await bench.client.give([one.ref], deadline=WITHIN)
+        assert (given[one.ref].lent_bytes, given[one.ref].made_bytes) == (4 * GRANULE, 0), "what it made stays its own"
         assert await one.ask("read") == before
     assert (await bench.client.status(deadline=WITHIN)).used == 0
 

@@ -67,7 +67,7 @@ class Joining:
                 continue
             # Its interposer will say whether it runs; until then it is where no harm is done to it.
             tenant.state = HeldState.YIELDED
-            tenant.pieces.append(Piece(one.block, fd))
+            tenant.pieces.append(Piece(one.block, fd, made=one.block.lent))
             tenant.sort()
 
     def tenant(self, ref: ProcessRef) -> Tenant | None:

@@ -48,6 +48,9 @@ class Held:
     lent_bytes: int = 0
     """Of memory that the store created. Above 0 and running: a driver checkpoint without `take` would lose the process
     (FACTS.md); `localise` ends that."""
+    made_bytes: int = 0
+    """Of the lent ones: memory that the store made itself. The rest its process made, and may still stand in that one's
+    name on the device: it was given back without a move."""
     parked_bytes: int = 0
     """Arena bytes that hold its memory: its own, and its share of what it shares."""
     zero_bytes: int = 0

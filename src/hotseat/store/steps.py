@@ -233,7 +233,7 @@ class Steps:
                 fds, mapped = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
         tenant.closing = asyncio.ensure_future(asyncio.to_thread(mapped.close))
         for piece, fd in zip(tenant.pieces, fds, strict=True):
-            piece.fd = fd
+            piece.fd, piece.made = fd, True
         try:
             with tenant.part("keep"):
                 self._holdings.keeping.put(tenant.ref, [(piece.block, piece.fd) for piece in tenant.pieces])

@@ -32,6 +32,8 @@ class Piece:
 
     block: Block
     fd: int = -1
+    made: bool = False
+    """By the store; else the process made it, also where it was lent back."""
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -177,6 +179,7 @@ class Tenant:
             bytes=self.said[1] if running else self.bytes,
             device_bytes=known,
             lent_bytes=0 if self.custom else self.said[2] if running else self.bytes,
+            made_bytes=sum(piece.block.bytes for piece in self.pieces if piece.made) if running else self.bytes,
             parked_bytes=0 if self.slots is None else round(book.shares(self.slots) * CHUNK),
             zero_bytes=0 if self.slots is None else int((self.slots == ZERO).sum()) * CHUNK,
             stored=self.stored,

@@ -63,7 +63,11 @@ class Lender:
         name until they are freed; where its figure did not fall by them, they still do. A figure may come out too
         large (blocks on several devices of which some are lent), never too small."""
         before, own = self._scene.cuda[process].gpu, self._listed_twice.get(process, {})
-        still = {index: n for index, n in own.items() if listed.get(index, 0) > before.get(index, 1 << 62) - n // 2}
+        still = {
+            index: n
+            for index, n in own.items()
+            if listed.get(index, 0) >= n and listed.get(index, 0) > before.get(index, 1 << 62) - n // 2
+        }
         return {index: max(0, n - still.get(index, 0)) for index, n in listed.items()}
 
     async def take(self) -> None:
@@ -72,13 +76,13 @@ class Lender:
         if not targets:
             return
         store = self._needed()
-        lent = {process: held.lent_bytes for process, held in (await self.held(targets)).items()}
+        made = {process: held.made_bytes for process, held in (await self.held(targets)).items()}
         self._scene.held |= dict.fromkeys(targets)
         taken = await store.take(targets, deadline=self._scene.deadlines.store)
         self._scene.held |= {process: taken[process].state if process in taken else None for process in targets}
         for process, held in taken.items():
             blocks = by_index(held.device_bytes, self._scene.uses)
-            self._listed_twice[process] = {index: max(0, n - lent.get(process, n)) for index, n in blocks.items()}
+            self._listed_twice[process] = {index: max(0, n - made.get(process, n)) for index, n in blocks.items()}
             self._scene.cuda[process] = replace(self._scene.cuda[process], blocks=blocks)
         await self.check(*ON_OR_OFF)
 

@@ -205,6 +205,7 @@ class FakeStore:
             bytes=kept.bytes,
             device_bytes=uuids if known else {},
             lent_bytes=kept.bytes if kept.lent and kept.state is HeldState.RUNNING else 0,
+            made_bytes=kept.bytes if kept.lent and kept.state is HeldState.RUNNING else 0,
             parked_bytes=kept.bytes if kept.state is HeldState.OUT and not kept.stored else 0,
             stored=kept.stored,
             disk_bytes=kept.bytes if kept.stored else 0,

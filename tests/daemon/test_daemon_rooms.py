@@ -63,6 +63,18 @@ def test_a_park_of_what_is_parked_already_hides_nothing() -> None:
     assert rooms.foreign(use(6), [record("b", State.PARKED, job=JobKind.SWAP_OUT)]) == 6
 
 
+def test_a_context_that_leaves_answers_for_nothing_that_the_list_names() -> None:
+    """The figures are from before it came there: c had all of it but for a stranger's 3."""
+    going, seated = record("b", State.PARKED, job=JobKind.SWAP_OUT), record("c", State.SEATED)
+    assert going.job is not None
+    assert going.observation is not None
+    going.job.gives_up = True
+    going.observation = replace(going.observation, gpu_bytes={0: 2})
+    named = DeviceUse(device=ONE, used_bytes=9, free_bytes=1, processes={**use(6, c=6).processes, 4242: 3})
+    assert rooms.foreign(named, [going, seated]) == 3
+    assert rooms.foreign(use(8, c=6), [going, seated]) == 0, "not named any more"
+
+
 def test_one_that_moves_does_not_hide_what_others_hold() -> None:
     coming, seated = record("c", State.PARKED, job=JobKind.SWAP_IN), record("b", State.SEATED)
     assert rooms.foreign(use(10, b=6), [coming, seated]) == 0

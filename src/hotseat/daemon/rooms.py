@@ -17,12 +17,21 @@ from hotseat.words import DeviceUse, State
 def foreign(use: DeviceUse, records: Iterable[Record]) -> int:
     """Bytes of it that processes outside hotseat's care hold. What was never looked at is not in its care yet: the
     scheduler is not told of it, so its memory must be somebody's."""
-    ours = 0
+    ours = contexts = 0
     for record in records:
         if not record.looked:
             continue
-        listed = _listed(record, use)
-        ours += listed if record.job is None else max(listed, _moving(record, use.device.index, use.used_bytes))
+        listed, job = _listed(record, use), record.job
+        ours += listed
+        if job is not None:
+            more = max(0, _moving(record, use.device.index, use.used_bytes) - listed)
+            if job.gives_up:
+                contexts += more
+            else:
+                ours += more
+    # Its processes are known, and nothing of it is in the store's name: it answers only for what nobody is named for.
+    # Where the figures are older than its context, that is nothing, and would hide what strangers hold.
+    ours += min(contexts, max(0, use.used_bytes - sum(use.processes.values())))
     return max(0, use.used_bytes - ours)
 
 

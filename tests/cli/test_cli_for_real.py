@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hotseat.cli.story.stage import free_port
 from hotseat.demo import EngineSpec
+from hotseat.testing.served import free_port
 
 pytestmark = pytest.mark.emulated
 

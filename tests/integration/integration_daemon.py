@@ -15,10 +15,11 @@ from typing import Any
 
 import aiohttp
 import yaml
-from integration_house import SOON, Guest, House, free_port, until
+from integration_house import SOON, Guest, House, until
 
 from hotseat.daemon.client import Client
 from hotseat.errors import HotseatError, NotFound
+from hotseat.testing.served import free_port
 from hotseat.words import State
 
 PROMPTS = tuple(f"{topic}: told at length, with all that belongs to it. " * 4 for topic in ("rivers", "bread", "snow"))

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from hotseat.platforms.spec import Bind, ContainerSpec
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Deadlines, Observation, Workload
 from hotseat.testing.engines import DockerDaemon, PodmanServer
+from hotseat.testing.served import free_port
 from hotseat.words import State, SwapReport
 
 MIB = 1 << 20
@@ -46,12 +46,6 @@ everywhere = pytest.mark.parametrize("kind", PLATFORMS)
 in_containers = pytest.mark.parametrize("kind", PLATFORMS[1:])
 
 _numbers = itertools.count()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(holds: Callable[[], object], *, seconds: float = SOON) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from integration_house import IMAGE, LIMITS, MIB, House, free_port, in_containers, until
+from integration_house import IMAGE, LIMITS, MIB, House, in_containers, until
 
 from hotseat import config
 from hotseat.daemon.client import Client
@@ -20,6 +20,7 @@ from hotseat.daemon.stopping import Order
 from hotseat.demo import EngineSpec, image
 from hotseat.platforms.port import Status
 from hotseat.testing import daemons
+from hotseat.testing.served import free_port
 
 pytestmark = pytest.mark.root
 NEED = 30 * MIB

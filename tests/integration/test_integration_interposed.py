@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration_daemon import PROMPTS, Daemon, settled
-from integration_house import IMAGE, LIMITS, MIB, PLATFORMS, SOON, Guest, House, everywhere, free_port, in_containers
+from integration_house import IMAGE, LIMITS, MIB, PLATFORMS, SOON, Guest, House, everywhere, in_containers
 from integration_store import running_store
 
 from hotseat import config
@@ -21,6 +21,7 @@ from hotseat.daemon.making import made
 from hotseat.demo import EngineSpec, image
 from hotseat.platforms.interposed import LIBRARY_INSIDE
 from hotseat.store.port import HeldState
+from hotseat.testing.served import free_port
 from hotseat.words import State
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from integration_house import CONTEXT, MIB, SOON, House, everywhere, free_port, until
+from integration_house import CONTEXT, MIB, SOON, House, everywhere, until
 
 from hotseat.demo import EngineSpec, image
 from hotseat.demo.spec import hold_command
@@ -22,6 +22,7 @@ from hotseat.errors import Busy, NoRoom, Quarantined, Refused, RolledBack
 from hotseat.linux import own_cgroup, proc
 from hotseat.platforms.port import Status
 from hotseat.swap.port import Deadlines
+from hotseat.testing.served import free_port
 from hotseat.words import State
 
 SHORT = Deadlines(lock=0.5, freeze=1.0, query=1.0, room=0.3, unlock=1.0)

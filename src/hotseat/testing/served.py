@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -12,13 +14,16 @@ from hotseat.demo.spec import EngineSpec
 from hotseat.emulator import EmulatedNode
 
 MIB = 1 << 20
+_RANDOM = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, below those that the kernel gives to who asks for any: an engine listens on
+    it only later, and again after a stop."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", _RANDOM.randrange(12_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 def workloads(node: EmulatedNode, names: Iterable[str], *, threads: int) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,8 @@ from hotseat.store import wire
 from hotseat.store.wire import Message, Type
 from hotseat.words import ProcessRef
 
+AT_ONCE = 64
+"""Messages of one connection that are read before others are."""
 Received = tuple[Message, list[int]]
 
 
@@ -41,7 +43,9 @@ class Agent:
         self._loop.add_reader(sock, self._readable)
 
     def _readable(self) -> None:
-        while not self.closed:
+        for _ in range(AT_ONCE):  # then others have their turn, however fast this one speaks
+            if self.closed:
+                return
             try:
                 data, fds, flags, _ = socket.recv_fds(
                     self._sock, wire.MESSAGE_MAX + 1, wire.BATCH + 1, socket.MSG_CMSG_CLOEXEC

@@ -36,6 +36,7 @@ EVENT_KINDS = {
     "phase": "A phase of a swap: `phase`, `direction`, `status` (`start`, `done`, `undo`, `failed`).",
     "swap": "A swap is done: `direction`, `seconds`, `own_seconds`, `gpu_bytes` per device, `started_at`, `phases`.",
     "store": "A parked workload is on disk: `seconds`, `disk_bytes` that it takes there.",
+    "fetch": "A stored workload is in host memory again: `seconds`, `disk_bytes` that were read.",
     "start": "A cold start is done: `seconds`, `gpu_bytes`, `started_at`, `phases`.",
     "prewarm": "Somebody says that a workload will be wanted for the next `seconds`; 0 takes that back.",
     "config": "A workload came, changed or went: `change`, and `settings` or `note` where they belong to it.",

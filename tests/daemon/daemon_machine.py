@@ -19,7 +19,7 @@ class AnyOrder(RuleBasedStateMachine):
     names = st.sampled_from(sorted(NEED))
 
     def make(self) -> World:
-        return World()
+        return World(interposed="bc")
 
     @initialize()
     def begin(self) -> None:
@@ -47,7 +47,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert {name for name, record in self.world.core.records.items() if not record.leaving} == kept
         assert set(self.world.core.models) == kept
 
-    @rule(name=names, kind=st.sampled_from([m.Park, m.Seat, m.Stop]))
+    @rule(name=names, kind=st.sampled_from([m.Park, m.Seat, m.Stop, m.Spill, m.Fetch]))
     def command(self, name: str, kind: Any) -> None:
         heard = Heard()
         self.commands.append(heard)

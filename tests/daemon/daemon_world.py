@@ -9,11 +9,12 @@ from typing import Any
 from hotseat import config
 from hotseat.config import HostMemory, Workload
 from hotseat.daemon import messages as m
-from hotseat.daemon.book import ON_HOST, JobKind, Ticket
+from hotseat.daemon.book import AWAY, ON_HOST, JobKind, Ticket
 from hotseat.daemon.changing import Changes
 from hotseat.daemon.core import Core
 from hotseat.errors import Failed, HotseatError
 from hotseat.platforms.port import Container, Status
+from hotseat.store.port import Held, HeldState, Moved
 from hotseat.swap.port import Observation
 from hotseat.words import Device, DeviceUse, ProcessRef, State
 
@@ -38,6 +39,8 @@ class Real:
     incarnation: int = 1
     ended: bool = False
     """Quarantined, and its container has ended."""
+    interposed: bool = False
+    """The store moves its memory."""
 
     def seen(self, name: str) -> Observation:
         runs = self.state is not State.STOPPED and not (self.state is State.QUARANTINED and self.ended)
@@ -56,9 +59,23 @@ class Real:
             processes=(ProcessRef(pid, 1),) if runs else (),
             cuda={},
             gpu_bytes={0: NEED[name]} if self.state in HOLDING else {},
-            parked_gpu_bytes={0: NEED[name]} if self.state is State.PARKED else {},
+            parked_gpu_bytes={0: NEED[name]} if self.state in AWAY else {},
+            held=self._held(NEED[name], ProcessRef(pid, 1)) if self.interposed and runs else {},
             note="its restore failed" if self.state is State.QUARANTINED else "",
         )
+
+    def _held(self, nbytes: int, process: ProcessRef) -> dict[ProcessRef, Held]:
+        away, stored = self.state in AWAY, self.state is State.STORED
+        return {
+            process: Held(
+                state=HeldState.OUT if away else HeldState.RUNNING,
+                blocks=1,
+                bytes=nbytes,
+                parked_bytes=nbytes if away and not stored else 0,
+                stored=stored,
+                disk_bytes=nbytes if stored else 0,
+            )
+        }
 
 
 @dataclass
@@ -82,10 +99,14 @@ class Heard:
 class World:
     """The core with everything that it talks to."""
 
-    def __init__(self, text: str = TEXT, *, seated: str = "a", host: HostMemory | None = None) -> None:
+    def __init__(
+        self, text: str = TEXT, *, seated: str = "a", interposed: str = "", host: HostMemory | None = None
+    ) -> None:
         self.core = Core(config.parse(text).workloads, host=host)
         self.now = 1000.0
-        self.real = {name: Real(State.SEATED if name in seated else State.PARKED) for name in NEED}
+        self.real = {
+            name: Real(State.SEATED if name in seated else State.PARKED, interposed=name in interposed) for name in NEED
+        }
         self.foreign = 0
         """Device memory that strangers hold."""
         self.kept: list[str] = []
@@ -190,8 +211,12 @@ class World:
             match kind:
                 case JobKind.SWAP_OUT if real.state is State.SEATED:
                     real.state = State.PARKED
-                case JobKind.SWAP_IN if real.state is State.PARKED:
+                case JobKind.SWAP_IN if real.state in AWAY:
                     real.state = State.SEATED
+                case JobKind.STORE if real.state is State.PARKED:
+                    real.state = State.STORED
+                case JobKind.FETCH if real.state is State.STORED:
+                    real.state = State.PARKED
                 case JobKind.STOP:
                     real.ended = True
                     if real.state is not State.QUARANTINED:  # that outlives the container's end
@@ -208,7 +233,8 @@ class World:
             real.state, error = State.STOPPED, Failed("the engine ended: out of memory")
         if kind not in (JobKind.SWAP_OUT, JobKind.STOP) and error is None:
             assert held <= SIZE, "more is seated than fits"
-        self.send(self.devices(), m.JobEnded(workload=name, error=error, observation=real.seen(name)))
+        moved = Moved(total=NEED[name], copied=NEED[name], disk=1) if error is None else None
+        self.send(self.devices(), m.JobEnded(workload=name, moved=moved, error=error, observation=real.seen(name)))
 
     def tick(self, seconds: float) -> None:
         self.now += seconds

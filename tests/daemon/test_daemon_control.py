@@ -5,6 +5,7 @@ import json
 import stat
 
 import pytest
+from aiohttp import web
 from daemon_house import House, MakeHouse, until
 
 from hotseat.daemon import wire
@@ -202,6 +203,32 @@ async def test_a_daemon_that_falls_silent_in_a_swap_is_given_up(tmp_path, monkey
         async with asyncio.timeout(10):
             with pytest.raises(Failed, match="does not answer"):
                 await client.park("a")
+
+
+async def test_how_far_it_is_on_its_way_to_disk_is_told_until_it_is_there(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("hotseat.daemon.client.NOTES_EVERY", 0.01)
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def look(request: web.Request) -> web.Response:
+        return web.json_response({"note": f"{request.match_info['name']}: 40 %"})
+
+    async def spill(request: web.Request) -> web.Response:
+        return web.json_response(
+            {"workload": request.match_info["name"], "heard": [await told.get(), await told.get()]}
+        )
+
+    app = web.Application()
+    app.router.add_get("/v1/workloads/{name}", look)
+    app.router.add_post("/v1/workloads/{name}/spill", spill)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, tmp_path / "c.sock").start()
+        async with asyncio.timeout(20), Client(tmp_path / "c.sock") as client:
+            answer = await client.spill("a/b", told=told.put_nowait)
+    finally:
+        await runner.cleanup()
+    assert answer == {"workload": "a/b", "heard": ["a/b: 40 %"] * 2}
 
 
 async def test_what_is_not_an_api(house: House) -> None:

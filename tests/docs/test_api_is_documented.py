@@ -42,7 +42,7 @@ def test_what_a_dialect_serves_is_listed() -> None:
 
 def test_the_admin_api() -> None:
     listed = rows("The admin API")
-    assert len(listed) == 5
+    assert len(listed) == 7
     site = AdminSite(None)  # type: ignore[arg-type]
     for method, path in listed:
         assert site.find(method, path) not in (None, site._nothing), f"{method} {path}"

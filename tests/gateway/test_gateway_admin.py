@@ -28,6 +28,14 @@ class FakeDesk:
         self.done.append(("seat", name))
         return [{"workload": "b", "direction": "out"}, {"workload": name, "direction": "in"}]
 
+    async def spill(self, name: str) -> dict[str, Any]:
+        self.done.append(("spill", name))
+        return {"workload": name, "to": "disk"}
+
+    async def fetch(self, name: str) -> dict[str, Any]:
+        self.done.append(("fetch", name))
+        return {"workload": name, "to": "host memory"}
+
     async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
         self.done.append(("prewarm", name, seconds))
         return {"workload": name, "state": "parked", "seconds": seconds}
@@ -62,6 +70,9 @@ async def test_commands() -> None:
     assert (reply.status, value(reply)["seconds"]) == (202, 30.0)
     await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm")
     assert desk.done == [("park", "a"), ("seat", "b"), ("prewarm", "b", 30.0), ("prewarm", "b", 600.0)]
+    assert value(await ask(desk, "POST", "/hotseat/v1/workloads/b/spill")) == {"workload": "b", "to": "disk"}
+    assert value(await ask(desk, "POST", "/hotseat/v1/workloads/b/fetch")) == {"workload": "b", "to": "host memory"}
+    assert desk.done[4:] == [("spill", "b"), ("fetch", "b")]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +93,7 @@ async def test_a_prewarm_that_says_something_else(body: bytes) -> None:
         ("POST", "/hotseat/v1/workloads/a/park"),
         ("POST", "/hotseat/v1/workloads/a/seat"),
         ("POST", "/hotseat/v1/workloads/a/prewarm"),
+        ("POST", "/hotseat/v1/workloads/a/spill"),
         ("GET", "/hotseat/v1/nothing"),
     ],
 )

@@ -23,6 +23,21 @@ WITHIN = 30.0
 AGENT = Path(__file__).with_name("agent.py")
 
 
+async def hotseat(*words: str, environ: Mapping[str, str]) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error of `hotseat WORDS`."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hotseat", *words),
+        env=dict(environ),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(WITHIN):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
 class Workload:
     """One agent process; `ask` speaks its commands."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 from pathlib import Path
 
 import pytest
-from store_house import CONTEXT, MIB, NAMES, living
+from store_bench import hotseat
+from store_house import CONTEXT, MIB, NAMES, WITHIN, living
 
 from hotseat.daemon.client import Client
-from hotseat.errors import NoRoom
+from hotseat.errors import NoRoom, Refused
 
 pytestmark = pytest.mark.emulated
 SMALL = CONTEXT + 2 * MIB
@@ -58,6 +62,38 @@ async def test_for_whom_a_person_parks_another_goes_to_disk_where_the_arena_is_s
         assert {name: await house.say(name) for name in NAMES} == texts
 
 
+async def test_a_person_moves_what_is_parked_to_disk_and_back(directory: Path) -> None:
+    async with living(directory, device=72 * MIB, arena=96) as house, Client(house.control) as client:
+        texts = {name: await house.say(name) for name in NAMES[:2]}
+        assert [house.states()[name] for name in NAMES[:2]] == ["parked", "seated"]
+        words = ("store", "spill", "ada", "--json", f"--control={house.control}")
+        code, out, _ = await hotseat(*words, environ=house.bench.environ)
+        told = json.loads(out)
+        assert (code, told["workload"], told["to"], told["already"]) == (0, "ada", "disk", False)
+        parts = [told[f"{part}_bytes"] for part in ("moved", "shared", "zero", "left")]
+        assert sum(parts) == told["bytes"] > told["zero_bytes"]
+        assert house.row("ada")["state"] == "stored"
+        assert (house.row("ada")["stored_bytes"], len(house.bench.files())) == (told["disk_bytes"], 1)
+        assert (await client.spill("ada"))["already"]
+        with pytest.raises(Refused, match="bob is seated, not parked"):
+            await client.spill("bob")
+        back = await client.fetch("ada")
+        assert (back["to"], back["moved_bytes"] + back["left_bytes"]) == ("host memory", told["moved_bytes"])
+        assert house.row("ada")["state"] == "parked"
+        assert house.bench.files() == []
+        _, said = await asyncio.gather(client.spill("ada"), house.say("ada"))
+        assert said == texts["ada"], "who asks for it meanwhile gets it from there"
+        assert await house.say("bob") == texts["bob"]
+        kinds: list[str] = []
+        async with asyncio.timeout(WITHIN), contextlib.aclosing(client.events(after=0)) as events:
+            async for event in events:
+                if event["workload"] == "ada" and event["kind"] in ("store", "fetch"):
+                    kinds.append(event["kind"])
+                if len(kinds) == 3:
+                    break
+        assert kinds == ["store", "fetch", "store"]
+
+
 async def test_without_a_disk_the_person_is_told_what_to_do_and_it_runs_on(directory: Path) -> None:
     async with living(directory, device=128 * MIB, arena=24, spills=False) as house:
         texts = {name: await house.say(name) for name in NAMES[:2]}
@@ -68,6 +104,9 @@ async def test_without_a_disk_the_person_is_told_what_to_do_and_it_runs_on(direc
                 await client.park("bob")
             assert "--arena" in refused.value.hint
             assert house.states()["bob"] == "seated"
+            with pytest.raises(Refused, match="spills nothing to disk") as refused:
+                await client.spill("ada")
+            assert "--spill" in refused.value.hint
             await client.seat("ada")
             await client.park("bob")  # what was short then is not held against it
             assert house.states()["bob"] == "parked"

@@ -114,6 +114,22 @@ async def test_chunks_that_two_share_go_when_both_are_stored(bench: Bench) -> No
     assert others != before
 
 
+async def test_equal_chunks_of_one_process_are_moved_once_and_not_told_as_left(small: Bench) -> None:
+    one = await small.start()
+    for ident in (1, 2):
+        await one.ask("alloc", ident, 2, 100)
+    before = await one.ask("read")
+    await small.client.take([one.ref], deadline=WITHIN)
+    await small.client.move_out([one.ref], deadline=WITHIN)
+    moved = await small.client.spill([one.ref], deadline=WITHIN)
+    assert (moved.total, moved.copied, moved.shared, moved.unchanged) == (4 * GRANULE, 2 * GRANULE, 2 * GRANULE, 0)
+    other, _ = await parked(small, 8, 500)
+    await small.client.spill([other.ref], deadline=WITHIN)
+    moved = await small.client.fetch([one.ref], deadline=WITHIN)
+    assert (moved.total, moved.copied, moved.shared, moved.unchanged) == (4 * GRANULE, 2 * GRANULE, 2 * GRANULE, 0)
+    assert await seat(small, one) == before
+
+
 async def test_both_processes_of_a_workload_go_and_come_at_once(small: Bench) -> None:
     one, before = await parked(small, 3, 100)
     other, others = await parked(small, 4, 101)

@@ -20,6 +20,7 @@ from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.waits import Waits
 from hotseat.errors import Failed, HotseatError, Unavailable
 from hotseat.events import EventBus
+from hotseat.store.port import Moved
 from hotseat.swap.port import Observation
 from hotseat.words import DeviceUse, SwapReport
 
@@ -193,11 +194,15 @@ class Actor:
 
     async def _job(self, kind: JobKind, name: str, *, whole: bool) -> None:
         report: SwapReport | None = None
+        moved: Moved | None = None
         failure: HotseatError | None = None
         seen: Observation | None = None
 
         def progress(phase: str, status: str) -> None:
             self.send(m.Progress(workload=name, phase=phase, status=status))
+
+        def part(done: float) -> None:
+            self.send(m.PartDone(workload=name, part=done))
 
         try:
             match kind:
@@ -215,7 +220,9 @@ class Actor:
                 case JobKind.RECOVER:
                     await self._hands.recover(name)
                 case JobKind.STORE:
-                    await self._hands.store(name, progress=progress)
+                    moved = await self._hands.store(name, progress=progress, part=part)
+                case JobKind.FETCH:
+                    moved = await self._hands.fetch(name, progress=progress, part=part)
         except HotseatError as error:
             failure = error
         except asyncio.CancelledError:
@@ -230,7 +237,7 @@ class Actor:
             pass  # shutting down: the next start looks
         except Exception as error:
             _bug(f"looking at {name} after its {kind}", error)  # what the job came to is known all the same
-        self.send(m.JobEnded(workload=name, report=report, error=failure, observation=seen))
+        self.send(m.JobEnded(workload=name, report=report, moved=moved, error=failure, observation=seen))
 
     def _drained(self, name: str) -> Callable[[], Coroutine[Any, Any, Any]]:
         return lambda: self.ask(lambda answer: m.Drained(workload=name, answer=answer))

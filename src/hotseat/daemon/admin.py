@@ -24,5 +24,11 @@ class AdminDesk:
     async def seat(self, name: str) -> list[dict[str, Any]]:
         return await self._house.seat(name)
 
+    async def spill(self, name: str) -> dict[str, Any]:
+        return await self._house.spill(name)
+
+    async def fetch(self, name: str) -> dict[str, Any]:
+        return await self._house.fetch(name)
+
     async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
         return await self._house.prewarm(name, seconds=seconds)

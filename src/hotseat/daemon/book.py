@@ -42,6 +42,7 @@ class JobKind(enum.StrEnum):
     STOP = "stop"
     RECOVER = "recover"
     STORE = "store"
+    FETCH = "fetch"
 
 
 RETURN = "swap in from disk"
@@ -191,7 +192,10 @@ class Record:
         if seen is None:
             return 0
         if any(one.state is HeldState.OUT for one in seen.held.values()):
-            return sum(one.parked_bytes for one in seen.held.values())
+            fetched = self.job is not None and self.job.kind is JobKind.FETCH  # shared with others it takes less
+            return sum(
+                one.bytes - one.zero_bytes if fetched and one.stored else one.parked_bytes for one in seen.held.values()
+            )
         stopping = self.job is not None and self.job.kind is JobKind.STOP
         return 0 if stopping else sum(one.bytes for one in seen.held.values())
 
@@ -287,6 +291,7 @@ class Record:
             arena_bytes=self.arena_bytes,
             storable=self.out_in_arena and self.no_store_until <= now and 0 < self.arena_bytes <= disk_free,
             storing=kind is JobKind.STORE,
+            fetching=kind is JobKind.FETCH,
             store_seconds=seconds.get(JobKind.STORE),
             return_seconds=seconds.get(RETURN),
             parkable=self.no_park_until <= now,

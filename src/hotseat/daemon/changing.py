@@ -20,16 +20,19 @@ from hotseat.daemon.messages import (
     Drained,
     EngineDown,
     Equip,
+    Fetch,
     JobEnded,
     Look,
     Message,
     Observed,
     Park,
+    PartDone,
     Prewarm,
     Probed,
     Progress,
     Say,
     Seat,
+    Spill,
     Stop,
     Swap,
 )
@@ -200,6 +203,8 @@ def nobody(core: Core, message: Message) -> bool:
             Park(workload=name, answer=answer)
             | Seat(workload=name, answer=answer)
             | Stop(workload=name, answer=answer)
+            | Spill(workload=name, answer=answer)
+            | Fetch(workload=name, answer=answer)
             | Prewarm(workload=name, answer=answer)
         ):
             return _refused(core, answer, name)
@@ -211,6 +216,7 @@ def nobody(core: Core, message: Message) -> bool:
         case (
             EngineDown(workload=name)
             | Progress(workload=name)
+            | PartDone(workload=name)
             | Observed(workload=name)
             | JobEnded(workload=name)
             | Probed(workload=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,8 @@ QUICK = 10.0
 """Seconds for a question that moves nothing. A swap takes as long as it takes: the daemon has the deadlines."""
 SILENCE = 60.0
 """Seconds without a sign of life until a daemon that stops is given up. It gives one each 15 s."""
+NOTES_EVERY = 0.5
+"""Seconds between two questions how far something is."""
 MISSES = 2
 """Questions in a row that a daemon may leave unanswered during a swap, until it is given up."""
 
@@ -73,6 +75,15 @@ class Client:
         self, going_in: str, going_out: str | None = None, *, progress: Progress | None = None
     ) -> Sequence[SwapReport]:
         return await self._swap("/v1/swap", {"in": going_in, "out": going_out}, progress)
+
+    async def spill(self, name: str, *, told: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """What is parked of it goes to the store's disk; docs/api.md has what comes back. `told`: of its note, again
+        and again, which says how far it is."""
+        return await self._by_the_store("spill", name, told)
+
+    async def fetch(self, name: str, *, told: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """... and back into host memory."""
+        return await self._by_the_store("fetch", name, told)
 
     async def snapshot(self) -> dict[str, Any]:
         """Devices, workloads and rates: what `hotseat top` draws."""
@@ -133,6 +144,18 @@ class Client:
                 await asyncio.wait({follow}, timeout=0.05)
             answer = await self._watched(self._call("POST", path, body, quick=False))
         return [wire.report_from(item) for item in answer["reports"]]
+
+    async def _by_the_store(self, what: str, name: str, told: Callable[[str], None] | None) -> dict[str, Any]:
+        path = f"/v1/workloads/{quote(name, safe='')}"
+        async with contextlib.AsyncExitStack() as stack:
+            if told is not None:
+                stack.push_async_callback(_end, asyncio.create_task(self._notes(path, told)))
+            return dict(await self._watched(self._call("POST", f"{path}/{what}", quick=False)))
+
+    async def _notes(self, path: str, told: Callable[[str], None]) -> None:
+        while True:
+            await asyncio.sleep(NOTES_EVERY)
+            told(str((await self._call("GET", path))["note"]))
 
     async def _watched(self, call: Coroutine[Any, Any, Any]) -> Any:
         """A swap takes as long as it takes, while the daemon lives: it is asked for that all along."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def park(core: Core, record: Record, answer: Answer, now: float) -> None:
     """Answer with [SwapReport]. It stays parked until a new request or a `seat`, also with answers frozen in it."""
-    if (error := _closing(core)) is not None:
+    if (error := closing(core)) is not None:
         core.tell(answer, None, error)
         return
     if record.job is None and (full := _host_is_full(core, record)) is not None:
@@ -47,7 +47,7 @@ def park_when_room(core: Core, record: Record, now: float) -> None:
         return
     answers, record.park_answers, record.park_after = record.park_answers, [], ()
     for answer in answers:
-        if (error := _closing(core)) is not None:
+        if (error := closing(core)) is not None:
             core.tell(answer, None, error)
         else:
             _park_now(core, record, answer, now)
@@ -60,7 +60,7 @@ def _park_now(core: Core, record: Record, answer: Answer, now: float) -> None:
         job = core.launch(record, JobKind.SWAP_OUT, now)
     elif job.kind is not JobKind.SWAP_OUT:
         record.held = False
-        core.tell(answer, None, _busy(record))
+        core.tell(answer, None, busy(record))
         return
     job.answers.append(lambda value, error: answer(None if value is None else [value], error))
 
@@ -75,7 +75,7 @@ def stop(core: Core, record: Record, answer: Answer, now: float) -> None:
     job = record.job
     assert job is not None, record.name
     if job.kind is not JobKind.STOP:
-        core.tell(answer, None, _busy(record))
+        core.tell(answer, None, busy(record))
         return
     record.held = True
     job.answers.append(answer)
@@ -84,7 +84,7 @@ def stop(core: Core, record: Record, answer: Answer, now: float) -> None:
 def seat(core: Core, record: Record, wish: Wish, now: float) -> None:
     """Answer with the reports of all swaps made for it, its own last."""
     core.touch()
-    if (error := _closing(core)) is not None:
+    if (error := closing(core)) is not None:
         core.tell(wish.answer, None, error)
         return
     record.held = False
@@ -107,7 +107,7 @@ def swap(core: Core, going_in: Record, going_out: Record, answer: Answer, now: f
     if going_in is going_out:
         core.tell(answer, None, Refused(f"{going_in.name} cannot replace itself", rule="two workloads"))
     elif going_in.job is not None:
-        core.tell(answer, None, _busy(going_in))
+        core.tell(answer, None, busy(going_in))
     elif not possible:
         refusal = Refused(
             f"{going_in.name} is {going_in.state}, not parked",
@@ -136,7 +136,7 @@ def swap(core: Core, going_in: Record, going_out: Record, answer: Answer, now: f
 
 def prewarm(core: Core, record: Record, message: Prewarm, now: float) -> None:
     """A hint, not a command: it waits for a seat that nobody with demand needs, gives it up at once, and expires."""
-    if (error := _closing(core)) is not None:
+    if (error := closing(core)) is not None:
         core.tell(message.answer, None, error)
         return
     record.warm_until = now + message.seconds if message.seconds > 0 else 0.0
@@ -197,11 +197,11 @@ def _to_disk(core: Core, record: Record, now: float) -> Sequence[Record]:
     return [core.records[other.name] for other in plan.store]
 
 
-def _closing(core: Core) -> Unavailable | None:
+def closing(core: Core) -> Unavailable | None:
     return Unavailable("hotseat is shutting down", rule="shutting down") if core.closing else None
 
 
-def _busy(record: Record) -> Busy:
+def busy(record: Record) -> Busy:
     doing = record.job.kind.value if record.job else "swap"
     return Busy(
         f"a {doing} of {record.name} is under way", rule="one swap at a time", hint="try again when it has ended"

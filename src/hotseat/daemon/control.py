@@ -91,6 +91,8 @@ class Control:
         app.router.add_get("/v1/workloads/{name}", self._workload)
         app.router.add_post("/v1/workloads/{name}/park", self._park)
         app.router.add_post("/v1/workloads/{name}/seat", self._seat)
+        app.router.add_post("/v1/workloads/{name}/spill", self._spill)
+        app.router.add_post("/v1/workloads/{name}/fetch", self._fetch)
         app.router.add_post("/v1/workloads/{name}/prewarm", self._prewarm)
         app.router.add_post("/v1/swap", self._swap)
         app.router.add_get("/v1/workloads/{name}/logs", self._logs)
@@ -140,6 +142,14 @@ class Control:
     async def _seat(self, request: web.Request) -> web.StreamResponse:
         name = self._record(request.match_info["name"]).name
         return _reports(await self._actor.ask(lambda answer: m.Seat(workload=name, answer=answer)))
+
+    async def _spill(self, request: web.Request) -> web.StreamResponse:
+        name = self._record(request.match_info["name"]).name
+        return _json(await self._actor.ask(lambda answer: m.Spill(workload=name, answer=answer)))
+
+    async def _fetch(self, request: web.Request) -> web.StreamResponse:
+        name = self._record(request.match_info["name"]).name
+        return _json(await self._actor.ask(lambda answer: m.Fetch(workload=name, answer=answer)))
 
     async def _prewarm(self, request: web.Request) -> web.StreamResponse:
         name = self._record(request.match_info["name"]).name

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hotseat.config import HostMemory, Workload
-from hotseat.daemon import changing, commands, healing, observing, parting, picture, seating, verdicts, waits
+from hotseat.daemon import changing, commands, healing, observing, parting, picture, seating, storing, verdicts, waits
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import AWAY, Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.daemon.hostroom import HostBudget
@@ -84,6 +84,10 @@ class Core:
                 if job is not None:
                     job.step = f"at {phase}" if status == "start" else "undoing" if status == "undo" else job.step
                 return
+            case m.PartDone(workload=name, part=part):
+                if (job := self.records[name].job) is not None:
+                    job.step = f"{part * 100:.0f} %"
+                return
             case m.Observed(workload=name):
                 record = self.records[name]
                 before = picture.shape(record)
@@ -119,6 +123,10 @@ class Core:
                 commands.stop(self, self.records[name], answer, now)
             case m.Swap(workload=name, out=out, answer=answer):
                 commands.swap(self, self.records[name], self.records[out], answer, now)
+            case m.Spill(workload=name, answer=answer):
+                storing.begin(self, self.records[name], JobKind.STORE, answer, now)
+            case m.Fetch(workload=name, answer=answer):
+                storing.begin(self, self.records[name], JobKind.FETCH, answer, now)
             case m.Prewarm(workload=name):
                 commands.prewarm(self, self.records[name], message, now)
             case m.Drained(workload=name, answer=answer):
@@ -247,6 +255,8 @@ class Core:
             self.set_state(record, State.SWAPPING_OUT, f"is stopped: {why}" if why else "is stopped")
         elif kind is JobKind.STORE:
             self.set_state(record, record.state, f"goes to disk: {why}" if why else "goes to disk")
+        elif kind is JobKind.FETCH:
+            self.set_state(record, record.state, f"comes into host memory: {why}" if why else "comes into host memory")
         elif kind is not JobKind.RECOVER:
             self.set_state(record, State.SWAPPING_IN, "cold start" if kind is JobKind.START else why)
         for ticket in record.waiting:

@@ -16,7 +16,9 @@ from hotseat.errors import Busy, EngineFailed, HotseatError, NotFound, PlatformF
 from hotseat.gateway.health import Health
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.scheduler import STOP_DRAIN
+from hotseat.store.port import Moved
 from hotseat.swap.port import Observation, Progress, StoreRoom, Swapper, Workload
+from hotseat.swap.storing import Part
 from hotseat.words import Direction, PhaseTime, State, SwapReport
 
 _LOOPBACK = "127.0.0.1"
@@ -52,8 +54,12 @@ class Hands(Protocol):
 
     async def recover(self, name: str) -> None: ...
 
-    async def store(self, name: str, *, progress: Progress) -> None:
-        """What is parked of it goes to the store's disk; done already, if it is there."""
+    async def store(self, name: str, *, progress: Progress, part: Part) -> Moved | None:
+        """What is parked of it goes to the store's disk; done already, if it is there. None: there can be no store."""
+        ...
+
+    async def fetch(self, name: str, *, progress: Progress, part: Part) -> Moved | None:
+        """What of it is on the store's disk comes back into its arena; done already, if it is there."""
         ...
 
     async def store_room(self) -> StoreRoom | None:
@@ -82,7 +88,13 @@ class Recovers(Protocol):
 class Stores(Protocol):
     """A swapper that has a store."""
 
-    async def store(self, workload: Workload, *, progress: Progress | None = None) -> None: ...
+    async def store(
+        self, workload: Workload, *, progress: Progress | None = None, part: Part | None = None
+    ) -> Moved: ...
+
+    async def fetch(
+        self, workload: Workload, *, progress: Progress | None = None, part: Part | None = None
+    ) -> Moved: ...
 
     async def store_room(self) -> StoreRoom | None: ...
 
@@ -218,9 +230,15 @@ class RealHands:
         if isinstance(self._swapper, Recovers):
             await self._swapper.recover(await self._workload(name))
 
-    async def store(self, name: str, *, progress: Progress) -> None:
-        if isinstance(self._swapper, Stores):
-            await self._swapper.store(await self._workload(name), progress=progress)
+    async def store(self, name: str, *, progress: Progress, part: Part) -> Moved | None:
+        if not isinstance(self._swapper, Stores):
+            return None
+        return await self._swapper.store(await self._workload(name), progress=progress, part=part)
+
+    async def fetch(self, name: str, *, progress: Progress, part: Part) -> Moved | None:
+        if not isinstance(self._swapper, Stores):
+            return None
+        return await self._swapper.fetch(await self._workload(name), progress=progress, part=part)
 
     async def store_room(self) -> StoreRoom | None:
         return await self._swapper.store_room() if isinstance(self._swapper, Stores) else None

@@ -12,6 +12,7 @@ from hotseat.daemon.book import JobKind
 from hotseat.daemon.learned import Learned
 from hotseat.daemon.tickets import Answer, Ticket
 from hotseat.errors import HotseatError
+from hotseat.store.port import Moved
 from hotseat.swap.port import Observation, StoreRoom
 from hotseat.words import DeviceUse, SwapReport
 
@@ -80,6 +81,22 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spill:
+    """What is parked of it goes to the store's disk. Answer as `storing.told` has it."""
+
+    workload: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """What of it is on the store's disk comes back into host memory. Answer as `storing.told` has it."""
+
+    workload: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prewarm:
     """It will be wanted for the next `seconds`; 0 takes that back. Answer with {"workload", "state", "seconds"}."""
 
@@ -104,6 +121,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartDone:
+    """So much of its job is done, 0 to 1."""
+
+    workload: str
+    part: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """A look at the world that began when the record's epoch was `epoch`. Neither: there is no such container."""
 
@@ -118,6 +143,8 @@ class Observed:
 class JobEnded:
     workload: str
     report: SwapReport | None = None
+    moved: Moved | None = None
+    """By the store, to disk or back."""
     error: HotseatError | None = None
     observation: Observation | None = None
     """Looked at after the end. None: could not be."""
@@ -179,9 +206,12 @@ Message = (
     | Seat
     | Stop
     | Swap
+    | Spill
+    | Fetch
     | Prewarm
     | Drained
     | Progress
+    | PartDone
     | Observed
     | JobEnded
     | Probed

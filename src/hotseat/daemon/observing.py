@@ -22,6 +22,7 @@ _OUTCOMES = {
     JobKind.STOP: (State.STOPPED, State.PARKED),
     JobKind.RECOVER: (State.STOPPED, State.STOPPED),
     JobKind.STORE: (State.STORED, State.PARKED),
+    JobKind.FETCH: (State.PARKED, State.STORED),
 }
 _MOVING = (State.SWAPPING_IN, State.SWAPPING_OUT)
 DONE = {JobKind.SWAP_OUT: "parked", JobKind.STOP: "stopped", JobKind.STORE: "stored"}
@@ -106,11 +107,15 @@ def job_ended(core: Core, record: Record, message: JobEnded, now: float) -> None
         held = record.observation.held.values() if record.observation is not None else ()
         told = {"seconds": now - job.begun, "disk_bytes": sum(one.disk_bytes for one in held)}
         core.do(Say(kind="store", workload=record.name, data=told))
+    if job.kind is JobKind.FETCH and message.error is None:
+        told = {"seconds": now - job.begun, "disk_bytes": message.moved.disk if message.moved is not None else 0}
+        core.do(Say(kind="fetch", workload=record.name, data=told))
     _account(core, record, job, message.report)
     if message.error is not None:
         _failed(core, record, job, message.error, now)
+    value = message.moved if job.kind in (JobKind.STORE, JobKind.FETCH) else message.report
     for answer in job.answers:
-        core.tell(answer, message.report, message.error)
+        core.tell(answer, value, message.error)
 
 
 def _account(core: Core, record: Record, job: Job, report: SwapReport | None) -> None:
@@ -152,7 +157,7 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
         target = core.records.get(job.makes_room_for or "")
         if target is not None:
             target.trouble = f"{record.name} could not be {DONE[job.kind]}: {error.message}"
-    elif job.kind is not JobKind.RECOVER:
+    elif job.kind not in (JobKind.RECOVER, JobKind.FETCH):  # on disk it can be seated as before
         if job.kind is JobKind.SWAP_IN and record.state is State.STOPPED and record.can_start:
             return  # it died while it was parked, and nobody had seen it yet: who waits gets a cold start
         record.failures += 1

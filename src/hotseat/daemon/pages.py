@@ -46,6 +46,12 @@ class DaemonHouse:
     async def seat(self, name: str) -> list[dict[str, Any]]:
         return _told(await self._ask(name, lambda answer: m.Seat(workload=name, answer=answer)))
 
+    async def spill(self, name: str) -> dict[str, Any]:
+        return dict(await self._ask(name, lambda answer: m.Spill(workload=name, answer=answer)))
+
+    async def fetch(self, name: str) -> dict[str, Any]:
+        return dict(await self._ask(name, lambda answer: m.Fetch(workload=name, answer=answer)))
+
     async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
         return dict(await self._ask(name, lambda answer: m.Prewarm(workload=name, seconds=seconds, answer=answer)))
 

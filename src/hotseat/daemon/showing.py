@@ -121,7 +121,7 @@ def cannot_park(record: Record) -> str:
 
 def cannot_seat(record: Record, *, closing: bool) -> str:
     """The reason, or nothing."""
-    if record.job is not None and record.job.kind is not JobKind.SWAP_OUT:
+    if record.job is not None and record.job.kind not in (JobKind.SWAP_OUT, JobKind.STORE, JobKind.FETCH):
         return f"{record.name}: a {record.job.kind.value} is under way"
     if record.state is State.SEATED and record.job is None:
         return f"{record.name} is seated already"

@@ -50,7 +50,7 @@ def way_in(record: Record) -> Span:
         return took(record, JobKind.START)
     if kind is JobKind.RECOVER:
         return Span(UNKNOWN, measured=False)
-    stored = record.state is State.STORED or kind is JobKind.STORE
+    stored = kind is JobKind.STORE or (record.state is State.STORED and kind is not JobKind.FETCH)
     return took(record, RETURN if stored else JobKind.SWAP_IN)
 
 
@@ -79,7 +79,7 @@ def way_out(record: Record, now: float) -> Span:
         if passed < _limit(record):
             return _rest(Span(_drains(record)), passed=passed) + out
         return _rest(out, passed=passed - _limit(record))  # what was left was frozen
-    if job is not None and job.kind in (JobKind.STORE, JobKind.RECOVER):
+    if job is not None and job.kind in (JobKind.STORE, JobKind.FETCH, JobKind.RECOVER):
         return rest_of_job(record, now)
     if record.state in AWAY and any(record.context.values()):
         return _CONTEXT

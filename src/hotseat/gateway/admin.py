@@ -4,6 +4,8 @@
     GET  /hotseat/v1/workloads/NAME
     POST /hotseat/v1/workloads/NAME/park        {"reports": [...]}, one a swap, in order
     POST /hotseat/v1/workloads/NAME/seat
+    POST /hotseat/v1/workloads/NAME/spill       what is parked of it goes to the store's disk
+    POST /hotseat/v1/workloads/NAME/fetch       ... and back into host memory
     POST /hotseat/v1/workloads/NAME/prewarm     {"seconds": 600}: it will be wanted for so long; 0 takes that back
 
 A command goes on when its client leaves. Events are at /events, what people see at /ui.
@@ -22,7 +24,7 @@ from hotseat.gateway.site import Handler, Inquiry, Reply
 PREFIX = "/hotseat/v1/"
 LONGEST_PREWARM = 24 * 3600.0
 """Seconds."""
-_COMMANDS = frozenset({"park", "seat", "prewarm"})
+_COMMANDS = frozenset({"park", "seat", "spill", "fetch", "prewarm"})
 
 
 class Desk(Protocol):
@@ -37,6 +39,14 @@ class Desk(Protocol):
         ...
 
     async def seat(self, name: str) -> list[dict[str, Any]]: ...
+
+    async def spill(self, name: str) -> dict[str, Any]:
+        """What is parked of it goes to the store's disk. What was moved; goes on if its caller is cancelled."""
+        ...
+
+    async def fetch(self, name: str) -> dict[str, Any]:
+        """... and back into host memory."""
+        ...
 
     async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
         """It will be wanted for so long: seat it while that costs nobody who waits. {"workload", "state", "seconds"}"""
@@ -85,6 +95,10 @@ class AdminSite:
                 return _json({"reports": await self._desk.park(name)})
             case "seat":
                 return _json({"reports": await self._desk.seat(name)})
+            case "spill":
+                return _json(await self._desk.spill(name))
+            case "fetch":
+                return _json(await self._desk.fetch(name))
         return _json(await self._desk.prewarm(name, seconds=prewarm_seconds(inquiry.body)), status=202)
 
     async def _nothing(self, inquiry: Inquiry) -> Reply:

@@ -36,7 +36,7 @@ def decide(now: float, snapshot: Snapshot) -> Decision:
     demands, idle, warm, away = [], [], [], []
     for view in snapshot.workloads:  # one pass: most of a large table has no part in a decision
         state = view.state
-        at_rest = (state is _PARKED and not view.storing) or state is _STORED
+        at_rest = (state is _PARKED and not view.storing) or (state is _STORED and not view.fetching)
         if at_rest or (state is _STOPPED and view.can_start):
             if view.demand_since is not None:
                 demands.append(view)

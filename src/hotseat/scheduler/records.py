@@ -76,6 +76,8 @@ class WorkloadView:
     """What is parked of it can go to disk."""
     storing: bool = False
     """PARKED, and on its way to disk: when that ends, it holds nothing of the arena."""
+    fetching: bool = False
+    """STORED, and on its way back to the arena, for whose room it counts already."""
     store_seconds: float | None = None
     return_seconds: float | None = None
     """Measured: what writing it to disk takes, and a swap in from there."""

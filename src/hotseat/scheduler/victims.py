@@ -33,7 +33,7 @@ def may_leave(view: WorkloadView, now: float) -> bool:
     if view.keep_until > now:
         return False
     if view.state in _AWAY:
-        return any(view.context.values()) and not view.storing
+        return any(view.context.values()) and not (view.storing or view.fetching)
     return view.state in _SITS and not view.pinned
 
 

@@ -78,10 +78,12 @@ class Moved:
     copied: int = 0
     """Over the bus: changed (out), or not zero (in)."""
     unchanged: int = 0
-    """Out: the arena had them since the last time."""
+    """Out: the arena had them since the last time. To disk: others need them in the arena. From disk: the arena had
+    them still."""
     zero: int = 0
     shared: int = 0
-    """Out: equal to bytes of this or another process that the arena has already."""
+    """Out: equal to bytes of this or another process that the arena has already. To or from disk: to others of its own
+    that are copied."""
     disk: int = 0
     """To or from the disk, as compressed."""
     seconds: float = 0.0

@@ -37,22 +37,17 @@ class Spilling:
         disk = self._needed()
         _expect_out(tenant)
         assert tenant.slots is not None
-        before, tenant.stored = tenant.stored, True
+        before, was = tenant.slots, tenant.stored
+        tenant.stored = True
         try:
             slots = sorted(set(self._all_stored(tenant.slots)) - self._writing)
             placed = await self._write(disk, tenant, slots, stop) if slots else []
         except BaseException:
-            tenant.stored = before
+            tenant.stored = was
             raise
         finally:
             tenant.progress = None
-        return Moved(
-            total=tenant.bytes,
-            copied=len(slots) * CHUNK,
-            zero=int((tenant.slots == ZERO).sum()) * CHUNK,
-            unchanged=tenant.bytes - len(slots) * CHUNK - int((tenant.slots == ZERO).sum()) * CHUNK,
-            disk=sum(one.stored for one in placed),
-        )
+        return _moved(tenant, before, moved=slots, disk=sum(one.stored for one in placed))
 
     async def fetch(self, tenant: Tenant, stop: threading.Event) -> Moved:
         """What the arena has kept, or has of another, is not read. Digests are checked here, by the CPU."""
@@ -85,10 +80,7 @@ class Spilling:
             book.adopt(np.full(int((old == number).sum()) - 1, slot, dtype=np.int32))
         self._holdings.write_record()
         self._holdings.let_go(old[old < ZERO])
-        zero = int((old == ZERO).sum()) * CHUNK
-        copied = len(missing) * CHUNK
-        disk = sum(page.stored for page in missing.values())
-        return Moved(total=tenant.bytes, copied=copied, zero=zero, unchanged=tenant.bytes - copied - zero, disk=disk)
+        return _moved(tenant, old, moved=list(missing), disk=sum(page.stored for page in missing.values()))
 
     @asynccontextmanager
     async def coming_in(self, slots: Slots) -> AsyncIterator[tuple[Slots, Stream | None]]:
@@ -188,6 +180,20 @@ class Spilling:
 
     def _digest(self, chunk: memoryview) -> bytes:
         return chunk_digests(chunk, key=self._key)[0, :2].tobytes()
+
+
+def _moved(tenant: Tenant, before: Slots, *, moved: Sequence[int], disk: int) -> Moved:
+    """`before`: where its chunks were. `moved`: which of those places went; several of its chunks may be in one."""
+    zero, gone = int((before == ZERO).sum()) * CHUNK, int(np.isin(before, moved).sum()) * CHUNK
+    copied = len(moved) * CHUNK
+    return Moved(
+        total=tenant.bytes,
+        copied=copied,
+        unchanged=tenant.bytes - zero - gone,
+        zero=zero,
+        shared=gone - copied,
+        disk=disk,
+    )
 
 
 def _replaced(slots: Slots, by: dict[int, int]) -> Slots:

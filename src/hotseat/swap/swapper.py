@@ -13,7 +13,7 @@ from hotseat.gpu.port import CheckpointDriver, DeviceTruth
 from hotseat.gpu.preload import Preload, Preloads
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
-from hotseat.store.port import HeldState, Store
+from hotseat.store.port import HeldState, Moved, Store
 from hotseat.swap import guard, plan, rules, storing, truth
 from hotseat.swap.classify import LIVING
 from hotseat.swap.executor import Cancelled, to_a_stable_end
@@ -84,14 +84,33 @@ class ContainerSwapper:
         state = State.STORED if storing.stored(seen) else seen.state
         return replace(seen, state=state, host_bytes=host_bytes, way=way)
 
-    async def store(self, workload: Workload, *, progress: Progress | None = None) -> None:
-        """parked -> stored; see `storing.spill`. What is stored stays so."""
+    async def store(
+        self, workload: Workload, *, progress: Progress | None = None, part: storing.Part | None = None
+    ) -> Moved:
+        """parked -> stored; see `storing.move`. What is stored stays so."""
+        return await self._by_the_store(workload, progress, part, to_disk=True)
+
+    async def fetch(
+        self, workload: Workload, *, progress: Progress | None = None, part: storing.Part | None = None
+    ) -> Moved:
+        """stored -> parked. What is parked stays so."""
+        return await self._by_the_store(workload, progress, part, to_disk=False)
+
+    async def _by_the_store(
+        self, workload: Workload, progress: Progress | None, part: storing.Part | None, *, to_disk: bool
+    ) -> Moved:
         with self._guard(workload.container.key, workload.name):
             sight = await self._observer.look(workload, meter=Meter())
             if sight.trouble is not None:
                 raise sight.trouble
-            await storing.spill(
-                sight.observation, self._store, name=workload.name, deadlines=self._deadlines, progress=progress
+            return await storing.move(
+                sight.observation,
+                self._store,
+                to_disk=to_disk,
+                name=workload.name,
+                deadlines=self._deadlines,
+                progress=progress,
+                part=part,
             )
 
     async def store_room(self) -> StoreRoom | None:

@@ -6,6 +6,7 @@ or an arena without room refuses, what a dead store has lost stays lost.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class Kept:
     lent: bool = False
     """Its blocks are in the store's name, also while it runs."""
     stored: bool = False
+    progress: float | None = None
     connected: bool = True
     note: str = ""
 
@@ -43,6 +45,8 @@ class FakeStore:
     arena: int = 1 << 40
     disk: int | None = None
     """Bytes that may be spilled; None: it has no disk."""
+    disk_seconds: float = 0.0
+    """What a spill or a fetch takes; it tells ten times how far it is."""
     running: bool = True
     kept: dict[ProcessRef, Kept] = field(default_factory=dict)
     closed: bool = False
@@ -143,6 +147,7 @@ class FakeStore:
         coming = sum(kept.bytes for kept in chosen.values() if not kept.stored)
         if coming > self.disk - sum(kept.bytes for kept in self.kept.values() if kept.stored):
             raise NoRoom(f"the disk has no room for {coming} bytes", rule="disk", hint="make room there")
+        await self._take_time(list(chosen.values()))
         for kept in chosen.values():
             kept.stored = True
         return Moved(total=coming, copied=coming, disk=coming)
@@ -152,6 +157,7 @@ class FakeStore:
         coming = sum(kept.bytes for kept in chosen.values() if kept.stored)
         if coming > self.arena - self._used(HeldState.YIELDED, HeldState.OUT):
             raise NoRoom(f"the arena lacks room for {coming} bytes", rule="host memory", hint="a larger arena")
+        await self._take_time(list(chosen.values()))
         for kept in chosen.values():
             kept.stored = False
         return Moved(total=coming, copied=coming, disk=coming)
@@ -189,6 +195,14 @@ class FakeStore:
         if process.state is not ProcessState.RUNNING or not process.thawed.is_set():
             raise DriverTimeout(f"process {ref.pid} does not answer: it is frozen or {process.state.name}")
 
+    async def _take_time(self, several: Sequence[Kept]) -> None:
+        for tenths in range(10 if self.disk_seconds else 0):
+            for kept in several:
+                kept.progress = tenths / 10
+            await asyncio.sleep(self.disk_seconds / 10)
+        for kept in several:
+            kept.progress = None
+
     def _keep(self, kept: Kept, *, sign: int) -> None:
         for device, nbytes in kept.blocks.items():
             self.gpu.allocate(KEEPER, device, sign * nbytes)
@@ -209,6 +223,7 @@ class FakeStore:
             parked_bytes=kept.bytes if kept.state is HeldState.OUT and not kept.stored else 0,
             stored=kept.stored,
             disk_bytes=kept.bytes if kept.stored else 0,
+            progress=kept.progress,
             connected=kept.connected,
             note=kept.note,
         )

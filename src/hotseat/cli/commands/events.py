@@ -22,7 +22,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(
     epilog="""\b
-Kinds: state, phase, swap, start, prewarm, config, stop, note; docs/metrics.md says what each tells.
+Kinds: state, phase, swap, store, fetch, start, prewarm, config, stop, note; docs/metrics.md says what each tells.
 
 \b
 Examples:

@@ -1,4 +1,4 @@
-"""hotseat store run, status, stop, cdi"""
+"""hotseat store run, status, spill, fetch, stop, cdi"""
 
 from __future__ import annotations
 
@@ -79,6 +79,62 @@ def status(socket: Path | None, as_json: bool) -> None:
     from hotseat.cli.storing import status as show
 
     asyncio.run(show(socket, as_json=as_json))
+
+
+@store.command(
+    epilog="""\b
+Exit codes: 0 it is on disk, 3 no such workload, or no daemon, 4 refused: not parked, not by the store, no disk, no room
+on it.
+
+\b
+Examples:
+  hotseat store spill llama
+  hotseat store spill llama --json | jq .disk_bytes
+"""
+)
+@click.argument("name")
+@options.as_json
+@options.control
+def spill(name: str, as_json: bool, control: str | None) -> None:
+    """Move what is parked of NAME from host memory to the store's disk: it is stored then.
+
+    It goes through the daemon, which does the same of its own choice where host memory is short. NAME lives on, frozen;
+    its next request or `hotseat seat NAME` brings it back from there, also one that comes while it still goes. What
+    other parked workloads share with it stays in host memory. What is stored already is left alone, and that is
+    success.
+    """
+    import asyncio
+
+    from hotseat.cli.spilling import spill as run
+
+    asyncio.run(run(name, control=control, as_json=as_json))
+
+
+@store.command(
+    epilog="""\b
+Exit codes: 0 it is in host memory, 3 no such workload, or no daemon, 4 refused: not parked, not by the store, no room
+in the arena.
+
+\b
+Examples:
+  hotseat store fetch llama
+  hotseat store fetch llama --json | jq .seconds
+"""
+)
+@click.argument("name")
+@options.as_json
+@options.control
+def fetch(name: str, as_json: bool, control: str | None) -> None:
+    """Move what of NAME is on the store's disk back into host memory, ahead of its next seat.
+
+    It is parked then, and comes in as fast as any that is. It need not be fetched to be seated: a seat reads the disk
+    by itself. Should another need the room in host memory, the daemon may store it again.
+    """
+    import asyncio
+
+    from hotseat.cli.spilling import fetch as run
+
+    asyncio.run(run(name, control=control, as_json=as_json))
 
 
 @store.command(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from daemon_house import House, MakeHouse, until
 
+from hotseat.cli.ending import step as words
 from hotseat.errors import Failed, UsageError
 from hotseat.words import Direction
 
@@ -40,6 +41,20 @@ async def test_seat_gives_back_what_fits_and_says_who_does_not(make_house: MakeH
         "d": "seated",
     }
     assert steps[-1]["parked"] == ["c"]
+    (told,) = [step for step in steps if step["step"] == "stays parked"]
+    line = words(told)
+    assert line.startswith("c: stays parked: others have the room")
+    assert line.count("parked: ") == 1
+    assert "hotseat seat NAME --no-daemon" in line
+
+
+async def test_what_was_lost_on_its_way_to_a_seat_is_not_said_to_stay_parked(make_house: MakeHouse) -> None:
+    house = await make_house(need=4, parked="b")
+    await house.up()
+    house.swapper.ruin["b"] = "its restore failed"
+    steps, left = await end(house, parked="seat")
+    assert left["b"] == "quarantined"
+    assert [words(step) for step in steps if step["workload"] == "b"] == ["b: could not be seated: its restore failed"]
 
 
 async def test_the_most_wanted_is_seated_first(make_house: MakeHouse) -> None:

@@ -62,15 +62,16 @@ async def down(*, parked: str | None, control: str | None, as_json: bool) -> Non
 
 def step(event: dict[str, Any]) -> str:
     """One step of a stop in words."""
-    details = {key: value for key, value in event.items() if key not in ("seq", "at", "kind", "workload", "step")}
-    said = [f"{key} {words}" for key, value in details.items() if (words := _words(value))]
+    known = ("seq", "at", "kind", "workload", "step", "error")
+    said = [f"{key} {words}" for key, value in event.items() if key not in known and (words := _words(value))]
     name = f"{event['workload']}: " if event.get("workload") else ""
-    return f"{name}{event['step']}" + (f" ({', '.join(said)})" if said else "")
+    line = f"{name}{event['step']}" + (f" ({', '.join(said)})" if said else "")
+    if (error := event.get("error")) is None:
+        return line
+    return f"{line}: {error['message']}" + (f"\n hint: {error['hint']}" if error.get("hint") else "")
 
 
 def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return str(value.get("message", ""))
     if isinstance(value, list):
         return " ".join(map(str, value))
     return str(value)

@@ -35,7 +35,7 @@ def part(core: Core, how: How, answer: Answer, now: float) -> None:
             need = ledger.wants(view)
             if (never := why.too_large(view, need, ledger)) is not None:
                 outcome[record.name] = NoRoom(
-                    f"{record.name} stays parked: {never.reason}",
+                    never.reason,
                     hint="the next start of hotseat finds it parked; `hotseat doctor` says what devices there are",
                     rule="device memory",
                 )
@@ -44,7 +44,7 @@ def part(core: Core, how: How, answer: Answer, now: float) -> None:
                 chosen.append(record)
             else:
                 outcome[record.name] = NoRoom(
-                    f"{record.name} stays parked: others have the room",
+                    f"others have the room that {record.name} needs",
                     hint="the next start of hotseat finds it parked; hotseat seat NAME --no-daemon seats it without",
                     rule="device memory",
                 )

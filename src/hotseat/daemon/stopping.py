@@ -77,12 +77,16 @@ async def _part(actor: Actor, how: How, order: Order, say: Callable[..., None]) 
     if not await _within(ANSWERS_GRACE, parting, asyncio.Event()):
         return
     outcome: Mapping[str, HotseatError | None] = parting.result()
+    done = {"seat": "seated", "stop": "stopped"}[how]
     for name, error in outcome.items():
         if error is None:
-            say({"seat": "seated", "stop": "stopped"}[how], workload=name)
+            say(done, workload=name)
         else:
-            _log.warning("%s", error.message)
-            say("stays parked", workload=name, error=error.as_dict())
+            record = actor.records.get(name)
+            lost = record is not None and record.state not in AWAY
+            step = f"could not be {done}" if lost else "stays parked"
+            _log.warning("%s %s: %s", name, step, error.message)
+            say(step, workload=name, error=error.as_dict())
 
 
 async def _jobs_end(actor: Actor, order: Order) -> None:

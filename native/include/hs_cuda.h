@@ -52,6 +52,13 @@ typedef enum {
 	CUDA_ERROR_NOT_PERMITTED = 800,
 	CUDA_ERROR_NOT_SUPPORTED = 801,
 	CUDA_ERROR_SYSTEM_DRIVER_MISMATCH = 803,
+	CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
+	CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901,
+	CUDA_ERROR_STREAM_CAPTURE_MERGE = 902,
+	CUDA_ERROR_STREAM_CAPTURE_UNMATCHED = 903,
+	CUDA_ERROR_STREAM_CAPTURE_IMPLICIT = 906,
+	CUDA_ERROR_CAPTURED_EVENT = 907,
+	CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD = 908,
 	CUDA_ERROR_TIMEOUT = 909,
 	CUDA_ERROR_UNKNOWN = 999
 } CUresult;
@@ -64,6 +71,8 @@ typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
+typedef struct CUgraph_st *CUgraph;
+typedef struct CUgraphExec_st *CUgraphExec;
 typedef void (*CUhostFn)(void *userData);
 
 typedef struct CUuuid_st {
@@ -335,6 +344,29 @@ HS_API CUresult cuEventRecord(CUevent event, CUstream stream);
 HS_API CUresult cuEventSynchronize(CUevent event);
 HS_API CUresult cuEventQuery(CUevent event);
 HS_API CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent end);
+
+/* Stream capture and graphs */
+typedef enum {
+	CU_STREAM_CAPTURE_MODE_GLOBAL = 0,
+	CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
+	CU_STREAM_CAPTURE_MODE_RELAXED = 2
+} CUstreamCaptureMode;
+typedef enum {
+	CU_STREAM_CAPTURE_STATUS_NONE = 0,
+	CU_STREAM_CAPTURE_STATUS_ACTIVE = 1,
+	CU_STREAM_CAPTURE_STATUS_INVALIDATED = 2
+} CUstreamCaptureStatus;
+HS_API CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode);
+HS_API CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const void *dependencies, const void *edges,
+					    size_t count, CUstreamCaptureMode mode);
+HS_API CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph);
+HS_API CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status);
+HS_API CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode);
+HS_API CUresult cuGraphCreate(CUgraph *graph, unsigned int flags);
+HS_API CUresult cuGraphDestroy(CUgraph graph);
+HS_API CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags);
+HS_API CUresult cuGraphExecDestroy(CUgraphExec exec);
+HS_API CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream);
 
 /* Modules and kernels */
 HS_API CUresult cuModuleLoadData(CUmodule *module, const void *image);

@@ -268,6 +268,7 @@ static void forked(void) {
 	hsi_peers_forked();
 	hsi_move_forked();
 	hsi_contexts_forked();
+	hsi_captures_forked();
 	memset(token, 0, sizeof token);
 	pthread_mutex_init(&line_lock, NULL);
 	line = -1;

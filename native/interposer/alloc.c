@@ -7,8 +7,6 @@
 #define PITCH 512u /* bytes to which the driver aligns rows */
 
 typedef struct CUmemPoolHandle_st *CUmemoryPool;
-typedef enum { CU_STREAM_CAPTURE_STATUS_NONE = 0 } CUstreamCaptureStatus;
-CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status);
 CUresult cuStreamIsCapturing_ptsz(CUstream stream, CUstreamCaptureStatus *status);
 CUresult cuStreamSynchronize_ptsz(CUstream stream);
 CUresult cuMemAllocAsync_ptsz(CUdeviceptr *ptr, size_t bytes, CUstream stream);
@@ -74,7 +72,7 @@ static CUresult allocate(CUdeviceptr *ptr, size_t bytes) {
 static bool is_ours(CUdeviceptr ptr, CUcontext *context) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_mapping *mapping = hsi_mapping_at(ptr);
-	bool ours = mapping && mapping->alloc && mapping->at == ptr;
+	bool ours = mapping && mapping->alloc && !mapping->freed && mapping->at == ptr;
 	if (ours && context)
 		*context = mapping->context;
 	pthread_mutex_unlock(&hsi_lock);
@@ -97,7 +95,7 @@ static CUresult release(CUdeviceptr ptr) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_mapping *found = hsi_mapping_at(ptr);
 	/* If not: freed by another thread meanwhile. */
-	CUresult result = found && found->alloc && found->at == ptr ? take_away(found) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = found && found->alloc && !found->freed && found->at == ptr ? take_away(found) : CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_unlock(&hsi_lock);
 	return result;
 }
@@ -119,13 +117,59 @@ CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes) {
 	GATED(alloc(ptr, bytes));
 }
 
+static CUresult release_late(CUdeviceptr ptr) {
+	pthread_mutex_lock(&hsi_lock);
+	struct hsi_mapping *found = hsi_mapping_at(ptr);
+	bool ours = found && found->alloc && !found->freed && found->at == ptr;
+	if (ours)
+		found->freed = true;
+	pthread_mutex_unlock(&hsi_lock);
+	return ours ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
 /* As the driver's, it waits for what the device still does with the memory. */
 static CUresult free_now(CUdeviceptr ptr) {
 	CUcontext context;
 	if (!is_ours(ptr, &context))
 		return REAL(cuMemFree_v2)(ptr);
+	if (!hsi_wait_begins())
+		return release_late(ptr);
 	CUresult result = hsi_context_sync(context);
+	hsi_wait_ends();
 	return result == CUDA_SUCCESS ? release(ptr) : result;
+}
+
+/* The first at `from` or above. */
+static bool find_freed(uint64_t from, struct hsi_mapping *found) {
+	pthread_mutex_lock(&hsi_lock);
+	size_t i = 0;
+	while (i < hsi_mapping_count && !(hsi_mappings[i].freed && hsi_mappings[i].at >= from))
+		i++;
+	bool any = i < hsi_mapping_count;
+	if (any)
+		*found = hsi_mappings[i];
+	pthread_mutex_unlock(&hsi_lock);
+	return any;
+}
+
+void hsi_alloc_late(void) {
+	struct hsi_mapping one = {.at = 0};
+	while (find_freed(one.at, &one) && hsi_wait_begins()) {
+		CUresult result = hsi_context_sync(one.context);
+		hsi_wait_ends();
+		pthread_mutex_lock(&hsi_lock);
+		struct hsi_mapping *found = result == CUDA_SUCCESS ? hsi_mapping_at(one.at) : NULL;
+		if (found && found->freed)
+			take_away(found);
+		pthread_mutex_unlock(&hsi_lock);
+		one.at += one.bytes;
+	}
+}
+
+void hsi_alloc_idle(void) {
+	for (size_t i = 0; i < hsi_mapping_count;)
+		if (!hsi_mappings[i].freed || take_away(&hsi_mappings[i]) != CUDA_SUCCESS)
+			i++;
 }
 
 CUresult cuMemFree_v2(CUdeviceptr ptr) {
@@ -173,24 +217,26 @@ ORDERED_ALLOC(cuMemAllocFromPoolAsync_ptsz, (CUdeviceptr * ptr, size_t bytes, CU
 	      (ptr, bytes, pool, stream), true)
 
 /* What the stream still does with it comes first. */
-#define ORDERED_FREE(name, synchronize)                                    \
+#define ORDERED_FREE(name, synchronize, thread_default)                                    \
 	static CUresult name##_ours(CUdeviceptr ptr, CUstream stream) {    \
-		if (!is_ours(ptr, NULL))                                         \
+		if (!is_ours(ptr, NULL))                                   \
 			return REAL_OR_RETURN(name)(ptr, stream);          \
+		if (captures(stream, thread_default)) /* which frees only what it has allocated */ \
+			return CUDA_ERROR_INVALID_VALUE;                   \
 		CUresult result = REAL_OR_RETURN(synchronize)(stream);     \
 		return result == CUDA_SUCCESS ? release(ptr) : result;     \
 	}                                                                  \
 	HS_API CUresult name(CUdeviceptr ptr, CUstream stream) {           \
 		GATED(name##_ours(ptr, stream));                           \
 	}
-ORDERED_FREE(cuMemFreeAsync, cuStreamSynchronize)
-ORDERED_FREE(cuMemFreeAsync_ptsz, cuStreamSynchronize_ptsz)
+ORDERED_FREE(cuMemFreeAsync, cuStreamSynchronize, false)
+ORDERED_FREE(cuMemFreeAsync_ptsz, cuStreamSynchronize_ptsz, true)
 
 /* The driver would tell of one piece. */
 static bool range_of(CUdeviceptr ptr, CUdeviceptr *base, size_t *bytes) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_mapping *mapping = hsi_mapping_at(ptr);
-	bool found = mapping && mapping->memory;
+	bool found = mapping && mapping->memory && !mapping->freed;
 	if (found) {
 		*base = mapping->at;
 		*bytes = mapping->alloc ? mapping->wanted : mapping->bytes;

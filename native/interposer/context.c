@@ -67,8 +67,10 @@ static CUresult let_go(CUdevice dev, bool all) {
 	CUcontext context = dev >= 0 && dev < 64 ? primary[dev] : NULL;
 	bool last = context && forget(context, all); /* before: a context that is gone cannot be waited for */
 	CUresult result = all ? REAL(cuDevicePrimaryCtxReset_v2)(dev) : REAL(cuDevicePrimaryCtxRelease_v2)(dev);
-	if (last)
+	if (last) {
+		hsi_captures_ended(context);
 		hsi_alloc_ended(context);
+	}
 	return result;
 }
 
@@ -101,8 +103,10 @@ CUresult cuCtxCreate_v4(CUcontext *ctx, void *params, unsigned int flags, CUdevi
 static CUresult destroy(CUcontext ctx) {
 	forget(ctx, true);
 	CUresult result = REAL(cuCtxDestroy_v2)(ctx);
-	if (result == CUDA_SUCCESS)
+	if (result == CUDA_SUCCESS) {
+		hsi_captures_ended(ctx);
 		hsi_alloc_ended(ctx);
+	}
 	return result;
 }
 
@@ -120,8 +124,10 @@ CUresult hsi_context_sync(CUcontext context) {
 	return result;
 }
 
-/* The driver has no wait with a deadline, so a thread waits that can be left behind. */
+/* The driver has no wait with a deadline, so a thread waits that can be left behind. Then the gate is open again, and it must not begin
+ * another wait: that would end a capture. */
 static _Atomic unsigned waits; /* 1 also for one that was left behind: the next has to outwait it */
+static atomic_bool left_behind;
 static CUresult waited;
 
 static CUcontext context_number(unsigned number) {
@@ -138,7 +144,7 @@ static void *wait_for_all(void *unused) {
 	(void)unused;
 	CUresult result = CUDA_SUCCESS;
 	CUcontext context;
-	for (unsigned i = 0; result == CUDA_SUCCESS && (context = context_number(i)); i++)
+	for (unsigned i = 0; result == CUDA_SUCCESS && !atomic_load(&left_behind) && (context = context_number(i)); i++)
 		result = hsi_context_sync(context);
 	waited = result;
 	atomic_store(&waits, 0);
@@ -161,13 +167,17 @@ int hsi_contexts_sync(uint64_t timeout_ns) {
 	if (!outwait(end))
 		return -ETIMEDOUT;
 	atomic_store(&waits, 1);
+	atomic_store(&left_behind, false);
 	int failed = pthread_create(&thread, NULL, wait_for_all, NULL);
 	if (failed) {
 		atomic_store(&waits, 0);
 		return -failed;
 	}
 	pthread_detach(thread);
-	return outwait(end) ? (int)waited : -ETIMEDOUT;
+	if (outwait(end))
+		return (int)waited;
+	atomic_store(&left_behind, true);
+	return -ETIMEDOUT;
 }
 
 CUresult hsi_context_on(CUdevice device) {

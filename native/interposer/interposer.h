@@ -58,6 +58,15 @@ int hsi_contexts_sync(uint64_t timeout_ns); /* waits until no context has work; 
 CUresult hsi_context_sync(CUcontext context);
 CUresult hsi_context_on(CUdevice device); /* makes one of the device current; cuCtxPopCurrent ends that */
 
+/* capture.c */
+bool hsi_captures_hold(uint64_t timeout_ns); /* until none is going, and lets none begin; false: one goes on, and others may begin */
+void hsi_captures_release(void);
+bool hsi_captures_going(void);
+bool hsi_wait_begins(void); /* the caller may wait for a context, until `hsi_wait_ends`; false: one is going */
+void hsi_wait_ends(void);
+void hsi_captures_ended(CUcontext context); /* it has been destroyed */
+void hsi_captures_forked(void);
+
 /* memory.c, under hsi_lock */
 #define HSI_ACCESS_MAX 8
 struct hsi_piece {
@@ -86,6 +95,7 @@ struct hsi_mapping {
 	struct hsi_memory *memory; /* NULL: `import` is mapped there */
 	CUmemGenericAllocationHandle import;
 	bool alloc; /* of cuMemAlloc: its addresses are ours too */
+	bool freed; /* by the engine: nobody knows it any more, and it is to be released when the device is surely done with it */
 	CUcontext context; /* of cuMemAlloc: it ends with it */
 	unsigned access_count;
 	CUmemAccessDesc access[HSI_ACCESS_MAX];
@@ -105,6 +115,8 @@ CUresult hsi_unmap(const struct hsi_mapping *mapping);
 uint64_t hsi_round(uint64_t bytes);
 bool hsi_fits(CUdevice device, uint64_t bytes);
 void hsi_alloc_ended(CUcontext context); /* alloc.c: frees what cuMemAlloc gave in a context that has been destroyed */
+void hsi_alloc_late(void); /* releases what has been freed, unless a capture is going */
+void hsi_alloc_idle(void); /* the same when no device has work, under hsi_lock */
 void hsi_memory_forked(void);
 
 /* peers.c, under hsi_lock */

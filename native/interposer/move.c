@@ -56,10 +56,17 @@ static CUresult map_all(size_t count) {
 	return first;
 }
 
-/* Closes the gate and waits for the devices. */
+/* Closes the gate, when no graph is being captured, and waits for the devices. */
 static bool quiet(uint64_t timeout_ns, struct hs_store_done *done, struct hs_store_failed *failed) {
 	uint64_t begun = hsi_now_ns();
-	if (!hsi_gate_close(timeout_ns)) {
+	if (!hsi_captures_hold(timeout_ns)) {
+		fail(failed, -EBUSY, "the engine captures a graph, which waiting for it now would spoil");
+		return false;
+	}
+	uint64_t spent = hsi_now_ns() - begun;
+	bool closed = hsi_gate_close(timeout_ns > spent ? timeout_ns - spent : 0);
+	hsi_captures_release(); /* the gate holds them up now */
+	if (!closed) {
 		fail(failed, -ETIMEDOUT, "calls of the engine did not end");
 		return false;
 	}
@@ -71,9 +78,14 @@ static bool quiet(uint64_t timeout_ns, struct hs_store_done *done, struct hs_sto
 		fail(failed, result, "the device's work did not end");
 	else if (result)
 		fail(failed, result, "waiting for the device");
-	if (failed->result)
+	if (failed->result) {
 		hsi_gate_open();
-	return !failed->result;
+		return false;
+	}
+	pthread_mutex_lock(&hsi_lock);
+	hsi_alloc_idle();
+	pthread_mutex_unlock(&hsi_lock);
+	return true;
 }
 
 struct batch {

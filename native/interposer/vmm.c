@@ -152,7 +152,7 @@ static CUresult retain(CUmemGenericAllocationHandle *handle, void *addr) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_mapping *mapping = handle ? hsi_mapping_at((uint64_t)(uintptr_t)addr) : NULL;
 	CUresult result = CUDA_SUCCESS;
-	if (mapping && mapping->memory) {
+	if (mapping && mapping->memory && !mapping->freed) {
 		mapping->memory->handles++;
 		*handle = (CUmemGenericAllocationHandle)(uintptr_t)mapping->memory;
 	} else {

@@ -7,8 +7,11 @@ import json
 import os
 import socket
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
+
+from graphs import Graphs  # beside this program
 
 GRANULE = 2 << 20
 lib = ctypes.CDLL("libcuda.so.1")
@@ -41,6 +44,9 @@ def call(name: str, *arguments: Any) -> int:
 def must(name: str, *arguments: Any) -> None:
     if result := call(name, *arguments):
         raise RuntimeError(f"{name}: {result}")
+
+
+graphs = Graphs(call)
 
 
 def find(way: str) -> None:
@@ -157,6 +163,58 @@ def end_in_a_call() -> str:
     assert own.pthread_create(ctypes.byref(thread), None, entry, None) == 0
     assert own.pthread_join(thread, None) == 0
     return "ok"
+
+
+def in_a_thread(command: list[Any]) -> Any:
+    """Of its own, in the current context."""
+    context, said = ctypes.c_void_p(), []
+    must("cuCtxGetCurrent", ctypes.byref(context))
+
+    def run() -> None:
+        must("cuCtxSetCurrent", context)
+        said.append(obey(command))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return said[0]
+
+
+def captured_set(stream: Any, key: Any, value: int) -> None:
+    """`key` has these bytes once the graph has been launched."""
+    graphs.set(stream, memory[key]["at"], memory[key]["size"], value)
+    memory[key]["data"] = bytes([value]) * memory[key]["size"]
+
+
+def captures(one: list[Any]) -> Any:
+    """Of `graphs`, by name."""
+    name, *rest = one
+    match name:
+        case "begin":
+            return graphs.begin(*rest)
+        case "set":
+            return captured_set(*rest)
+        case "stream":
+            return graphs.stream(*rest).value
+        case "mode":
+            mode = ctypes.c_int(rest[0])
+            must("cuThreadExchangeStreamCaptureMode", ctypes.byref(mode))
+            return mode.value
+        case "end":
+            return graphs.end(*rest)
+        case "launch":
+            return graphs.launch(*rest)
+        case "destroy":
+            return graphs.destroy(*rest)
+        case "on and on":
+            busy.append(graphs.capture_on_and_on(contexts["first"], 1, memory[rest[0]]["at"], memory[rest[0]]["size"]))
+        case "no more":
+            graphs.stopped.set()
+            busy.pop().join()
+    return "ok"
+
+
+busy: list[threading.Thread] = []
 
 
 def u64(value: int) -> ctypes.c_ulonglong:
@@ -373,6 +431,14 @@ def obey(command: list[Any]) -> Any:
             os.execv(sys.executable, [sys.executable, __file__])
         case "end in a call":
             return end_in_a_call()
+        case "thread":
+            return in_a_thread(*rest)
+        case "capture":
+            return captures(rest)
+        case "call":
+            return call(rest[0], *(u64(one["u64"]) if isinstance(one, dict) else one for one in rest[1:]))
+        case "free as told":
+            return call(rest[0], u64(memory.pop(rest[1])["at"]), *rest[2:])
         case "fork":
             return fork()
         case "import":

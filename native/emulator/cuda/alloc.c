@@ -116,13 +116,24 @@ static CUresult alloc(CUdeviceptr *ptr, size_t bytes) {
 	return result;
 }
 
+static CUresult alloc_now(CUdeviceptr *ptr, size_t bytes) {
+	CUresult result = hs_capture_unsafe();
+	return result == CUDA_SUCCESS ? alloc(ptr, bytes) : result;
+}
+
 CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes) {
-	HS_CALL(alloc(ptr, bytes));
+	HS_CALL(alloc_now(ptr, bytes));
+}
+
+static CUresult alloc_async(CUdeviceptr *ptr, size_t bytes, CUstream stream) {
+	CUresult result;
+	if (hs_captured(stream, NULL, &result))
+		return result == CUDA_SUCCESS ? CUDA_ERROR_NOT_SUPPORTED : result; /* no such nodes here */
+	return alloc(ptr, bytes);
 }
 
 CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream) {
-	(void)stream;
-	HS_CALL(alloc(ptr, bytes));
+	HS_CALL(alloc_async(ptr, bytes, stream));
 }
 
 static CUresult free_locked(uint64_t ptr) {
@@ -163,13 +174,25 @@ static CUresult free_memory(CUdeviceptr ptr) {
 	return result;
 }
 
+static CUresult free_now(CUdeviceptr ptr) {
+	CUresult result = ptr ? hs_capture_unsafe() : CUDA_SUCCESS;
+	return result == CUDA_SUCCESS ? free_memory(ptr) : result;
+}
+
 CUresult cuMemFree_v2(CUdeviceptr ptr) {
-	HS_CALL(free_memory(ptr));
+	HS_CALL(free_now(ptr));
+}
+
+/* While a graph is captured only its own allocations are freed, of which there are none. */
+static CUresult free_async(CUdeviceptr ptr, CUstream stream) {
+	CUresult result;
+	if (hs_captured(stream, NULL, &result))
+		return result == CUDA_SUCCESS ? CUDA_ERROR_INVALID_VALUE : result;
+	return free_memory(ptr);
 }
 
 CUresult cuMemFreeAsync(CUdeviceptr ptr, CUstream stream) {
-	(void)stream;
-	HS_CALL(free_memory(ptr));
+	HS_CALL(free_async(ptr, stream));
 }
 
 void hs_alloc_drop_context(struct hs_ctx *ctx) {

@@ -253,6 +253,8 @@ static CUresult synchronize(void) {
 	struct hs_ctx *ctx;
 	CUresult result = hs_current_ok(&ctx);
 	if (result == CUDA_SUCCESS)
+		result = hs_capture_waits_for_context(ctx);
+	if (result == CUDA_SUCCESS)
 		hs_wait_idle();
 	return result;
 }

@@ -47,12 +47,17 @@ static CUresult alloc(void **p, size_t bytes) {
 	return result;
 }
 
+static CUresult alloc_now(void **p, size_t bytes, unsigned int flags) {
+	CUresult result = flags > 7 ? CUDA_ERROR_INVALID_VALUE : hs_capture_unsafe();
+	return result == CUDA_SUCCESS ? alloc(p, bytes) : result;
+}
+
 CUresult cuMemHostAlloc(void **p, size_t bytes, unsigned int flags) {
-	HS_CALL(flags > 7 ? CUDA_ERROR_INVALID_VALUE : alloc(p, bytes));
+	HS_CALL(alloc_now(p, bytes, flags));
 }
 
 CUresult cuMemAllocHost_v2(void **p, size_t bytes) {
-	HS_CALL(alloc(p, bytes));
+	HS_CALL(alloc_now(p, bytes, 0));
 }
 
 static CUresult drop(void *p, bool ours, CUresult unknown) {
@@ -70,8 +75,13 @@ static CUresult drop(void *p, bool ours, CUresult unknown) {
 	return CUDA_SUCCESS;
 }
 
+static CUresult free_now(void *p) {
+	CUresult result = p ? hs_capture_unsafe() : CUDA_SUCCESS;
+	return p && result == CUDA_SUCCESS ? drop(p, true, CUDA_ERROR_INVALID_VALUE) : result;
+}
+
 CUresult cuMemFreeHost(void *p) {
-	HS_CALL(p ? drop(p, true, CUDA_ERROR_INVALID_VALUE) : CUDA_SUCCESS);
+	HS_CALL(free_now(p));
 }
 
 bool hs_host_known(const void *p) {

@@ -195,11 +195,39 @@ CUresult hs_post(int slot, const struct hs_request *request);
 CUresult hs_borrow(int pid, const char *function, struct hs_request request, CUcheckpointCustomStorageInfo **out);
 
 /* stream.c */
-CUstream hs_stream_make(int ordinal); /* NULL: no memory */
+struct hs_capture;
+CUstream hs_stream_make(struct hs_ctx *ctx); /* NULL: no memory; under hs.lock, as all of these */
+void hs_stream_end(CUstream stream);
+struct hs_ctx *hs_stream_context(CUstream stream);
+bool hs_stream_blocks(CUstream stream); /* takes part in what the legacy stream waits for */
+struct hs_capture **hs_stream_capture(CUstream stream); /* in which it takes part */
+void hs_streams_leave(const struct hs_capture *capture); /* it has ended */
+
+/* copy.c: what a stream does, at once or whenever a graph is launched */
+#define HS_KERNEL_PARAMS 5
+struct hs_work {
+	CUdeviceptr dst, src;
+	size_t count;
+	bool dst_device, src_device;
+	unsigned int value;
+	size_t width; /* of what is set; 0: it is a copy */
+	CUresult (*kernel)(void **params); /* or neither */
+	uint64_t params[HS_KERNEL_PARAMS];
+};
+CUresult hs_stream_work(CUstream stream, const struct hs_work *work);
+
+/* capture.c */
+bool hs_captured(CUstream stream, const struct hs_work *work, CUresult *result); /* nothing is to be done now */
+/* What captures forbid: SUCCESS, or they are invalidated. */
+CUresult hs_capture_unsafe(void);
+CUresult hs_capture_waits_for_context(const struct hs_ctx *ctx);
+CUresult hs_capture_waits_for_stream(CUstream stream);
+void hs_capture_stream_ends(CUstream stream); /* under hs.lock */
 
 /* kernels.c */
 typedef CUresult (*hs_kernel)(void **params);
 hs_kernel hs_kernel_find(const char *name);
+unsigned hs_kernel_params(hs_kernel kernel);
 
 /* futex.c */
 void hs_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns);

@@ -6,6 +6,7 @@
 struct kernel {
 	const char *name;
 	hs_kernel run;
+	unsigned params; /* each of 8 bytes */
 };
 
 static uint64_t mix64(uint64_t x) { /* splitmix64's finalizer */
@@ -86,10 +87,10 @@ static CUresult chunks(void **params) {
 }
 
 static const struct kernel kernels[] = {
-	{"hotseat_digest", digest},
-	{"hotseat_chunks", chunks},
-	{"hotseat_fill", fill},
-	{"hotseat_spin", spin},
+	{"hotseat_digest", digest, 4},
+	{"hotseat_chunks", chunks, 5},
+	{"hotseat_fill", fill, 4},
+	{"hotseat_spin", spin, 1},
 };
 
 hs_kernel hs_kernel_find(const char *name) {
@@ -97,4 +98,11 @@ hs_kernel hs_kernel_find(const char *name) {
 		if (strcmp(kernels[i].name, name) == 0)
 			return kernels[i].run;
 	return NULL;
+}
+
+unsigned hs_kernel_params(hs_kernel kernel) {
+	for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+		if (kernels[i].run == kernel)
+			return kernels[i].params;
+	return 0;
 }

@@ -45,27 +45,21 @@ CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *
 	HS_CALL(get_function(function, module, name));
 }
 
-/* An error in a kernel stays with its context, as on the device. */
-static CUresult launch(CUfunction function, unsigned int threads, void **params, void **extra) {
-	struct hs_ctx *ctx;
-	CUresult result = hs_current_ok(&ctx);
-	if (result != CUDA_SUCCESS)
-		return result;
+static CUresult launch(CUfunction function, unsigned int threads, CUstream stream, void **params, void **extra) {
+	struct hs_work work = {.kernel = (hs_kernel)function};
 	if (!function)
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (threads == 0 || !params || extra)
 		return CUDA_ERROR_INVALID_VALUE;
-	result = ((hs_kernel)function)(params);
-	if (result != CUDA_SUCCESS)
-		atomic_store(&ctx->error, (int)result);
-	return CUDA_SUCCESS;
+	for (unsigned i = 0; i < hs_kernel_params(work.kernel); i++)
+		work.params[i] = *(uint64_t *)params[i];
+	return hs_stream_work(stream, &work);
 }
 
 CUresult cuLaunchKernel(CUfunction function, unsigned int gridX, unsigned int gridY, unsigned int gridZ,
 			unsigned int blockX, unsigned int blockY, unsigned int blockZ, unsigned int sharedBytes,
 			CUstream stream, void **params, void **extra) {
 	(void)sharedBytes;
-	(void)stream;
 	bool all = gridX && gridY && gridZ && blockX && blockY && blockZ;
-	HS_CALL(launch(function, all, params, extra));
+	HS_CALL(launch(function, all, stream, params, extra));
 }

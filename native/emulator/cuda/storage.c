@@ -69,7 +69,7 @@ static CUresult map(int slot, int ordinal, uint64_t bytes, CUcheckpointCustomSto
 	struct hs_range *range = hs_range_add((struct hs_range){.at = at, .bytes = count * HS_GRANULE, .wanted = bytes,
 								.mem = mem, .kind = HS_RANGE_BORROWED,
 								.access = CU_MEM_ACCESS_FLAGS_PROT_READWRITE});
-	*data = (CUcheckpointCustomStoragePerDeviceData){at, bytes, hs_stream_make(ordinal)};
+	*data = (CUcheckpointCustomStoragePerDeviceData){at, bytes, hs_stream_make(hs.primary[ordinal])};
 	return range && data->stream ? hs_range_show(range) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -84,7 +84,8 @@ static void unmap(struct CUcheckpointOperation_st *operation) {
 			mem->maps--;
 			hs_mem_drop(mem);
 		}
-		free(operation->data[i].stream);
+		if (operation->data[i].stream)
+			hs_stream_end(operation->data[i].stream);
 	}
 }
 

@@ -176,7 +176,7 @@ class Device:
 class Copies:
     """Queued in order, and under way when a call returns. `DriverTimeout` if `stop` is set on the way.
 
-    Zeros have a stream of their own: the device writes them while the bus is busy.
+    Zeros have a stream of their own, and may be queued by another thread: the device writes them while the bus is busy.
     """
 
     def __init__(
@@ -200,19 +200,21 @@ class Copies:
             self._cuda.call("cuMemcpyDtoHAsync_v2", self._arena + run.slot * CHUNK, run.at, nbytes, self._stream)
 
     def into(self, runs: Sequence[Run], *, end: int | None = None) -> None:
-        """Arena -> device, up to the address `end`; a run without a slot is set to zero."""
+        """Arena -> device, up to the address `end`. From one thread, with `out`."""
         for run in self._in_turn(runs):
             nbytes = _bytes(run, end)
-            if run.slot < 0:
-                self._cuda.call("cuMemsetD8Async", run.at, 0, nbytes, self._zeros)
-            else:
-                self._cuda.call("cuMemcpyHtoDAsync_v2", run.at, self._arena + run.slot * CHUNK, nbytes, self._stream)
+            self._cuda.call("cuMemcpyHtoDAsync_v2", run.at, self._arena + run.slot * CHUNK, nbytes, self._stream)
+
+    def clear(self, runs: Sequence[Run], *, end: int | None = None) -> None:
+        """Sets them to zero, up to the address `end`."""
+        for run in runs:
+            self._go_on()
+            self._cuda.call("cuMemsetD8Async", run.at, 0, _bytes(run, end), self._zeros)
 
     def _in_turn(self, runs: Sequence[Run]) -> Iterator[Run]:
         """So that the device always has some to do, and never more than can still be waited for."""
         for batch in batches(runs, chunks=BATCH // CHUNK):
-            if self._stop.is_set():
-                raise DriverTimeout("the copy was not done within its deadline", hint="give it a longer one")
+            self._go_on()
             if not self._free:
                 self._wait_for_one()
             yield from batch
@@ -220,6 +222,10 @@ class Copies:
             self._cuda.call("cuEventRecord", event, self._stream)
             self._queued.append(event)
             self._count += 1
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise DriverTimeout("the copy was not done within its deadline", hint="give it a longer one")
 
     def mark(self) -> int:
         """What was queued until now, as `wait` takes it."""

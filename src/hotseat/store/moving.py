@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,21 +19,18 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hotseat.errors import NoRoom
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Digests, Slots
-from hotseat.store.cuda import OutOfMemory
 from hotseat.store.custom import Operation
 from hotseat.store.device import Device, Devices
 from hotseat.store.digest import CHUNK
+from hotseat.store.filling import filled
 from hotseat.store.lent import LentView
-from hotseat.store.runs import Addresses, runs
+from hotseat.store.runs import addresses_of, runs
 from hotseat.store.streaming import Stream
-from hotseat.store.tenant import Piece, Share, View, Window
+from hotseat.store.tenant import Piece, Share, View, Window, groups
 
 T = TypeVar("T")
-GROUP = 1 << 30
-"""Bytes of a device that are mapped at one place: what is copied of the next ones runs beside that."""
 
 
 class MappedWindow:
@@ -68,7 +65,7 @@ class MappedView:
 
     def add(self, pieces: Sequence[Piece]) -> None:
         for uuid, some in groupby(sorted(pieces, key=_place), key=lambda piece: piece.block.uuid):
-            for group in _groups(list(some)):
+            for group in groups(list(some)):
                 self._add(self._devices.get(uuid), uuid, group)
 
     def _add(self, device: Device, uuid: bytes, pieces: Sequence[Piece]) -> None:
@@ -134,7 +131,7 @@ class Mover:
                 for window in view.windows(share.uuid):
                     spans = ((firsts[piece.block.id], piece.block.bytes // CHUNK) for piece in window.pieces)
                     here = wanted[np.concatenate([np.arange(first, first + count) for first, count in spans])]
-                    addresses = _addresses(window.base, len(here))
+                    addresses = addresses_of(window.base, len(here))
                     copies.out(runs(addresses[here != ZERO], here[here != ZERO], edge=self.arena.edge), end=window.end)
                     if window.end is not None and (rest := window.end - window.base - (len(here) - 1) * CHUNK) < CHUNK:
                         self._clear(int(here[-1]), rest)
@@ -169,10 +166,12 @@ class Mover:
         def one(share: Share) -> None:
             (window,) = view.windows(share.uuid)
             here = slots[share.first : share.first + share.chunks]
-            addresses = _addresses(window.base, share.chunks)
+            addresses = addresses_of(window.base, share.chunks)
             device = self.devices.get(share.uuid)
             with device.copies(arena=self.arena.address, stop=stop) as copies:
-                copies.into(runs(addresses[here >= ZERO], here[here >= ZERO], edge=self.arena.edge), end=window.end)
+                came, zero = here > ZERO, here == ZERO
+                copies.into(runs(addresses[came], here[came], edge=self.arena.edge), end=window.end)
+                copies.clear(runs(addresses[zero], here[zero], edge=self.arena.edge), end=window.end)
             if stream is not None and (away := here < ZERO).any():
                 stream.copy(device, addresses[away], here[away], stop, end=window.end)
 
@@ -190,7 +189,8 @@ class Mover:
         mapped = ExitStack()
 
         def one(share: Share) -> list[int]:
-            fds, undo = self._fill(share, slots[share.first : share.first + share.chunks], stop, stream)
+            device, some = self.devices.get(share.uuid), slots[share.first : share.first + share.chunks]
+            fds, undo = filled(device, share, some, arena=self.arena, stop=stop, stream=stream)
             made.extend(fds)
             mapped.push(undo)
             return fds
@@ -203,65 +203,9 @@ class Mover:
                 os.close(fd)
             raise
 
-    def _fill(
-        self, share: Share, slots: Slots, stop: threading.Event, stream: Stream | None
-    ) -> tuple[list[int], ExitStack]:
-        device = self.devices.get(share.uuid)
-        with ExitStack() as unexported, ExitStack() as undo:
-            fds, parts = [], []
-            with device.copies(arena=self.arena.address, stop=stop) as copies:
-                first = 0
-                for group in _groups(share.pieces):
-                    blocks = []
-                    for piece in group:
-                        handle = self._create(device, piece.block.bytes, share)
-                        undo.callback(device.release, handle)
-                        blocks.append((handle, piece.block.bytes))
-                    base = undo.enter_context(device.window(blocks))
-                    parts.append(_addresses(base, sum(nbytes for _, nbytes in blocks) // CHUNK))
-                    here = slots[first : first + len(parts[-1])]
-                    first += len(here)
-                    copies.into(runs(parts[-1][here >= ZERO], here[here >= ZERO], edge=self.arena.edge))
-                    for handle, _ in blocks:
-                        fds.append(device.export(handle))
-                        unexported.callback(os.close, fds[-1])
-            if stream is not None and (away := slots < ZERO).any():
-                stream.copy(device, np.concatenate(parts)[away], slots[away], stop)
-            unexported.pop_all()
-            return fds, undo.pop_all()
-
-    def _create(self, device: Device, nbytes: int, share: Share) -> int:
-        try:
-            return device.create(nbytes)
-        except OutOfMemory as error:
-            total = sum(piece.block.bytes for piece in share.pieces)
-            raise NoRoom(
-                f"{device.name} has no room for {total >> 20} MiB",
-                hint="park another workload of this device first",
-                device=device.name,
-                bytes=total,
-            ) from error
-
 
 def _place(piece: Piece) -> tuple[bytes, int]:
     return piece.block.uuid, piece.block.address
-
-
-def _groups(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    group: list[Piece] = []
-    room = GROUP
-    for piece in pieces:
-        if group and piece.block.bytes > room:
-            yield group
-            group, room = [], GROUP
-        group.append(piece)
-        room -= piece.block.bytes
-    if group:
-        yield group
-
-
-def _addresses(base: int, chunks: int) -> Addresses:
-    return base + np.arange(chunks, dtype=np.uint64) * np.uint64(CHUNK)
 
 
 def _firsts(share: Share) -> dict[int, int]:

@@ -21,6 +21,11 @@ class Run(NamedTuple):
     length: int
 
 
+def addresses_of(base: int, chunks: int) -> Addresses:
+    """Of `chunks` chunks from `base` on."""
+    return base + np.arange(chunks, dtype=np.uint64) * np.uint64(CHUNK)
+
+
 def runs(addresses: Addresses, slots: NDArray[np.int32], *, edge: int) -> list[Run]:
     """Of chunks at `addresses`, one slot each: those that follow each other in both, or are all zero, become one.
 

@@ -70,6 +70,24 @@ class Share:
     chunks: int
 
 
+GROUP = 1 << 30
+"""Bytes, unless one piece alone has more."""
+
+
+def groups(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Those that are mapped at one place, beside the copies of others."""
+    group: list[Piece] = []
+    room = GROUP
+    for piece in pieces:
+        if group and piece.block.bytes > room:
+            yield group
+            group, room = [], GROUP
+        group.append(piece)
+        room -= piece.block.bytes
+    if group:
+        yield group
+
+
 @dataclass(slots=True)
 class Tenant:
     """`pieces` are sorted by device and address once it has yielded; chunks are numbered in that order."""

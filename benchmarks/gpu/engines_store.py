@@ -155,12 +155,6 @@ def interposed(lab: Lab, plan: Plan, settings: Settings, ways: dict) -> None:
         subject.facts["waited_for_arena_s"] = store.ready()
         subject.facts["arena_bytes"] = store.status().arena
         subject.facts["processes"] = [ref.pid for ref in subject.refs()]
-        if plan.kv:
-            with subject.attempt("filling the KV cache"):
-                began = time.perf_counter()
-                subject.facts["filled_tokens"] = subject.fill(settings.filled(plan), seed=1)
-                subject.facts["fill_s"] = time.perf_counter() - began
-                subject.ask(store_ways.PROMPT, tokens=1)
         with subject.attempt("store, context kept"):
             subject.kept("store, context kept, first time")
             for _ in range(settings.cycles):
@@ -168,6 +162,17 @@ def interposed(lab: Lab, plan: Plan, settings: Settings, ways: dict) -> None:
         with subject.attempt("store, context restored"):
             for _ in range(settings.cycles):
                 subject.restored("store, context restored")
+        if plan.kv:
+            with subject.attempt("store, with a filled KV cache"):
+                began = time.perf_counter()
+                subject.facts["filled_tokens"] = subject.fill(settings.filled(plan), seed=1)
+                subject.facts["fill_s"] = time.perf_counter() - began
+                subject.ask(store_ways.PROMPT, tokens=1)
+                subject.kept("store, context kept, KV cache just filled")
+                for _ in range(settings.cycles):
+                    subject.kept("store, context kept, KV cache filled")
+                for _ in range(settings.cycles):
+                    subject.restored("store, context restored, KV cache filled")
         with subject.attempt("store, after more work"):
             if plan.kv:
                 subject.fill(settings.filled(plan) // 4, seed=2, within=15)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daemon_world import HOLDING, NEED, SIZE, Heard, World
+from daemon_world import HOLDING, NEED, SIZE, TEXT, Heard, World
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
@@ -19,7 +19,8 @@ class AnyOrder(RuleBasedStateMachine):
     names = st.sampled_from(sorted(NEED))
 
     def make(self) -> World:
-        return World(interposed="bc")
+        text = TEXT.replace("start: false", "start: false, context: keep")
+        return World(text, interposed="bc", contexts={"c": 1})
 
     @initialize()
     def begin(self) -> None:

@@ -41,6 +41,15 @@ class Real:
     """Quarantined, and its container has ended."""
     interposed: bool = False
     """The store moves its memory."""
+    context: int = 0
+    """Of what it takes of the device: what could stay there while it is parked."""
+    stays: bool = False
+    """Parked, and it does."""
+
+    def holds(self, name: str) -> int:
+        if self.state in AWAY:
+            return self.context if self.stays else 0
+        return NEED[name] if self.state in HOLDING else 0
 
     def seen(self, name: str) -> Observation:
         runs = self.state is not State.STOPPED and not (self.state is State.QUARANTINED and self.ended)
@@ -58,9 +67,11 @@ class Real:
             ),
             processes=(ProcessRef(pid, 1),) if runs else (),
             cuda={},
-            gpu_bytes={0: NEED[name]} if self.state in HOLDING else {},
-            parked_gpu_bytes={0: NEED[name]} if self.state in AWAY else {},
-            held=self._held(NEED[name], ProcessRef(pid, 1)) if self.interposed and runs else {},
+            gpu_bytes={0: self.holds(name)} if self.holds(name) else {},
+            parked_gpu_bytes={0: NEED[name] - self.holds(name)} if self.state in AWAY else {},
+            kept_gpu_bytes={0: self.context} if self.state in AWAY and self.stays else {},
+            context_gpu_bytes={0: self.context} if self.context and self.state is State.SEATED else {},
+            held=self._held(NEED[name] - self.context, ProcessRef(pid, 1)) if self.interposed and runs else {},
             note="its restore failed" if self.state is State.QUARANTINED else "",
         )
 
@@ -100,12 +111,24 @@ class World:
     """The core with everything that it talks to."""
 
     def __init__(
-        self, text: str = TEXT, *, seated: str = "a", interposed: str = "", host: HostMemory | None = None
+        self,
+        text: str = TEXT,
+        *,
+        seated: str = "a",
+        interposed: str = "",
+        contexts: Mapping[str, int] | None = None,
+        host: HostMemory | None = None,
     ) -> None:
+        """`contexts`: of those whose contexts may stay on the device."""
         self.core = Core(config.parse(text).workloads, host=host)
         self.now = 1000.0
         self.real = {
-            name: Real(State.SEATED if name in seated else State.PARKED, interposed=name in interposed) for name in NEED
+            name: Real(
+                State.SEATED if name in seated else State.PARKED,
+                interposed=name in interposed,
+                context=(contexts or {}).get(name, 0),
+            )
+            for name in NEED
         }
         self.foreign = 0
         """Device memory that strangers hold."""
@@ -114,6 +137,8 @@ class World:
         self.sought: list[str] = []
         """Whose containers discovery was asked about."""
         self.jobs: dict[str, JobKind] = {}
+        self.whole: dict[str, bool] = {}
+        """Of each one's last job: nothing of it may stay on the device."""
         self.probes: dict[str, int] = {}
         self.equipped: Mapping[str, Workload] = {}
         self.late: list[m.Observed] = []
@@ -129,9 +154,9 @@ class World:
                 case m.Tell(answer=answer, value=value, error=error):
                     self.check_grant(answer, error)
                     answer(value, error)
-                case m.Launch(kind=kind, workload=name):
+                case m.Launch(kind=kind, workload=name, whole=whole):
                     assert name not in self.jobs, f"two jobs of {name} at once"
-                    self.jobs[name] = kind
+                    self.jobs[name], self.whole[name] = kind, whole
                     self.check_host(kind, name)
                 case m.Keep(learned=learned):
                     self.kept += learned
@@ -148,9 +173,11 @@ class World:
 
     def check_host(self, kind: JobKind, name: str) -> None:
         room = self.core.host.room
-        if kind is JobKind.SWAP_OUT and room is not None and self.real[name].state is State.SEATED:
+        leaves = self.real[name].state is State.SEATED or self.whole[name]
+        if kind is JobKind.SWAP_OUT and leaves and room is not None:
             held = sum(record.host_bytes for record in self.core.records.values() if record.state in ON_HOST)
-            assert held <= room.budget, "more would be parked than the host has room for"
+            more = self.core.records[name].host_bytes
+            assert held <= room.budget or not more, "more would be parked than the host has room for"
 
     def check_grant(self, answer: Any, error: HotseatError | None) -> None:
         for ticket, heard in self.tickets.items():
@@ -165,7 +192,7 @@ class World:
 
     def devices(self) -> m.Devices:
         held = {
-            real.seen(name).processes[0].pid: NEED[name] for name, real in self.real.items() if real.state in HOLDING
+            real.seen(name).processes[0].pid: real.holds(name) for name, real in self.real.items() if real.holds(name)
         }
         used = sum(held.values()) + self.foreign
         device = Device(index=0, uuid="u", name="n", total_bytes=SIZE)
@@ -209,16 +236,19 @@ class World:
             real.state = becomes
         elif error is None:
             match kind:
-                case JobKind.SWAP_OUT if real.state is State.SEATED:
-                    real.state = State.PARKED
+                case JobKind.SWAP_OUT:
+                    keep = self.core.records[name].spec.context == "keep" and not self.whole[name]
+                    if real.state is State.SEATED:
+                        real.state, real.stays = State.PARKED, keep and real.context > 0
+                    real.stays &= keep
                 case JobKind.SWAP_IN if real.state in AWAY:
-                    real.state = State.SEATED
+                    real.state, real.stays = State.SEATED, False
                 case JobKind.STORE if real.state is State.PARKED:
                     real.state = State.STORED
                 case JobKind.FETCH if real.state is State.STORED:
                     real.state = State.PARKED
                 case JobKind.STOP:
-                    real.ended = True
+                    real.ended, real.stays = True, False
                     if real.state is not State.QUARANTINED:  # that outlives the container's end
                         real.state = State.STOPPED
                 case JobKind.START:
@@ -227,7 +257,7 @@ class World:
                     real.state, real.ended = State.SEATED, False
                 case _:
                     pass
-        held = sum(NEED[name] for name, real in self.real.items() if real.state in HOLDING)
+        held = sum(real.holds(name) for name, real in self.real.items())
         if kind is JobKind.START and error is None and held > SIZE:
             # Never seen, so nobody knew what it takes, and others hold the rest for good: the engine gives up.
             real.state, error = State.STOPPED, Failed("the engine ended: out of memory")

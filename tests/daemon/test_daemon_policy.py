@@ -19,7 +19,7 @@ POLICY = """
 defaults: {min_stay: 5s, linger: 1s, max_wait: 100s, max_queue: 3}
 workloads:
   a: {port: 1, idle_timeout: 20s, priority: 5}
-  b: {port: 2, drain: 10s, on_quarantine: restart}
+  b: {port: 2, drain: 10s, on_quarantine: restart, context: keep}
   c: {port: 3, start: false, preload: true}
   d: {port: 4, idle_timeout: 10s, idle: stop, on_quarantine: restart}
 """
@@ -29,7 +29,7 @@ class AnyPolicy(AnyOrder):
     """The same with every setting that the scheduler knows, and with memory that comes and goes."""
 
     def make(self) -> World:
-        return World(POLICY, host=HostMemory(parked=24, reserve=0))
+        return World(POLICY, interposed="b", contexts={"b": 2}, host=HostMemory(parked=20, reserve=0))
 
     @rule(name=AnyOrder.names, seconds=st.sampled_from([0.0, 5.0, 30.0]))
     def somebody_hints(self, name: str, seconds: float) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotseat.scheduler import Decision, DeviceRoom, Kind, Snapshot, WorkloadView, decide
+from hotseat.scheduler import Decision, DeviceRoom, HostRoom, Kind, Snapshot, WorkloadView, decide
 from hotseat.words import State
 
 NOW = 100.0
 
 
-def table(*views: WorkloadView, size: int = 20) -> Snapshot:
-    return Snapshot(devices=(DeviceRoom(index=0, size=size),), workloads=views)
+def table(*views: WorkloadView, size: int = 20, host: int | None = None) -> Snapshot:
+    room = None if host is None else HostRoom(budget=host)
+    return Snapshot(devices=(DeviceRoom(index=0, size=size),), workloads=views, host=room)
 
 
 def seated(name: str, blocks: int, context: int = 1, **fields: Any) -> WorkloadView:
@@ -117,6 +118,47 @@ views = st.builds(
     st.one_of(st.none(), st.integers(0, 50)),
     st.sampled_from([0.0, 0.1, 1.0]),
 )
+
+
+def test_one_that_stays_takes_no_room_on_the_host() -> None:
+    views = (seated("a", 15, can_start=True), parked("b", 15, since=NOW))
+    assert begun(decide(NOW, table(*views, host=0))) == [("swap out", "a", False)]
+    assert begun(decide(NOW, table(*views, gone("c", 4, host_bytes=4), host=0))) == [("swap out", "a", False)]
+
+
+def test_one_that_must_leave_is_ended_where_the_host_has_no_room_or_does_not_leave() -> None:
+    target = gone("b", 20, since=NOW)
+    assert begun(decide(NOW, table(seated("a", 15), target, host=1))) == [("swap out", "a", True)]
+    assert begun(decide(NOW, table(seated("a", 15, can_start=True), target, host=0))) == [("stop", "a", False)]
+    decision = decide(NOW, table(seated("a", 15), target, host=0))
+    assert (begun(decision), "host memory" in decision.blocked["b"].reason) == ([], True)
+
+
+def test_so_is_one_that_stayed_but_never_with_answers_frozen_in_it() -> None:
+    target = gone("b", 20, since=NOW)
+    assert begun(decide(NOW, table(parked("a", 5), target, host=1))) == [("swap out", "a", True)]
+    assert begun(decide(NOW, table(parked("a", 5, can_start=True), target, host=0))) == [("stop", "a", False)]
+    for away in (parked("a", 5), parked("a", 5, can_start=True, busy=True)):
+        decision = decide(NOW, table(away, target, host=0))
+        assert (begun(decision), "host memory" in decision.blocked["b"].reason) == ([], True)
+
+
+def test_another_is_asked_where_the_host_has_no_room_for_the_cheapest_ones_context() -> None:
+    views = (seated("a", 6, context=4), seated("c", 9, last_used=NOW), gone("b", 10, since=NOW))
+    assert begun(decide(NOW, table(*views, host=4))) == [("swap out", "a", True)]
+    assert begun(decide(NOW, table(*views, host=1))) == [("swap out", "c", True)]
+
+
+def test_contexts_that_leave_together_share_the_room_on_the_host() -> None:
+    views = (parked("a", 5), seated("c", 9, can_start=True), gone("b", 20, since=NOW))
+    assert begun(decide(NOW, table(*views, host=2))) == [("swap out", "a", True), ("swap out", "c", True)]
+    assert begun(decide(NOW, table(*views, host=1))) == [("stop", "c", False), ("swap out", "a", True)]
+
+
+def test_under_a_cap_a_context_leaves_only_where_the_host_has_room() -> None:
+    views = (seated("a", 9), parked("b", 5, context=3))
+    assert begun(decide(NOW, table(*views, size=11, host=2))) == []
+    assert begun(decide(NOW, table(*views, size=11, host=3))) == [("swap out", "b", True)]
 
 
 @settings(max_examples=300, deadline=None)

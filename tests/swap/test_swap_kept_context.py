@@ -78,7 +78,7 @@ async def test_a_process_that_comes_meanwhile_and_has_no_blocks_takes_all_contex
 
 async def test_what_stays_takes_no_host_memory_and_its_leaving_does(world: World):
     workload = interposed(world)
-    world.boxes["a"].memory = HostMemory(available=1 << 40, used=0, limit=100 * MIB)
+    world.boxes["a"].memory = HostMemory(available=0, used=100 * MIB, limit=100 * MIB)
     await world.swapper().swap_out(workload, keep=True)
     assert world.is_parked_with_context("a")
     with pytest.raises(NoRoom, match="host memory"):

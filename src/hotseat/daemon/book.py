@@ -177,13 +177,19 @@ class Record:
 
     @property
     def host_bytes(self) -> int:
-        """What parking it takes of the host's memory; once it leaves its seat, what it holds of it."""
-        seen = self.observation
-        if seen is None or (self.job is not None and self.job.kind is JobKind.START):
+        """What parking it takes of the host's memory; once it leaves its seat, what it holds of it. A context that
+        stays on its devices is no part of that."""
+        seen, job = self.observation, self.job
+        if seen is None or (job is not None and job.kind is JobKind.START):
             return 0
-        stopping = self.job is not None and self.job.kind is JobKind.STOP
-        whole = sum(seen.parked_gpu_bytes.values()) or (0 if stopping else sum(seen.gpu_bytes.values()))
-        return max(0, whole - sum(one.bytes for one in seen.held.values()))
+        parked, kept = sum(seen.parked_gpu_bytes.values()), sum(seen.kept_gpu_bytes.values())
+        if parked or kept:
+            leaves = parked + (kept if job is not None and job.gives_up and job.whole else 0)
+        elif self._context_stays or (job is not None and job.kind is JobKind.STOP):
+            leaves = 0
+        else:
+            leaves = sum(seen.gpu_bytes.values())
+        return max(0, leaves - sum(one.bytes for one in seen.held.values()))
 
     @property
     def arena_bytes(self) -> int:
@@ -256,6 +262,14 @@ class Record:
         if self.state in AWAY or self.spec.context != "keep":
             return seen.kept_gpu_bytes
         return self.stayed if seen.context_gpu_bytes and self.stayed else seen.context_gpu_bytes
+
+    @property
+    def _context_stays(self) -> bool:
+        """When it leaves its seat, unless its context is in the way then."""
+        seen, job = self.observation, self.job
+        if seen is None or self.spec.context != "keep" or (job is not None and job.whole):
+            return False
+        return bool(seen.held) and all(process in seen.held for process in seen.cuda)
 
     def view(self, now: float, *, disk_free: int = 0) -> WorkloadView:
         """`disk_free`: what the store may still write to disk."""

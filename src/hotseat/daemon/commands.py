@@ -174,7 +174,7 @@ def _host_is_full(core: Core, record: Record) -> NoRoom | None:
     if record.state in ON_HOST or room is None:
         return None
     free = room.budget - sum(other.host_bytes for other in core.records.values() if other.state in ON_HOST)
-    if record.host_bytes <= free:
+    if record.host_bytes <= max(0, free):
         return None
     return NoRoom(
         f"parking {record.name} takes {format_size(record.host_bytes)} of host memory, "

@@ -21,7 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hotseat.scheduler import spare, why
-from hotseat.scheduler.host import HostLedger, Plan
+from hotseat.scheduler.host import HostLedger, Plan, wholly
 from hotseat.scheduler.ledger import Ledger, less
 from hotseat.scheduler.records import Action, Blocked, Decision, Kind, Snapshot, WorkloadView
 from hotseat.scheduler.turns import turn
@@ -131,14 +131,18 @@ class Round:
 
     def _find_room(self, view: WorkloadView, need: Mapping[int, int], missing: Mapping[int, int]) -> None:
         candidates = self.seats.on(missing, target=view) if missing else []
-        victims = choose([one for one in candidates if not one.sits or self.host.can_leave(one.view)], missing)
-        plan = None if victims is None else self.host.plan([victim.view for victim in victims if victim.sits])
-        if victims is not None and plan is not None:
-            self.make_room(view, victims, plan, missing)
-            self.ledger.promise(need)
-            self._stays(view)
-            self._is_elder(view, need)
-            return
+        contexts = any(one.sits and one.view.context for one in candidates)
+        # Where the host has no room for the context of the cheapest, it may have it for another's.
+        for strict in (False, True) if contexts else (False,):
+            able = [one for one in candidates if self.host.can_leave(self._form(one, whole=strict))]
+            victims = choose(able, missing)
+            plan = None if victims is None else self.plan(victims, missing)
+            if victims is not None and plan is not None:
+                self.make_room(view, victims, plan, missing)
+                self.ledger.promise(need)
+                self._stays(view)
+                self._is_elder(view, need)
+                return
         self.unserved.update(missing)
         if choose(candidates, missing) is not None:
             self._block(view, why.host_is_full(self.host))
@@ -146,6 +150,15 @@ class Round:
             self._block(view, why.held(missing, self.snapshot, self.ledger, self.now, self._holders))
         # Else earlier demands take in this very decision what it lacks, and make room in their turn. Nothing is
         # promised to it until then; later ones may use the time, they leave as soon as those elders do.
+
+    def plan(self, victims: Sequence[Victim], missing: Mapping[int, int]) -> Plan | None:
+        """How they leave, as far as the host is concerned."""
+        gone = whole(victims, missing)
+        forms = [self._form(victim, whole=victim.view.name in gone) for victim in victims]
+        return self.host.plan(forms)
+
+    def _form(self, victim: Victim, *, whole: bool) -> WorkloadView:
+        return wholly(victim.view) if whole or not victim.sits else victim.view
 
     def make_room(self, view: WorkloadView, victims: list[Victim], plan: Plan, missing: Mapping[int, int]) -> None:
         """They go together or not at all: whoever left early would wait for the last one off its seat for nothing."""
@@ -159,8 +172,7 @@ class Round:
             self._begin(Kind.STORE, plan.store, view)
             if plan.ready:
                 self._begin(Kind.STOP, plan.stop, view)
-                parked = [victim.view for victim in victims if not victim.sits]
-                self._begin(Kind.SWAP_OUT, [*plan.park, *parked], view, whole=gone)
+                self._begin(Kind.SWAP_OUT, plan.park, view, whole=gone)
         for victim in victims:
             self.leaving.add(victim.view.name)
             self.seats.drop(victim.view)

@@ -9,21 +9,23 @@ with answers under way is stopped last, and only after they have ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hotseat.scheduler.price import loss, loss_stored
 from hotseat.scheduler.records import HostRoom, Snapshot, WorkloadView
 from hotseat.words import State
 
 _HOLDING = (State.PARKED, State.STORED, State.SWAPPING_OUT, State.SWAPPING_IN)
+_AWAY = (State.PARKED, State.STORED)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How some workloads leave their seats."""
+    """How some workloads, or what stayed of them, leave the devices."""
 
     park: Sequence[WorkloadView] = ()
     stop: Sequence[WorkloadView] = ()
+    """Instead of being parked."""
     first: Sequence[WorkloadView] = ()
     """Parked ones that are stopped to make room on the host."""
     store: Sequence[WorkloadView] = ()
@@ -49,8 +51,14 @@ class Pool:
             self.soon -= nbytes
 
     def lacks(self, views: Sequence[WorkloadView]) -> int:
-        """Bytes that are missing for all of them, in the end; 0 or less if none."""
-        return sum(map(self.of, views)) - self.soon if self.limited else 0
+        """Bytes that are missing for all of them, in the end; 0 or less if none, also where it is overdrawn and they
+        take nothing."""
+        nbytes = sum(map(self.of, views))
+        return nbytes - self.soon if self.limited and nbytes else 0
+
+    def has_now(self, views: Sequence[WorkloadView]) -> bool:
+        nbytes = sum(map(self.of, views))
+        return nbytes <= self.now or not nbytes
 
 
 def _host(view: WorkloadView) -> int:
@@ -59,6 +67,14 @@ def _host(view: WorkloadView) -> int:
 
 def _arena(view: WorkloadView) -> int:
     return view.arena_bytes
+
+
+def wholly(view: WorkloadView) -> WorkloadView:
+    """What the host sees of it where its context leaves the device too; of what is away only that leaves."""
+    context = sum(view.context.values())
+    if view.state in _AWAY:
+        return replace(view, host_bytes=context, arena_bytes=0)
+    return replace(view, host_bytes=view.host_bytes + context) if context else view
 
 
 class HostLedger:
@@ -99,10 +115,14 @@ class HostLedger:
     def _may_stop(self, view: WorkloadView) -> bool:
         return view.can_start and not view.pinned and self._unwanted(view)
 
+    def _may_end(self, view: WorkloadView) -> bool:
+        """Rather than leave the device in another way."""
+        return self._may_stop(view) if view.state in _AWAY else view.can_start
+
     def can_leave(self, view: WorkloadView) -> bool:
-        """Whether this one could, by itself, in one way or another."""
-        if view.can_start or not (self._pools and view.parkable):
-            return view.can_start or view.parkable
+        """Whether this one could, by itself, in one way or another. One that is away: as `wholly` has it."""
+        if self._may_end(view) or not (self._pools and view.parkable):
+            return self._may_end(view) or view.parkable
         return all(
             (lacking := pool.lacks([view])) <= 0 or lacking <= sum(map(pool.of, self._could_go(pool)))
             for pool in self._pools
@@ -116,12 +136,13 @@ class HostLedger:
 
     def fits(self, view: WorkloadView) -> bool:
         """It may be parked now, and nobody is stopped or stored for it."""
-        return view.parkable and all(pool.of(view) <= min(pool.now, pool.soon) for pool in self._pools)
+        return view.parkable and all(pool.has_now([view]) and pool.lacks([view]) <= 0 for pool in self._pools)
 
     def plan(self, leaving: Sequence[WorkloadView]) -> Plan | None:
-        """How all of these leave; None if the host has no room for those that can only be parked."""
+        """How all of these leave; None if the host has no room for those that can only be parked. Who leaves `wholly`
+        stands here as that has it."""
         must = [view for view in leaving if not view.parkable]
-        if not all(view.can_start for view in must):
+        if not all(map(self._may_end, must)):
             return None
         may = [view for view in leaving if view.parkable]
         stored = _fewest(self._storable, _arena, self.arena.lacks(may))
@@ -137,13 +158,15 @@ class HostLedger:
         if self.arena.lacks(may) - sum(map(_arena, stopped)) <= 0:
             stored = []  # what is stopped for the other kind of memory has made that room too
         stopped += must
-        park = [view for view in leaving if view not in stopped]
+        names = {view.name for view in stopped}
+        going = {view.name for view in leaving}
+        park = [view for view in leaving if view.name not in names]
         return Plan(
             park=park,
-            stop=[view for view in stopped if view.state is not State.PARKED],
-            first=[view for view in stopped if view.state is State.PARKED],
+            stop=[view for view in stopped if view.name in going],
+            first=[view for view in stopped if view.name not in going],
             store=stored,
-            ready=not park or all(sum(map(pool.of, park)) <= pool.now for pool in self._pools),
+            ready=all(pool.has_now(park) for pool in self._pools),
         )
 
     def _stops(
@@ -153,13 +176,14 @@ class HostLedger:
         short = pool.lacks(leaving) - gone
         if short <= 0:
             return []
-        choice = [view for view in leaving if view.can_start and pool.of(view) and view.name not in names]
+        choice = [view for view in leaving if self._may_end(view) and pool.of(view) and view.name not in names]
+        names = names | {view.name for view in leaving}
         others = [view for view in self._stoppable if pool.of(view) and view.name not in names]
         ranked = sorted([*choice, *others], key=lambda view: loss(view, now=self._at))
         if sum(map(pool.of, ranked)) >= short:
             return _fewest(ranked, pool.of, short)
         # The host is over its budget already. Who is stopped makes it no worse; whoever must be parked would.
-        if any(pool.of(view) and not view.can_start for view in leaving):
+        if any(pool.of(view) and not self._may_end(view) for view in leaving):
             return None
         return choice
 

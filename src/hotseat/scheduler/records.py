@@ -69,7 +69,8 @@ class WorkloadView:
     start_seconds: float | None = None
     """Measured: what a swap out, a swap in and a cold start of it take. None: not measured yet."""
     host_bytes: int = 0
-    """Seated: what parking it would take of the host's memory. On its way, or parked: what it holds of it now."""
+    """Seated: what parking it would take of the host's memory, beside its `context`, which takes of it only where it
+    leaves the device. On its way, or parked: what it holds of it now."""
     arena_bytes: int = 0
     """The same of the store's arena: a workload takes of either or both."""
     storable: bool = False

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hotseat.scheduler import why
-from hotseat.scheduler.host import Plan
+from hotseat.scheduler.host import Plan, wholly
 from hotseat.scheduler.ledger import less
 from hotseat.scheduler.price import LIKELY, chance, price, saves
 from hotseat.scheduler.records import Action, Kind, WorkloadView
@@ -64,8 +64,8 @@ def leave_crowded(round_: Round) -> bool:
             ready.append(Victim(view, view.holds, at))
     ready.sort(key=lambda victim: price(victim.view, now=round_.now, leaves_at=victim.leaves_at))
     for victim in ready if (chosen := choose(ready, over)) is None else chosen:
-        if not victim.sits or round_.host.fits(victim.view):
-            round_.host.take(Plan(park=[victim.view] if victim.sits else []))
+        if round_.host.fits(form := wholly(victim.view)):
+            round_.host.take(Plan(park=[form]))
             _leaves(round_, victim.view, Kind.SWAP_OUT, "more sits than the cap of its device allows", whole=True)
     return later and bool(round_.ledger.over())
 
@@ -132,9 +132,11 @@ def _send_off(round_: Round, view: WorkloadView) -> None:
         if not victim.view.busy and victim.view.warm_until <= now and victim.leaves_at <= now
     ]
     victims = choose(candidates, missing)
-    if victims is None or not all(round_.host.fits(victim.view) for victim in victims if victim.sits):
+    if victims is None:
         return
-    plan = round_.host.plan([victim.view for victim in victims if victim.sits])
-    if plan is not None and not plan.stop and not plan.first and not plan.store and plan.ready:
+    plan = round_.plan(victims, missing)
+    if plan is None or not all(map(round_.host.fits, plan.park)):
+        return
+    if not plan.stop and not plan.first and not plan.store and plan.ready:
         round_.make_room(view, victims, plan, missing)
         round_.ledger.promise(need)

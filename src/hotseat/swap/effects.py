@@ -302,7 +302,7 @@ class Effects:
             for process, holding in self.scene.cuda.items()
         }
         self.scene.keeps(self.scene.cuda, self.scene.may_keep)
-        if self.scene.host is not None:
+        if self.scene.host is not None and not self.scene.may_keep:
             refusal = rules.admit(
                 self.scene.workload.name,
                 container=self.scene.workload.container,

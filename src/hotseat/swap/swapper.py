@@ -208,7 +208,7 @@ class ContainerSwapper:
         transaction = self._transaction(scene, meter, progress, cancelled)
         if seen.state is State.PARKED and not scene.giving_up:
             return await transaction.run(_finish_what_others_began(scene, State.PARKED) or plan.plan_pause_again())
-        if sight.host is not None and scene.cuda:
+        if sight.host is not None and scene.cuda and not scene.may_keep:  # else nothing comes to it
             listed = 0 if scene.giving_up else sum(one.bytes - one.made_bytes for one in seen.held.values())
             refusal = rules.admit(
                 workload.name,

@@ -1,0 +1,105 @@
+"""Contexts that stay on the device while their workloads are parked: what the host's memory is asked for, and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from daemon_world import NEED, Heard, World
+
+from hotseat.config import HostMemory
+from hotseat.daemon import messages as m
+from hotseat.daemon.book import JobKind
+from hotseat.words import State
+
+CONTEXT = 2
+TEXT = """
+defaults: {min_stay: 0, linger: 0, max_wait: 100s}
+workloads:
+  b: {port: 2, context: keep, start: false}
+  d: {port: 4}
+"""
+
+
+def made(*, host: int) -> World:
+    """b sits and may leave 2 of its 6 on the device; d is parked and takes all 10 of it. `host`: units of host memory
+    for what is parked beside d."""
+    memory = HostMemory(parked=NEED["d"] + host, reserve=0)
+    return World(TEXT, seated="b", interposed="b", contexts={"b": CONTEXT}, host=memory)
+
+
+def parked(*, host: int) -> World:
+    """The same, and b has left its seat but for its context."""
+    world = made(host=host)
+    world.send(m.Park(workload="b", answer=Heard()))
+    world.end_job("b")
+    assert world.core.records["b"].state is State.PARKED
+    assert world.core.records["b"].context == {0: CONTEXT}
+    return world
+
+
+@pytest.mark.parametrize("host", [0, -3])
+def test_what_stays_on_the_device_takes_no_host_memory_also_where_too_much_is_parked(host: int) -> None:
+    world, heard = made(host=host), Heard()
+    world.send(m.Park(workload="b", answer=heard))
+    assert (world.jobs, heard.errors) == ({"b": JobKind.SWAP_OUT}, [])
+    assert world.core.records["b"].host_bytes == 0
+    world.end_job("b")
+    assert world.core.records["b"].host_bytes == 0
+    world.send(m.Seat(workload="b", answer=Heard()))
+    assert (world.jobs, world.core.records["b"].host_bytes) == ({"b": JobKind.SWAP_IN}, 0)
+
+
+def test_before_it_was_ever_parked_nobody_knows_how_much_and_that_it_stays_is_known() -> None:
+    world = made(host=0)
+    seen = replace(world.real["b"].seen("b"), context_gpu_bytes={})
+    world.send(m.Observed(workload="b", epoch=world.core.records["b"].epoch, observation=seen))
+    assert (world.core.records["b"].context, world.core.records["b"].host_bytes) == ({}, 0)
+
+
+@pytest.mark.parametrize("interposed", [True, False])
+def test_a_context_that_does_not_stay_comes_to_host_memory(interposed: bool) -> None:
+    world = World("workloads:\n  b: {port: 2}\n", seated="b", contexts={"b": CONTEXT})
+    world.real["b"].interposed = interposed
+    world.send(world.look("b"))
+    assert world.core.records["b"].host_bytes == (CONTEXT if interposed else NEED["b"])
+
+
+@pytest.mark.parametrize("host", [CONTEXT, CONTEXT - 1])
+def test_who_must_leave_wholly_needs_the_room_on_the_host(host: int) -> None:
+    world = made(host=host)
+    ticket = world.ask("d")
+    if host == CONTEXT:
+        assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
+        assert world.core.records["b"].host_bytes == CONTEXT
+    else:
+        world.tick(10.0)
+        assert world.jobs == {}
+        assert "host memory" in world.told(ticket).message
+
+
+@pytest.mark.parametrize("host", [CONTEXT, CONTEXT - 1])
+def test_so_does_a_context_that_stayed_and_is_in_the_way_now(host: int) -> None:
+    world = parked(host=host)
+    ticket = world.ask("d")
+    if host == CONTEXT:
+        assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
+        assert world.core.records["b"].host_bytes == CONTEXT
+        world.end_job("b")
+        assert (world.core.records["b"].host_bytes, world.jobs) == (CONTEXT, {"d": JobKind.SWAP_IN})
+    else:
+        world.tick(10.0)
+        assert world.jobs == {}
+        assert "host memory" in world.told(ticket).message
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_cold_start_has_the_room_of_a_context_that_stayed(seen: bool) -> None:
+    world = parked(host=CONTEXT)
+    world.real["d"].state = State.STOPPED
+    world.send(world.look("d"))
+    world.core.records["d"].learned.memory = {0: NEED["d"]} if seen else None
+    world.ask("d")
+    assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
+    world.end_job("b")
+    assert world.jobs == {"d": JobKind.START}

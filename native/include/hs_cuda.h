@@ -141,7 +141,13 @@ typedef enum {
 	CU_MEM_HANDLE_TYPE_NONE = 0,
 	CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR = 1
 } CUmemAllocationHandleType;
-typedef enum { CU_MEM_LOCATION_TYPE_INVALID = 0, CU_MEM_LOCATION_TYPE_DEVICE = 1 } CUmemLocationType;
+typedef enum {
+	CU_MEM_LOCATION_TYPE_INVALID = 0,
+	CU_MEM_LOCATION_TYPE_DEVICE = 1,
+	CU_MEM_LOCATION_TYPE_HOST = 2,
+	CU_MEM_LOCATION_TYPE_HOST_NUMA = 3,
+	CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT = 4
+} CUmemLocationType;
 typedef enum { CU_MEM_ALLOCATION_TYPE_INVALID = 0, CU_MEM_ALLOCATION_TYPE_PINNED = 1 } CUmemAllocationType;
 typedef enum {
 	CU_MEM_ALLOC_GRANULARITY_MINIMUM = 0,
@@ -178,6 +184,17 @@ typedef struct {
 	CUmemLocation location;
 	CUmemAccess_flags flags;
 } CUmemAccessDesc;
+
+typedef struct CUmemPoolHandle_st *CUmemoryPool;
+typedef struct {
+	CUmemAllocationType allocType;
+	CUmemAllocationHandleType handleTypes;
+	CUmemLocation location;
+	void *win32SecurityAttributes;
+	size_t maxSize;
+	unsigned short usage;
+	unsigned char reserved[54];
+} CUmemPoolProps;
 
 typedef enum {
 	CU_GET_PROC_ADDRESS_SUCCESS = 0,
@@ -277,6 +294,13 @@ HS_API CUresult cuMemGetInfo_v2(size_t *free, size_t *total);
 HS_API CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes);
 HS_API CUresult cuMemFree_v2(CUdeviceptr ptr);
 HS_API CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream);
+HS_API CUresult cuMemAllocFromPoolAsync(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, CUstream stream);
+HS_API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *props);
+HS_API CUresult cuMemPoolDestroy(CUmemoryPool pool);
+HS_API CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *desc, size_t count);
+HS_API CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice dev);
+HS_API CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice dev);
+HS_API CUresult cuDeviceSetMemPool(CUdevice dev, CUmemoryPool pool);
 HS_API CUresult cuMemFreeAsync(CUdeviceptr ptr, CUstream stream);
 HS_API CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr ptr);
 HS_API CUresult cuMemAllocManaged(CUdeviceptr *ptr, size_t bytes, unsigned int flags);

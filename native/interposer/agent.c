@@ -269,6 +269,8 @@ static void forked(void) {
 	hsi_move_forked();
 	hsi_contexts_forked();
 	hsi_captures_forked();
+	hsi_late_forked();
+	hsi_pools_forked();
 	memset(token, 0, sizeof token);
 	pthread_mutex_init(&line_lock, NULL);
 	line = -1;

@@ -6,12 +6,9 @@
 
 #define PITCH 512u /* bytes to which the driver aligns rows */
 
-typedef struct CUmemPoolHandle_st *CUmemoryPool;
 CUresult cuStreamIsCapturing_ptsz(CUstream stream, CUstreamCaptureStatus *status);
-CUresult cuStreamSynchronize_ptsz(CUstream stream);
 CUresult cuMemAllocAsync_ptsz(CUdeviceptr *ptr, size_t bytes, CUstream stream);
 CUresult cuMemFreeAsync_ptsz(CUdeviceptr ptr, CUstream stream);
-CUresult cuMemAllocFromPoolAsync(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, CUstream stream);
 CUresult cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, CUstream stream);
 CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height, unsigned int element);
 CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data, CUdeviceptr ptr);
@@ -46,8 +43,8 @@ static CUresult map_new(CUdeviceptr *ptr, size_t wanted, CUdevice device, CUcont
 	return result;
 }
 
-/* In the current context. NOT_SUPPORTED: this one is the driver's. */
-static CUresult allocate(CUdeviceptr *ptr, size_t bytes) {
+/* In the current context; `on`: another device than its. NOT_SUPPORTED: this one is the driver's. */
+static CUresult allocate(CUdeviceptr *ptr, size_t bytes, const CUdevice *on) {
 	CUdevice device;
 	CUcontext context;
 	if (!ptr || bytes < HS_STORE_GRANULE || !hsi_active())
@@ -57,14 +54,19 @@ static CUresult allocate(CUdeviceptr *ptr, size_t bytes) {
 		result = REAL(cuCtxGetCurrent)(&context);
 	if (result != CUDA_SUCCESS)
 		return result;
+	if (on)
+		device = *on;
 	if (!hsi_fits(device, bytes))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	hsi_agent_start(device); /* a context that was made before we were asked for */
 	if (!hsi_active())
 		return CUDA_ERROR_NOT_SUPPORTED;
-	pthread_mutex_lock(&hsi_lock);
-	result = map_new(ptr, bytes, device, context);
-	pthread_mutex_unlock(&hsi_lock);
+	hsi_alloc_late(false);
+	do {
+		pthread_mutex_lock(&hsi_lock);
+		result = map_new(ptr, bytes, device, context);
+		pthread_mutex_unlock(&hsi_lock);
+	} while (result == CUDA_ERROR_OUT_OF_MEMORY && hsi_alloc_late(true));
 	return result;
 }
 
@@ -79,10 +81,11 @@ static bool is_ours(CUdeviceptr ptr, CUcontext *context) {
 	return ours;
 }
 
-static CUresult take_away(struct hsi_mapping *found) {
+CUresult hsi_take_away(struct hsi_mapping *found, bool context_lives) {
 	struct hsi_mapping mapping = *found;
 	CUresult result = hsi_unmap(&mapping);
 	if (result == CUDA_SUCCESS) {
+		hsi_late_gone(&mapping, context_lives);
 		hsi_mapping_remove(found);
 		REAL(cuMemAddressFree)(mapping.at, mapping.bytes);
 		mapping.memory->maps--;
@@ -95,7 +98,7 @@ static CUresult release(CUdeviceptr ptr) {
 	pthread_mutex_lock(&hsi_lock);
 	struct hsi_mapping *found = hsi_mapping_at(ptr);
 	/* If not: freed by another thread meanwhile. */
-	CUresult result = found && found->alloc && !found->freed && found->at == ptr ? take_away(found) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = found && found->alloc && !found->freed && found->at == ptr ? hsi_take_away(found, true) : CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_unlock(&hsi_lock);
 	return result;
 }
@@ -103,28 +106,19 @@ static CUresult release(CUdeviceptr ptr) {
 void hsi_alloc_ended(CUcontext context) {
 	pthread_mutex_lock(&hsi_lock);
 	for (size_t i = 0; i < hsi_mapping_count;)
-		if (!hsi_mappings[i].alloc || hsi_mappings[i].context != context || take_away(&hsi_mappings[i]) != CUDA_SUCCESS)
+		if (!hsi_mappings[i].alloc || hsi_mappings[i].context != context ||
+		    hsi_take_away(&hsi_mappings[i], false) != CUDA_SUCCESS)
 			i++;
 	pthread_mutex_unlock(&hsi_lock);
 }
 
 static CUresult alloc(CUdeviceptr *ptr, size_t bytes) {
-	CUresult result = allocate(ptr, bytes);
+	CUresult result = allocate(ptr, bytes, NULL);
 	return result == CUDA_ERROR_NOT_SUPPORTED ? REAL(cuMemAlloc_v2)(ptr, bytes) : result;
 }
 
 CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes) {
 	GATED(alloc(ptr, bytes));
-}
-
-static CUresult release_late(CUdeviceptr ptr) {
-	pthread_mutex_lock(&hsi_lock);
-	struct hsi_mapping *found = hsi_mapping_at(ptr);
-	bool ours = found && found->alloc && !found->freed && found->at == ptr;
-	if (ours)
-		found->freed = true;
-	pthread_mutex_unlock(&hsi_lock);
-	return ours ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 /* As the driver's, it waits for what the device still does with the memory. */
@@ -133,43 +127,10 @@ static CUresult free_now(CUdeviceptr ptr) {
 	if (!is_ours(ptr, &context))
 		return REAL(cuMemFree_v2)(ptr);
 	if (!hsi_wait_begins())
-		return release_late(ptr);
+		return hsi_free_late(ptr);
 	CUresult result = hsi_context_sync(context);
 	hsi_wait_ends();
 	return result == CUDA_SUCCESS ? release(ptr) : result;
-}
-
-/* The first at `from` or above. */
-static bool find_freed(uint64_t from, struct hsi_mapping *found) {
-	pthread_mutex_lock(&hsi_lock);
-	size_t i = 0;
-	while (i < hsi_mapping_count && !(hsi_mappings[i].freed && hsi_mappings[i].at >= from))
-		i++;
-	bool any = i < hsi_mapping_count;
-	if (any)
-		*found = hsi_mappings[i];
-	pthread_mutex_unlock(&hsi_lock);
-	return any;
-}
-
-void hsi_alloc_late(void) {
-	struct hsi_mapping one = {.at = 0};
-	while (find_freed(one.at, &one) && hsi_wait_begins()) {
-		CUresult result = hsi_context_sync(one.context);
-		hsi_wait_ends();
-		pthread_mutex_lock(&hsi_lock);
-		struct hsi_mapping *found = result == CUDA_SUCCESS ? hsi_mapping_at(one.at) : NULL;
-		if (found && found->freed)
-			take_away(found);
-		pthread_mutex_unlock(&hsi_lock);
-		one.at += one.bytes;
-	}
-}
-
-void hsi_alloc_idle(void) {
-	for (size_t i = 0; i < hsi_mapping_count;)
-		if (!hsi_mappings[i].freed || take_away(&hsi_mappings[i]) != CUDA_SUCCESS)
-			i++;
 }
 
 CUresult cuMemFree_v2(CUdeviceptr ptr) {
@@ -179,7 +140,7 @@ CUresult cuMemFree_v2(CUdeviceptr ptr) {
 static CUresult pitched(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height, unsigned int element) {
 	size_t row = (width + PITCH - 1) / PITCH * PITCH;
 	bool sane = pitch && width && height && row >= width && height <= SIZE_MAX / row;
-	CUresult result = sane ? allocate(ptr, row * height) : CUDA_ERROR_NOT_SUPPORTED;
+	CUresult result = sane ? allocate(ptr, row * height, NULL) : CUDA_ERROR_NOT_SUPPORTED;
 	if (result == CUDA_ERROR_NOT_SUPPORTED)
 		return REAL_OR_RETURN(cuMemAllocPitch_v2)(ptr, pitch, width, height, element);
 	if (result == CUDA_SUCCESS)
@@ -199,38 +160,43 @@ static bool captures(CUstream stream, bool thread_default) {
 	return ask && (ask(stream, &status) != CUDA_SUCCESS || status != CU_STREAM_CAPTURE_STATUS_NONE);
 }
 
-#define ORDERED_ALLOC(name, declared, given, thread_default)                              \
-	static CUresult name##_ours declared {                                            \
-		CUresult result = CUDA_ERROR_NOT_SUPPORTED;                               \
-		if (bytes >= HS_STORE_GRANULE && !captures(stream, thread_default))       \
-			result = allocate(ptr, bytes);                                    \
-		return result == CUDA_ERROR_NOT_SUPPORTED ? REAL_OR_RETURN(name) given : result; \
-	}                                                                                 \
-	HS_API CUresult name declared {                                                   \
-		GATED(name##_ours given);                                                 \
-	}
-ORDERED_ALLOC(cuMemAllocAsync, (CUdeviceptr * ptr, size_t bytes, CUstream stream), (ptr, bytes, stream), false)
-ORDERED_ALLOC(cuMemAllocAsync_ptsz, (CUdeviceptr * ptr, size_t bytes, CUstream stream), (ptr, bytes, stream), true)
-ORDERED_ALLOC(cuMemAllocFromPoolAsync, (CUdeviceptr * ptr, size_t bytes, CUmemoryPool pool, CUstream stream),
-	      (ptr, bytes, pool, stream), false)
-ORDERED_ALLOC(cuMemAllocFromPoolAsync_ptsz, (CUdeviceptr * ptr, size_t bytes, CUmemoryPool pool, CUstream stream),
-	      (ptr, bytes, pool, stream), true)
+/* NOT_SUPPORTED: this one is the driver's. */
+static CUresult allocate_in(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, CUstream stream) {
+	CUdevice device;
+	if (bytes < HS_STORE_GRANULE || !hsi_active() || !(pool || hsi_stream_pool(stream, &pool)) || !hsi_pool_plain(pool, &device))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	return allocate(ptr, bytes, &device);
+}
 
-/* What the stream still does with it comes first. */
-#define ORDERED_FREE(name, synchronize, thread_default)                                    \
-	static CUresult name##_ours(CUdeviceptr ptr, CUstream stream) {    \
-		if (!is_ours(ptr, NULL))                                   \
-			return REAL_OR_RETURN(name)(ptr, stream);          \
-		if (captures(stream, thread_default)) /* which frees only what it has allocated */ \
-			return CUDA_ERROR_INVALID_VALUE;                   \
-		CUresult result = REAL_OR_RETURN(synchronize)(stream);     \
-		return result == CUDA_SUCCESS ? release(ptr) : result;     \
-	}                                                                  \
-	HS_API CUresult name(CUdeviceptr ptr, CUstream stream) {           \
-		GATED(name##_ours(ptr, stream));                           \
+#define ORDERED_ALLOC(name, declared, given, pool, ptsz)                                          \
+	static CUresult name##_ours declared {                                                    \
+		CUresult result = CUDA_ERROR_NOT_SUPPORTED;                                       \
+		if (bytes >= HS_STORE_GRANULE && !captures(stream, ptsz))                         \
+			result = allocate_in(ptr, bytes, pool, stream);                           \
+		return result == CUDA_ERROR_NOT_SUPPORTED ? REAL_OR_RETURN(name) given : result; \
+	}                                                                                         \
+	HS_API CUresult name declared {                                                           \
+		GATED(name##_ours given);                                                         \
 	}
-ORDERED_FREE(cuMemFreeAsync, cuStreamSynchronize, false)
-ORDERED_FREE(cuMemFreeAsync_ptsz, cuStreamSynchronize_ptsz, true)
+ORDERED_ALLOC(cuMemAllocAsync, (CUdeviceptr * ptr, size_t bytes, CUstream stream), (ptr, bytes, stream), NULL, false)
+ORDERED_ALLOC(cuMemAllocAsync_ptsz, (CUdeviceptr * ptr, size_t bytes, CUstream stream), (ptr, bytes, stream), NULL, true)
+ORDERED_ALLOC(cuMemAllocFromPoolAsync, (CUdeviceptr * ptr, size_t bytes, CUmemoryPool pool, CUstream stream),
+	      (ptr, bytes, pool, stream), pool, false)
+ORDERED_ALLOC(cuMemAllocFromPoolAsync_ptsz, (CUdeviceptr * ptr, size_t bytes, CUmemoryPool pool, CUstream stream),
+	      (ptr, bytes, pool, stream), pool, true)
+
+/* A graph frees only what it has allocated. */
+#define ORDERED_FREE(name, ptsz)                                                                    \
+	static CUresult name##_ours(CUdeviceptr ptr, CUstream stream) {                             \
+		if (!is_ours(ptr, NULL))                                                            \
+			return REAL_OR_RETURN(name)(ptr, stream);                                   \
+		return captures(stream, ptsz) ? CUDA_ERROR_INVALID_VALUE : hsi_free_in_order(ptr, stream, ptsz); \
+	}                                                                                           \
+	HS_API CUresult name(CUdeviceptr ptr, CUstream stream) {                                    \
+		GATED(name##_ours(ptr, stream));                                                    \
+	}
+ORDERED_FREE(cuMemFreeAsync, false)
+ORDERED_FREE(cuMemFreeAsync_ptsz, true)
 
 /* The driver would tell of one piece. */
 static bool range_of(CUdeviceptr ptr, CUdeviceptr *base, size_t *bytes) {

@@ -121,7 +121,7 @@ static CUresult ended(CUstream stream, bool ptsz, CUresult result) {
 		ask(stream, &status);
 	if (status == CU_STREAM_CAPTURE_STATUS_NONE) {
 		forget(ptsz && !stream ? PER_THREAD : stream, NULL);
-		hsi_alloc_late();
+		hsi_alloc_late(false);
 	}
 	return result;
 }

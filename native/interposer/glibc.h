@@ -16,6 +16,7 @@ HSI_OLD(dlvsym, HSI_OLDEST);
 HSI_OLD(pthread_create, HSI_OLDEST);
 HSI_OLD(pthread_detach, HSI_OLDEST);
 HSI_OLD(pthread_key_create, HSI_OLDEST);
+HSI_OLD(pthread_mutex_trylock, HSI_OLDEST);
 HSI_OLD(pthread_once, HSI_OLDEST);
 HSI_OLD(pthread_setname_np, HSI_NAMED);
 HSI_OLD(pthread_setspecific, HSI_OLDEST);

@@ -96,6 +96,7 @@ struct hsi_mapping {
 	CUmemGenericAllocationHandle import;
 	bool alloc; /* of cuMemAlloc: its addresses are ours too */
 	bool freed; /* by the engine: nobody knows it any more, and it is to be released when the device is surely done with it */
+	CUevent after; /* which is when this has come; NULL: when its context has no work */
 	CUcontext context; /* of cuMemAlloc: it ends with it */
 	unsigned access_count;
 	CUmemAccessDesc access[HSI_ACCESS_MAX];
@@ -115,9 +116,22 @@ CUresult hsi_unmap(const struct hsi_mapping *mapping);
 uint64_t hsi_round(uint64_t bytes);
 bool hsi_fits(CUdevice device, uint64_t bytes);
 void hsi_alloc_ended(CUcontext context); /* alloc.c: frees what cuMemAlloc gave in a context that has been destroyed */
-void hsi_alloc_late(void); /* releases what has been freed, unless a capture is going */
-void hsi_alloc_idle(void); /* the same when no device has work, under hsi_lock */
+CUresult hsi_take_away(struct hsi_mapping *found, bool context_lives);
 void hsi_memory_forked(void);
+
+/* late.c */
+CUresult hsi_free_late(CUdeviceptr ptr); /* as a capture is going */
+CUresult hsi_free_in_order(CUdeviceptr ptr, CUstream stream, bool ptsz);
+bool hsi_alloc_late(bool wait); /* releases what has been freed, unless a capture is going; whether there was any */
+void hsi_alloc_idle(void); /* the same when no device has work, under hsi_lock */
+void hsi_late_gone(struct hsi_mapping *mapping, bool context_lives);
+void hsi_late_forked(void);
+
+/* pools.c */
+bool hsi_pool_plain(CUmemoryPool pool, CUdevice *device); /* nothing but memory of that device */
+bool hsi_stream_pool(CUstream stream, CUmemoryPool *pool);
+CUcontext hsi_stream_context(CUstream stream);
+void hsi_pools_forked(void);
 
 /* peers.c, under hsi_lock */
 void hsi_peers_add(struct hsi_mapping *mapping, CUdevice owner); /* the access of those that reach memory of `owner` */

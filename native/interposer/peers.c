@@ -4,9 +4,6 @@
 
 #define DEVICES 64
 
-typedef struct CUmemPoolHandle_st *CUmemoryPool;
-CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *desc, size_t count);
-
 static uint64_t reach[DEVICES]; /* by the device whose memory it is: a bit a device that reaches it */
 
 static bool known(CUdevice device) {
@@ -85,21 +82,17 @@ CUresult cuCtxDisablePeerAccess(CUcontext peer) {
 	GATED(disable(peer));
 }
 
-/* Stream-ordered memory is its pool's, and reached as that says. Ours is in no pool, and no call tells of which device one is: so
- * whoever may reach any pool may reach what stands for all of them, where the devices can. Nothing is taken back. */
+/* Stream-ordered memory is its pool's, and reached as that says. Ours is in no pool: who may reach one of a device may reach what stands
+ * for all of its pools. Nothing is taken back. */
 static CUresult pool_access(CUmemoryPool pool, const CUmemAccessDesc *desc, size_t count) {
+	CUdevice owner;
 	CUresult result = REAL_OR_RETURN(cuMemPoolSetAccess)(pool, desc, count);
-	int devices = 0;
-	if (result != CUDA_SUCCESS || !hsi_active() || REAL(cuDeviceGetCount)(&devices) != CUDA_SUCCESS)
+	if (result != CUDA_SUCCESS || !hsi_active() || !hsi_pool_plain(pool, &owner))
 		return result;
 	pthread_mutex_lock(&hsi_lock);
 	for (size_t i = 0; i < count; i++)
-		for (CUdevice owner = 0; owner < devices && desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE; owner++) {
-			int can = 0;
-			if (desc[i].location.type == CU_MEM_LOCATION_TYPE_DEVICE && owner != desc[i].location.id &&
-			    REAL(cuDeviceCanAccessPeer)(&can, desc[i].location.id, owner) == CUDA_SUCCESS && can)
-				let_reach(owner, desc[i].location.id, true);
-		}
+		if (desc[i].location.type == CU_MEM_LOCATION_TYPE_DEVICE && desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
+			let_reach(owner, desc[i].location.id, true);
 	pthread_mutex_unlock(&hsi_lock);
 	return result;
 }

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from graphs import Graphs  # beside this program
+from pools import Pools
 
 GRANULE = 2 << 20
 lib = ctypes.CDLL("libcuda.so.1")
@@ -47,6 +48,7 @@ def must(name: str, *arguments: Any) -> None:
 
 
 graphs = Graphs(call)
+pools = Pools(call)
 
 
 def find(way: str) -> None:
@@ -215,6 +217,36 @@ def captures(one: list[Any]) -> Any:
 
 
 busy: list[threading.Thread] = []
+
+
+def pooled(one: list[Any]) -> Any:
+    """Of `pools`, by name."""
+    name, *rest = one
+    if name != "alloc":
+        return {"make": pools.make, "choose": pools.choose}[name](*rest)
+    key, pool, size = rest
+    result, at = pools.alloc(pool, size)
+    if result:
+        return result
+    memory[key] = {"kind": "alloc async", "at": at, "size": size}
+    put(key, bytes([1]) * size)
+    return "ok"
+
+
+def spin(milliseconds: int) -> None:
+    """The device has work for so long."""
+    module, kernel, cell = ctypes.c_void_p(), ctypes.c_void_p(), u64(milliseconds)
+    must("cuModuleLoadData", ctypes.byref(module), b"an image that the emulated driver does not look at")
+    must("cuModuleGetFunction", ctypes.byref(kernel), module, b"hotseat_spin")
+    params = (ctypes.c_void_p * 1)(ctypes.addressof(cell))
+    must("cuLaunchKernel", kernel, *(1,) * 6, 0, None, params, None)
+
+
+def free_behind_work(key: Any, milliseconds: int) -> int:
+    """What the device says when the call to free has returned."""
+    spin(milliseconds)
+    must("cuMemFreeAsync", u64(memory.pop(key)["at"]), None)
+    return call("cuStreamQuery", None)
 
 
 def u64(value: int) -> ctypes.c_ulonglong:
@@ -433,6 +465,10 @@ def obey(command: list[Any]) -> Any:
             return end_in_a_call()
         case "thread":
             return in_a_thread(*rest)
+        case "pool":
+            return pooled(rest)
+        case "free behind work":
+            return free_behind_work(*rest)
         case "capture":
             return captures(rest)
         case "call":

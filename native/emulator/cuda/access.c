@@ -9,6 +9,8 @@ bool hs_in_arena(CUdeviceptr ptr) {
 static unsigned int access_of(const struct hs_range *range, const struct hs_ctx *ctx) {
 	if (!ctx || ctx->ordinal == range->mem->ordinal)
 		return range->access;
+	if (range->mem->pool)
+		return hs_pool_access(range->mem->pool, ctx->ordinal);
 	if (range->kind == HS_RANGE_VMM) /* peer access of contexts says nothing of it */
 		return range->others[ctx->ordinal];
 	return ctx->peers & 1u << range->mem->ordinal ? range->access : 0;

@@ -14,10 +14,10 @@ struct hs_slab {
 	uint32_t bytes[UNITS]; /* as asked for */
 };
 
-static CUresult add_range(struct hs_ctx *ctx, uint64_t wanted, enum hs_range_kind kind, struct hs_range **out) {
+static CUresult add_range(int ordinal, struct hs_ctx *ctx, uint64_t wanted, enum hs_range_kind kind, struct hs_range **out) {
 	struct hs_mem *mem;
 	uint64_t at, bytes = hs_round_up(wanted);
-	CUresult result = hs_mem_create(ctx->ordinal, bytes, ctx, &mem);
+	CUresult result = hs_mem_create(ordinal, bytes, ctx, &mem);
 	if (result != CUDA_SUCCESS)
 		return result;
 	result = hs_arena_reserve(bytes, HS_GRANULE, 0, &at);
@@ -46,6 +46,8 @@ static void drop_range(struct hs_range *range) {
 	hs_arena_release(range->at, range->bytes);
 	free(range->slab);
 	hs_range_remove(range);
+	if (mem->pool)
+		hs_pool_unref(mem->pool);
 	mem->maps--;
 	hs_mem_drop(mem);
 }
@@ -75,7 +77,7 @@ static CUresult alloc_small(struct hs_ctx *ctx, uint64_t bytes, uint64_t *at) {
 			return CUDA_SUCCESS;
 	struct hs_slab *slab = calloc(1, sizeof *slab);
 	struct hs_range *range;
-	CUresult result = slab ? add_range(ctx, HS_GRANULE, HS_RANGE_SLAB, &range) : CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult result = slab ? add_range(ctx->ordinal, ctx, HS_GRANULE, HS_RANGE_SLAB, &range) : CUDA_ERROR_OUT_OF_MEMORY;
 	if (result != CUDA_SUCCESS) {
 		free(slab);
 		return result;
@@ -104,7 +106,7 @@ static CUresult alloc(CUdeviceptr *ptr, size_t bytes) {
 	pthread_mutex_lock(&hs.lock);
 	if (bytes >= HS_GRANULE / 2) {
 		struct hs_range *range;
-		result = add_range(ctx, bytes, HS_RANGE_ALLOC, &range);
+		result = add_range(ctx->ordinal, ctx, bytes, HS_RANGE_ALLOC, &range);
 		if (result == CUDA_SUCCESS)
 			at = range->at;
 	} else {
@@ -116,6 +118,20 @@ static CUresult alloc(CUdeviceptr *ptr, size_t bytes) {
 	return result;
 }
 
+/* It outlives contexts. */
+CUresult hs_pool_alloc(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, int ordinal) {
+	struct hs_range *range;
+	pthread_mutex_lock(&hs.lock);
+	CUresult result = add_range(ordinal, NULL, bytes, HS_RANGE_ALLOC, &range);
+	if (result == CUDA_SUCCESS) {
+		range->mem->pool = pool;
+		hs_pool_ref(pool);
+		*ptr = range->at;
+	}
+	pthread_mutex_unlock(&hs.lock);
+	return result;
+}
+
 static CUresult alloc_now(CUdeviceptr *ptr, size_t bytes) {
 	CUresult result = hs_capture_unsafe();
 	return result == CUDA_SUCCESS ? alloc(ptr, bytes) : result;
@@ -123,17 +139,6 @@ static CUresult alloc_now(CUdeviceptr *ptr, size_t bytes) {
 
 CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes) {
 	HS_CALL(alloc_now(ptr, bytes));
-}
-
-static CUresult alloc_async(CUdeviceptr *ptr, size_t bytes, CUstream stream) {
-	CUresult result;
-	if (hs_captured(stream, NULL, &result))
-		return result == CUDA_SUCCESS ? CUDA_ERROR_NOT_SUPPORTED : result; /* no such nodes here */
-	return alloc(ptr, bytes);
-}
-
-CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream) {
-	HS_CALL(alloc_async(ptr, bytes, stream));
 }
 
 static CUresult free_locked(uint64_t ptr) {
@@ -158,14 +163,13 @@ static CUresult free_locked(uint64_t ptr) {
 	return CUDA_SUCCESS;
 }
 
-static CUresult free_memory(CUdeviceptr ptr) {
+CUresult hs_alloc_free(CUdeviceptr ptr) {
 	struct hs_ctx *ctx;
 	if (!ptr)
 		return CUDA_SUCCESS;
 	CUresult result = hs_current_ok(&ctx);
 	if (result != CUDA_SUCCESS)
 		return result;
-	hs_wait_idle();
 	if (!hs_in_arena(ptr))
 		return hs_host_free((void *)ptr); /* managed */
 	pthread_mutex_lock(&hs.lock);
@@ -176,23 +180,13 @@ static CUresult free_memory(CUdeviceptr ptr) {
 
 static CUresult free_now(CUdeviceptr ptr) {
 	CUresult result = ptr ? hs_capture_unsafe() : CUDA_SUCCESS;
-	return result == CUDA_SUCCESS ? free_memory(ptr) : result;
+	if (result == CUDA_SUCCESS && ptr)
+		hs_wait_idle();
+	return result == CUDA_SUCCESS ? hs_alloc_free(ptr) : result;
 }
 
 CUresult cuMemFree_v2(CUdeviceptr ptr) {
 	HS_CALL(free_now(ptr));
-}
-
-/* While a graph is captured only its own allocations are freed, of which there are none. */
-static CUresult free_async(CUdeviceptr ptr, CUstream stream) {
-	CUresult result;
-	if (hs_captured(stream, NULL, &result))
-		return result == CUDA_SUCCESS ? CUDA_ERROR_INVALID_VALUE : result;
-	return free_memory(ptr);
-}
-
-CUresult cuMemFreeAsync(CUdeviceptr ptr, CUstream stream) {
-	HS_CALL(free_async(ptr, stream));
 }
 
 void hs_alloc_drop_context(struct hs_ctx *ctx) {

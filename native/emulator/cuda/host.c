@@ -31,7 +31,7 @@ static CUresult keep(void *at, size_t bytes, bool ours) {
 	return CUDA_SUCCESS;
 }
 
-static CUresult alloc(void **p, size_t bytes) {
+CUresult hs_host_alloc(void **p, size_t bytes) {
 	struct hs_ctx *ctx;
 	CUresult result = p && bytes ? hs_current_ok(&ctx) : CUDA_ERROR_INVALID_VALUE;
 	if (result != CUDA_SUCCESS)
@@ -49,7 +49,7 @@ static CUresult alloc(void **p, size_t bytes) {
 
 static CUresult alloc_now(void **p, size_t bytes, unsigned int flags) {
 	CUresult result = flags > 7 ? CUDA_ERROR_INVALID_VALUE : hs_capture_unsafe();
-	return result == CUDA_SUCCESS ? alloc(p, bytes) : result;
+	return result == CUDA_SUCCESS ? hs_host_alloc(p, bytes) : result;
 }
 
 CUresult cuMemHostAlloc(void **p, size_t bytes, unsigned int flags) {
@@ -127,7 +127,7 @@ static CUresult managed(CUdeviceptr *ptr, size_t bytes, unsigned int flags) {
 	if (!ptr || (flags != CU_MEM_ATTACH_GLOBAL && flags != 2))
 		return CUDA_ERROR_INVALID_VALUE;
 	void *at = NULL;
-	CUresult result = alloc(&at, bytes);
+	CUresult result = hs_host_alloc(&at, bytes);
 	if (result == CUDA_SUCCESS) {
 		atomic_fetch_or(&hs.slot->flags, HS_SLOT_MANAGED);
 		*ptr = (CUdeviceptr)at;

@@ -26,7 +26,8 @@ struct hs_ctx {
 /* Physical memory: whole granules of one device. */
 struct hs_mem {
 	struct hs_mem *next;
-	struct hs_ctx *ctx; /* of cuMemAlloc; NULL for cuMemCreate, which outlives contexts */
+	struct hs_ctx *ctx; /* of cuMemAlloc; NULL for what outlives contexts */
+	CUmemoryPool pool;  /* from which it was allocated, or NULL */
 	int ordinal;
 	uint32_t count;
 	uint32_t *ids;
@@ -139,7 +140,14 @@ int hs_share_hold(struct hs_mem *mem, int share); /* 0, or -1 with errno */
 
 /* alloc.c */
 void hs_alloc_drop_context(struct hs_ctx *ctx); /* under hs.lock: what was allocated in it */
+CUresult hs_alloc_free(CUdeviceptr ptr); /* not under hs.lock */
+CUresult hs_pool_alloc(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, int ordinal);
 bool hs_slab_extent(const struct hs_range *range, uint64_t address, uint64_t *at, uint64_t *bytes);
+
+/* pool.c (under hs.lock) */
+void hs_pool_ref(CUmemoryPool pool);
+void hs_pool_unref(CUmemoryPool pool);
+unsigned int hs_pool_access(const struct CUmemPoolHandle_st *pool, int ordinal); /* CUmemAccess_flags of another device */
 
 /* access.c */
 /* Where the implementation finds `bytes` at a device pointer; NULL if any of them is not accessible device memory. */
@@ -149,6 +157,7 @@ bool hs_in_arena(CUdeviceptr ptr);
 
 /* host.c */
 bool hs_host_known(const void *p); /* pinned, registered or managed: valid where a device pointer is asked for */
+CUresult hs_host_alloc(void **p, size_t bytes);
 CUresult hs_host_free(void *p);
 
 /* service.c */
@@ -199,6 +208,7 @@ struct hs_capture;
 CUstream hs_stream_make(struct hs_ctx *ctx); /* NULL: no memory; under hs.lock, as all of these */
 void hs_stream_end(CUstream stream);
 struct hs_ctx *hs_stream_context(CUstream stream);
+CUresult hs_stream_device(CUstream stream, CUdevice *dev); /* not under hs.lock */
 bool hs_stream_blocks(CUstream stream); /* takes part in what the legacy stream waits for */
 struct hs_capture **hs_stream_capture(CUstream stream); /* in which it takes part */
 void hs_streams_leave(const struct hs_capture *capture); /* it has ended */

@@ -102,7 +102,7 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 	HS_CALL(stream_destroy(stream));
 }
 
-static CUresult stream_device(CUstream stream, CUdevice *dev) {
+CUresult hs_stream_device(CUstream stream, CUdevice *dev) {
 	struct hs_ctx *ctx;
 	CUresult result = !dev ? CUDA_ERROR_INVALID_VALUE : stream ? CUDA_SUCCESS : hs_current_ok(&ctx);
 	if (result == CUDA_SUCCESS)
@@ -111,7 +111,7 @@ static CUresult stream_device(CUstream stream, CUdevice *dev) {
 }
 
 CUresult cuStreamGetDevice(CUstream stream, CUdevice *dev) {
-	HS_PASS(stream_device(stream, dev));
+	HS_PASS(hs_stream_device(stream, dev));
 }
 
 static CUresult wait(CUstream stream) {

@@ -1,6 +1,6 @@
 """What runs of engines_store.py found, as a picture: two bars a way, out and in, on a logarithmic scale. Pure.
 
-    python3 benchmarks/gpu/engines_plot.py results.json [MORE.json ...] > engines.svg
+python3 benchmarks/gpu/engines_plot.py results.json [MORE.json ...] > engines.svg
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def svg(runs: Sequence[Mapping[str, Any]]) -> str:
         for at in [round(LABEL + BAR * place(mark), 1)]
     ]
     machine = runs[0]["machine"]
-    title = f"{machine['gpu']}, driver {machine['driver']}, {machine['date']}: seconds out (brown) and in (blue), medians"
+    title = (
+        f"{machine['gpu']}, driver {machine['driver']}, {machine['date']}: seconds out (brown) and in (blue), medians"
+    )
     width = LABEL + BAR + FIGURE
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 10}" viewBox="0 0 {width} {y + 10}" '

@@ -79,6 +79,13 @@ async def test_what_was_measured_counts_instead_of_what_was_said(arena: Arena) -
     os.close(arena.fd)
 
 
+async def test_who_runs_has_no_more_than_the_devices_have_whatever_it_says(arena: Arena) -> None:
+    grows = Growth(arena, Book(arena.slots, ready=0), learned=True, devices=PIECE * CHUNK)
+    grows.learn([tenant(1, 1 << 60), tenant(2, 1 << 60)])
+    assert grows.target == PIECE
+    os.close(arena.fd)
+
+
 @pytest.mark.parametrize(("spare", "pieces"), [(0, 0), (SMALL_PIECE - 1, 0), (2 * SMALL_PIECE, 2), (1 << 50, 4)])
 async def test_it_stops_where_others_need_the_memory(
     arena: Arena, monkeypatch: pytest.MonkeyPatch, spare: int, pieces: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -17,13 +19,45 @@ from hotseat.words import ProcessRef
 AT_ONCE = 64
 """Messages of one connection that are read before others are."""
 Received = tuple[Message, list[int]]
+SO_PEERPIDFD = 77
+"""Linux 6.5; <asm-generic/socket.h>"""
 
 
 def peer(sock: socket.socket) -> ProcessRef | None:
     """The process that connected, as the kernel says; None if it has ended."""
     pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    start = start_time(pid) if pid > 0 else None
-    return None if start is None else ProcessRef(pid, start)
+    if pid <= 0:
+        return None
+    try:
+        fd = _peer_pidfd(sock, pid)
+    except OSError:  # it has ended
+        return None
+    try:
+        start = start_time(pid)
+        # It lives, so the number was its own when the start time was read.
+        return None if start is None or _ready(fd) else ProcessRef(pid, start)
+    finally:
+        os.close(fd)
+
+
+def _peer_pidfd(sock: socket.socket, pid: int) -> int:
+    """Of who connected. Where the kernel cannot say, of who has its number now."""
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+    fd = os.pidfd_open(pid)
+    if _ready(sock.fileno(), select.POLLHUP | select.POLLRDHUP):  # it ended, or does not want anything
+        os.close(fd)
+        raise ProcessLookupError(errno.ESRCH, "it has ended")
+    return fd
+
+
+def _ready(fd: int, events: int = select.POLLIN) -> bool:
+    poll = select.poll()
+    poll.register(fd, events)
+    return bool(poll.poll(0))
 
 
 class Agent:

@@ -57,6 +57,7 @@ PROTOTYPES: dict[str, tuple[object, ...]] = {
     "cuModuleGetFunction": (POINTER(c_void_p), c_void_p, c_char_p),
     "cuLaunchKernel": (c_void_p, *(c_uint,) * 7, c_void_p, POINTER(c_void_p), c_void_p),
     "cuStreamCreate": (POINTER(c_void_p), c_uint),
+    "cuDeviceTotalMem_v2": (POINTER(c_size_t), c_int),
     "cuStreamDestroy_v2": (c_void_p,),
     "cuStreamSynchronize": (c_void_p,),
     "cuEventCreate": (POINTER(c_void_p), c_uint),
@@ -126,6 +127,12 @@ class Cuda:
         address, status = c_void_p(), c_int()
         result = self._dll.cuGetProcAddress_v2(name.encode(), byref(address), version, 0, byref(status))
         return (address.value or 0) if result == CUDA_SUCCESS and status.value == 0 else 0
+
+    def device_bytes(self, ordinal: int) -> int:
+        device, nbytes = c_int(), c_size_t()
+        self.call("cuDeviceGet", byref(device), ordinal)
+        self.call("cuDeviceTotalMem_v2", byref(nbytes), device)
+        return nbytes.value
 
     def device_uuids(self) -> list[bytes]:
         """The 16 bytes of each device, by ordinal. Initialises the driver, makes no context."""

@@ -255,6 +255,8 @@ class Devices:
         self._cuda = abi.Cuda(library)
         self.uuids = self._cuda.device_uuids()
         """By ordinal."""
+        self.bytes = sum(self._cuda.device_bytes(ordinal) for ordinal in range(len(self.uuids)))
+        """Of all of them."""
         self._ordinals = {uuid: ordinal for ordinal, uuid in enumerate(self.uuids)}
         if not self._ordinals:
             raise DriverFailed("the driver shows no device", hint="look at `nvidia-smi` on this host")

@@ -23,10 +23,11 @@ STEP = 1 << 30
 
 
 class Growth:
-    """`learned`: nobody gave a size, so `arena` is as large as it may ever become."""
+    """`learned`: nobody gave a size, so `arena` is as large as it may ever become. `devices`: bytes of all of them."""
 
-    def __init__(self, arena: Arena, book: Book, *, learned: bool) -> None:
+    def __init__(self, arena: Arena, book: Book, *, learned: bool, devices: int | None = None) -> None:
         self.learned = learned
+        self._devices = devices
         self.target = 0 if learned else arena.slots
         """Slots that are to be populated."""
         self.changed = asyncio.Event()
@@ -55,6 +56,8 @@ class Growth:
         for tenant in tenants:
             if tenant.state is HeldState.RUNNING:
                 needed += tenant.said[1] if tenant.measured is None else tenant.measured
+        if self._devices is not None:  # who runs has its memory there, whatever it says
+            needed = min(needed, self._devices)
         self.want(self._book.used + needed // CHUNK)
 
     def next(self) -> int:

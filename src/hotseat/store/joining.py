@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import socket
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -24,6 +26,14 @@ from hotseat.store.tenant import Piece, Tenant
 from hotseat.store.wire import Block, Message, Type
 from hotseat.words import ProcessRef
 
+HELLO_WITHIN = 10.0
+"""Seconds until a new connection has said who it is."""
+STRANGERS = 8
+"""Connections of one process that have not."""
+ACCEPT_AGAIN = 1.0
+"""Seconds until it is tried again, where this process may open no more descriptors."""
+NO_MORE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
 
 class Joining:
     """`secret`: what tokens are made with; the same for every worker of one keeper."""
@@ -32,6 +42,8 @@ class Joining:
         self._holdings, self._listener, self._secret = holdings, listener, secret
         self._growth = growth
         self._tasks: set[asyncio.Task[None]] = set()
+        self._strangers: dict[Agent, asyncio.TimerHandle] = {}
+        self.welcoming: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self._listener.setblocking(False)
@@ -102,20 +114,36 @@ class Joining:
         while True:
             try:
                 sock, _ = self._listener.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in NO_MORE:  # who waits there would have us asked on and on
+                    loop = asyncio.get_running_loop()
+                    loop.remove_reader(self._listener)
+                    loop.call_later(ACCEPT_AGAIN, self.start)
                 return
             ref = peer(sock)
-            if ref is None:
+            if ref is None or Counter(one.ref for one in self._strangers)[ref] >= STRANGERS:
                 sock.close()
             else:
-                Agent(sock, ref, on_message=self._hear)
+                agent = Agent(sock, ref, on_message=self._hear)
+                agent.on_close = self._known
+                self._strangers[agent] = asyncio.get_running_loop().call_later(HELLO_WITHIN, agent.close)
+
+    def _known(self, agent: Agent) -> None:
+        """It has said who it is, or is gone."""
+        timer = self._strangers.pop(agent, None)
+        if timer is not None:
+            timer.cancel()
 
     def _hear(self, agent: Agent, message: Message) -> None:
         """What an interposer says unasked: HELLO, once, and FREED."""
         if message.type is Type.HELLO and isinstance(message.body, wire.Hello):
+            if agent not in self._strangers:  # once
+                agent.close()
+                return
+            self._known(agent)
             task = asyncio.get_running_loop().create_task(self._welcome(agent, message.body))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.welcoming.add(task)
+            task.add_done_callback(self.welcoming.discard)
         elif message.type is Type.FREED and isinstance(message.body, wire.Freed):
             tenant = self._holdings.tenants.get(agent.ref)
             if tenant is not None and tenant.agent is agent:
@@ -127,10 +155,15 @@ class Joining:
         token = self._token(agent.ref)
         said = (int(hello.token[0]), int(hello.token[1]))
         # Another token is from a store before this one, or a lie; where there is something to gain, it is a lie.
-        if tenant is None or (said not in ((0, 0), token) and (tenant.pieces or tenant.slots is not None)):
+        # Without one it is new, and so it runs.
+        new = said == (0, 0)
+        has = tenant is not None and (tenant.pieces or tenant.slots is not None)
+        if tenant is None or (new and hello.state != wire.STATE_RUNNING) or (not new and said != token and has):
             agent.close()
             return
         async with tenant.lock:
+            if agent.closed:  # while it waited
+                return
             if tenant.gone or (tenant.custom and tenant.state is not HeldState.RUNNING):
                 agent.close()
                 return

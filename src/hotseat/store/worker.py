@@ -58,7 +58,9 @@ async def work(parts: dict[str, Any]) -> None:
     disk, no_disk = _disk(parts)
     holdings = Holdings(book=Book(arena.slots, ready=0), keeping=keeping, record=record, disk=disk)
     spilling = Spilling(holdings, arena=arena, key=key, why=no_disk)
-    growth = Growth(arena, holdings.book, learned=parts["learned"])
+    growth = Growth(
+        arena, holdings.book, learned=parts["learned"], devices=None if mover is None else mover.devices.bytes
+    )
     steps = Steps(holdings, arena=arena, growth=growth, mover=mover, spilling=spilling, compare=parts["compare"])
     steps.note = note
     joining = Joining(holdings, growth=growth, listener=socket.socket(fileno=parts["agents"]), secret=secret)

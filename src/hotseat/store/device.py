@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from ctypes import byref, c_int, c_size_t, c_uint64, c_ulonglong, c_void_p
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ THREADS = 512
 """Of one block of the kernel, as chunks.cu is written for."""
 RESULTS = 2 << 20
 """Bytes of device memory for digests, taken once: a device that is full must still be readable."""
+LANES = 4
+"""Looks at memory that may be under way at once, each with its part of that: while one is waited for, others run."""
 ROW = 24
 """Bytes of one chunk's result."""
 BATCH = 128 << 20
@@ -53,14 +56,19 @@ class Device:
         self.uuid = uuid
         self.name = device_name(uuid)
         self._cuda, self._ordinal = cuda, ordinal
-        self._results, self._results_lock = c_uint64(), threading.Lock()
+        self._lanes = SimpleQueue[tuple[c_void_p, int]]()
         self._context, self._kernel = c_void_p(), c_void_p()
         module = c_void_p()
         cuda.call("cuDevicePrimaryCtxRetain", byref(self._context), ordinal)
         self.enter()
         cuda.call("cuModuleLoadData", byref(module), Path(__file__).with_name("chunks.ptx").read_bytes())
         cuda.call("cuModuleGetFunction", byref(self._kernel), module, b"hotseat_chunks")
-        cuda.call("cuMemAlloc_v2", byref(self._results), RESULTS)
+        results = c_uint64()
+        cuda.call("cuMemAlloc_v2", byref(results), RESULTS)
+        for lane in range(LANES):
+            stream = c_void_p()
+            cuda.call("cuStreamCreate", byref(stream), abi.NON_BLOCKING)
+            self._lanes.put((stream, results.value + lane * (RESULTS // LANES)))
 
     def enter(self) -> None:
         self._cuda.call("cuCtxSetCurrent", self._context)
@@ -136,19 +144,32 @@ class Device:
                 self._cuda.call("cuStreamSynchronize", stream)
                 self._cuda.call("cuStreamDestroy_v2", stream)
 
+    @contextmanager
+    def _lane(self) -> Iterator[tuple[c_void_p, int]]:
+        """A stream, and device memory for results."""
+        lane = self._lanes.get()
+        try:
+            yield lane
+        finally:
+            with suppress(DriverFailed):  # nothing may read memory that is given away, or write what others use
+                self._cuda.call("cuStreamSynchronize", lane[0])
+            self._lanes.put(lane)
+
     def digests(self, base: int, chunks: int, *, key: int, end: int | None = None) -> NDArray[np.uint64]:
         """As `hotseat.store.digest.chunk_digests` of the `chunks` chunks from `base` on. `end`: the address behind the
         last byte that is there; what is missing of the last chunk counts as zeros."""
         out = np.empty((chunks, 3), dtype=np.uint64)
         whole = chunks if end is None else min(chunks, (end - base) // CHUNK)
-        with self._results_lock, self._stream() as stream:
-            for first in range(0, whole, RESULTS // ROW):
-                rows = out[first : min(first + RESULTS // ROW, whole)]
-                values = (base + first * CHUNK, WORDS, len(rows), key, self._results.value)
+        self.enter()
+        at_once = RESULTS // LANES // ROW
+        with self._lane() as (stream, results):
+            for first in range(0, whole, at_once):
+                rows = out[first : min(first + at_once, whole)]
+                values = (base + first * CHUNK, WORDS, len(rows), key, results)
                 cells = [c_uint64(value) for value in values]
                 params = (c_void_p * len(cells))(*(ctypes.addressof(cell) for cell in cells))
                 self._cuda.call("cuLaunchKernel", self._kernel, len(rows), 1, 1, THREADS, 1, 1, 0, stream, params, None)
-                self._cuda.call("cuMemcpyDtoHAsync_v2", rows.ctypes.data, self._results, c_size_t(rows.nbytes), stream)
+                self._cuda.call("cuMemcpyDtoHAsync_v2", rows.ctypes.data, results, c_size_t(rows.nbytes), stream)
                 self._cuda.call("cuStreamSynchronize", stream)
             if end is not None and whole < chunks:
                 last = np.zeros(CHUNK, dtype=np.uint8)

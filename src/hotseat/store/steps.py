@@ -21,7 +21,7 @@ from hotseat.store.holdings import Holdings
 from hotseat.store.moving import Mover
 from hotseat.store.port import HeldState, Moved
 from hotseat.store.spilling import Spilling
-from hotseat.store.tenant import Piece, Tenant, View
+from hotseat.store.tenant import Piece, Tenant, View, groups
 from hotseat.store.wire import Block, Type
 
 LOCK_SHARE = 0.8
@@ -89,7 +89,7 @@ class Steps:
                     if not block.lent:
                         own.append((block, piece.fd))
             self._holdings.keeping.put(tenant.ref, own)  # at once: from here on the process may let go of it
-            looks.append(asyncio.ensure_future(asyncio.to_thread(view.add, batch)))
+            looks.extend(asyncio.ensure_future(asyncio.to_thread(view.add, some)) for some in groups(batch))
 
         ask = wire.Yield(wire.Head(wire.VERSION, Type.YIELD, 0), max(1, int(timeout * 1000)), 0)
         try:

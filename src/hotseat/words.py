@@ -124,7 +124,9 @@ class SwapReport:
     started_at: float
     """Seconds since the epoch."""
     interposed: tuple[ProcessRef, ...] = ()
-    """Those of the CUDA processes whose memory went by the store; the others took the driver's way."""
+    """Those of the CUDA processes whose memory went by the store."""
+    custom: tuple[ProcessRef, ...] = ()
+    """Those whose memory went by custom storage, which is the store too; the others took the driver's way."""
 
     @property
     def seconds(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -279,6 +280,36 @@ async def test_one_that_came_back_without_a_word_is_found_out(bench: Bench, gpu:
         await bench.client.restore([one.ref], deadline=WITHIN)
     await gpu.unlock([one.ref], deadline=WITHIN)
     assert await one.ask("read") == before
+
+
+STRANGER = """
+import os, sys
+from hotseat.store.device import Devices, device_uuid
+devices, pid = Devices("libcuda.so.1"), int(sys.argv[1])
+devices.get(device_uuid(sys.argv[2]))
+storage = devices.custom_storage()
+storage.complete(storage.restore(pid, os.pidfd_open(pid)))
+"""
+
+
+@pytest.mark.parametrize("then", ["dismiss", "admit"])
+async def test_one_that_came_back_by_another_is_noticed_and_its_room_freed(
+    bench: Bench, gpu: GpuClient, then: str
+) -> None:
+    """As by a worker that died between the driver's completion and the record."""
+    one = await bench.start(plain=True)
+    await one.ask("alloc", 1, 4, 100)
+    await out(bench, gpu, one)
+    argv = [sys.executable, "-c", STRANGER, str(one.ref.pid), bench.node.uuids()[0]]
+    stranger = await asyncio.create_subprocess_exec(*argv, env=bench.environ)
+    assert await stranger.wait() == 0
+    assert await driver_state(gpu, one) is ProcessState.LOCKED
+    assert await used(bench) > 0
+    await gpu.unlock([one.ref], deadline=WITHIN)
+    if then == "dismiss":
+        await bench.client.dismiss([one.ref], deadline=WITHIN)
+        assert await used(bench) == 0
+    await out(bench, gpu, one)
 
 
 async def test_an_operation_that_the_driver_does_not_end_is_lost_and_its_mapping_goes(

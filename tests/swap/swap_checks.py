@@ -17,8 +17,9 @@ from hotseat.words import State
 T = TypeVar("T")
 
 
-async def stable(world: World, name: str) -> Observation:
-    """It is seated, parked, stopped, or quarantined with a reason; it is what it is said to be; nothing leaked."""
+async def stable(world: World, name: str, *, promised: bool = False) -> Observation:
+    """It is seated, parked, stopped, or quarantined with a reason; it is what it is said to be; nothing leaked.
+    `promised`: but for room in the arena, where the store would not be told that nobody comes."""
     world.strikes.clear()
     seen = await world.swapper().observe(world.workload(name))
     if seen.state in (State.SWAPPING_OUT, State.SWAPPING_IN):
@@ -44,6 +45,7 @@ async def stable(world: World, name: str) -> Observation:
     assert not box.held, "threads are held by nobody"
     assert world.promised(box.container.key) == {}, "a reservation leaked"
     assert world.violations == []
+    assert promised or all(kept.promised == 0 for kept in world.store.kept.values()), "room in the arena leaked"
     return seen
 
 

@@ -103,11 +103,11 @@ class WorldGpu(FakeGpu):
 
     async def _call(self, op: str, processes: Collection[ProcessRef], *, deadline: float) -> Answers:  # type: ignore[override]
         for ref in processes:
-            self._rules(op, ref)
+            self.rules(op, ref)
         async with self.world.call(op, error=DriverFailed(f"{op} says no", result=999)):
             return await super()._call(op, processes, deadline=deadline)
 
-    def _rules(self, op: str, ref: ProcessRef) -> None:
+    def rules(self, op: str, ref: ProcessRef, *, by_store: bool = False) -> None:
         box = self.world.box_of(ref)
         if box is None or op == "find" or ref not in self.processes:
             return
@@ -119,16 +119,19 @@ class WorldGpu(FakeGpu):
         peers = [
             self.processes[one].state for one in box.processes if one in self.processes and self.processes[one].cuda
         ]
+        kept = self.world.store.kept.get(ref)
         if op == "checkpoint":
             if ProcessState.RUNNING in peers:
                 broke(f"checkpoint of {ref.pid} before all were locked: it deadlocks")
-            kept = self.world.store.kept.get(ref)
             if kept is not None and kept.lent and kept.state is HeldState.RUNNING:
                 broke(f"checkpoint of {ref.pid} while lent memory is mapped: it is lost")
             if set(box.processes) - box.held:
                 broke(f"checkpoint of {ref.pid} while threads run")
         if op == "unlock" and ProcessState.CHECKPOINTED in peers:
             broke(f"unlock of {ref.pid} before all were restored: it deadlocks")
+        elsewhere = kept is not None and kept.custom and kept.state is not HeldState.RUNNING
+        if op in ("checkpoint", "restore") and elsewhere and not by_store:
+            broke(f"{op} of {ref.pid} by the driver, and the store has its memory: it is lost")
         if op == "restore" and self.processes[ref].state is ProcessState.CHECKPOINTED:
             promised = self.world.promised(box.container.key)
             for device, nbytes in self.processes[ref].holds.items():
@@ -139,6 +142,7 @@ class WorldGpu(FakeGpu):
 class WorldStore(FakeStore):
     def __init__(self, world: World) -> None:
         super().__init__(gpu=world.gpu)
+        self.gpu: WorldGpu = world.gpu
         self.world = world
 
     def _call(self, name: str, deadline: float) -> _Call:
@@ -183,6 +187,30 @@ class WorldStore(FakeStore):
         self._rule("give", processes)
         async with self._call("give", deadline):
             return await super().give(processes, deadline=deadline)
+
+    async def admit(self, processes: Mapping[ProcessRef, Mapping[str, int]], *, deadline: float) -> None:
+        async with self._call("admit", deadline):
+            await super().admit(processes, deadline=deadline)
+
+    async def dismiss(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        async with self._call("dismiss", deadline):
+            await super().dismiss(processes, deadline=deadline)
+
+    async def checkpoint(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        for ref in processes:
+            self.gpu.rules("checkpoint", ref, by_store=True)
+        async with self._call("custom_checkpoint", deadline):
+            return await super().checkpoint(processes, deadline=deadline)
+
+    async def restore(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        for ref in processes:
+            self.gpu.rules("restore", ref, by_store=True)
+        async with self._call("custom_restore", deadline):
+            return await super().restore(processes, deadline=deadline)
+
+    async def _copy(self, direction: str, deadline: float) -> None:
+        async with self._call(f"copy_{direction}", deadline):
+            pass
 
 
 @dataclass(kw_only=True)
@@ -336,8 +364,8 @@ class World:
             driver=self.gpu,
             devices=self.gpu,
             freezer=self.freezer,
-            store=self.store if self.store.kept else None,
-            preloads=lambda processes: {one: Preload(loaded=one in self.store.kept, store=True) for one in processes},
+            store=self.store if self.store.kept or self.store.custom_storage else None,
+            preloads=self._preloads,
             journal=self.journal,
             events=self.events,
             deadlines=DEADLINES,
@@ -376,6 +404,10 @@ class World:
             if one is not None:
                 self.store.interpose(ref, one)
         return self.workload(name)
+
+    def _preloads(self, processes: Collection[ProcessRef]) -> Mapping[ProcessRef, Preload]:
+        interposed = {ref for ref, kept in self.store.kept.items() if not kept.custom}
+        return {one: Preload(loaded=one in interposed, store=True) for one in processes}
 
     def workload(self, name: str) -> Workload:
         return Workload(name=name, container=self.boxes[name].container, platform=self.platform)
@@ -469,7 +501,7 @@ class World:
             kept = self.store.kept.get(ref)
             if kept is not None and kept.state is not HeldState.RUNNING:
                 return False
-            local = kept.blocks if kept is not None and not kept.lent else {}
+            local = kept.blocks if kept is not None and not kept.lent and not kept.custom else {}
             if {i: n - local.get(i, 0) for i, n in process.holds.items() if n - local.get(i, 0)} != holds:
                 return False
         return True

@@ -18,7 +18,7 @@ def rows(heading: str) -> set[str]:
 
 
 def test_the_tables_of_steps_are_the_plans():
-    out = {step.name for step in plan.plan_out(uses_cuda=True, interposed=True).steps}
+    out = {step.name for step in plan.plan_out(uses_cuda=True, interposed=True, custom=True).steps}
     assert rows("Out") == out | {"drain", "before_park", "find"}
     into = {step.name for step in plan.plan_in(uses_cuda=True, probe=True, interposed=True).steps}
     assert rows("In") == into | {"find"}

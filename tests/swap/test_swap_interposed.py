@@ -13,7 +13,7 @@ from hotseat.errors import NoRoom, Quarantined, Refused, Unavailable
 from hotseat.gpu.preload import Preload
 from hotseat.linux.port import HostMemory
 from hotseat.store.port import Held, HeldState, Moved
-from hotseat.swap.way import way_of
+from hotseat.swap.way import Offer, way_of
 from hotseat.words import ProcessRef, State
 
 pytestmark = pytest.mark.looptime
@@ -197,6 +197,6 @@ HELD = Held(state=HeldState.RUNNING, blocks=1, bytes=5)
     ],
 )
 def test_the_way_and_why(held, preloads, store: str, name: str, why: str):
-    way = way_of(cuda=[P, Q], held=held, preloads=preloads, store=store)
+    way = way_of(cuda=[P, Q], held=held, custom=(), preloads=preloads, store=store, offer=Offer())
     assert way.name == name
     assert why in way.why

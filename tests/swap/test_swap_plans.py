@@ -18,6 +18,7 @@ from hotseat.words import Direction, State
 PLANS = {
     "out": plan_out(uses_cuda=True),
     "out interposed": plan_out(uses_cuda=True, interposed=True),
+    "out custom": plan_out(uses_cuda=True, interposed=True, custom=True),
     "in interposed": plan_in(uses_cuda=True, probe=True, interposed=True),
     "out without cuda": plan_out(uses_cuda=False),
     "pause again": plan_pause_again(),
@@ -26,7 +27,12 @@ PLANS = {
     "probe": plan_probe(),
     **{
         f"rescue {goal} {paused} {parked} {interposed}": plan_rescue(
-            direction=Direction.OUT, goal=goal, paused=paused, parked_already=parked, interposed=interposed
+            direction=Direction.OUT,
+            goal=goal,
+            paused=paused,
+            parked_already=parked,
+            interposed=interposed,
+            custom=interposed,
         )
         for goal in (State.SEATED, State.PARKED)
         for paused in (True, False)
@@ -49,7 +55,7 @@ def test_what_cannot_be_undone_comes_after_the_commit(plan: Plan):
 
 @plans
 def test_what_changes_the_world_before_the_commit_has_an_undo(plan: Plan):
-    changing = {Do.TAKE, Do.LOCK, Do.FREEZE, Do.HOLD, Do.UNPAUSE, Do.RESERVE}
+    changing = {Do.ADMIT, Do.TAKE, Do.LOCK, Do.FREEZE, Do.HOLD, Do.UNPAUSE, Do.RESERVE}
     assert all(step.undo for step in plan.steps[: plan.commit] if step.effect in changing)
 
 
@@ -90,9 +96,13 @@ def test_blocks_are_taken_while_nothing_is_locked_and_given_when_all_run(plan: P
         assert did.index(Do.UNLOCK) < did.index(Do.LET_GO) < did.index(Do.GIVE)
 
 
+def test_room_in_the_arena_is_made_before_anything_is_touched():
+    assert effects(PLANS["out custom"])[:2] == [Do.ADMIT, Do.TAKE]
+
+
 def test_without_the_store_a_plan_has_no_step_of_it():
     for plan in (plan_out(uses_cuda=True), plan_in(uses_cuda=True, probe=True)):
-        assert not {Do.TAKE, Do.GIVE} & set(effects(plan))
+        assert not {Do.ADMIT, Do.TAKE, Do.GIVE} & set(effects(plan))
 
 
 def test_a_swap_out_is_the_order_of_the_design():

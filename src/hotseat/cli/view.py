@@ -38,7 +38,7 @@ class Row:
     """Never parked to make room for others (hotseat.yaml)."""
     note: str = ""
     way: str = ""
-    """How its GPU memory moves: "interposed" (by the store), "driver", "mixed"; `way_why` tells. "": it has none."""
+    """How its GPU memory moves: "interposed" or "custom-storage" (by the store), "driver", "mixed"; `way_why` tells. "": it has none."""
     way_why: str = ""
 
     def as_json(self) -> dict[str, Any]:

@@ -188,7 +188,7 @@ class Record:
         elif self._context_stays or (job is not None and job.kind is JobKind.STOP):
             leaves = 0
         else:
-            leaves = sum(seen.gpu_bytes.values())
+            leaves = sum(seen.gpu_bytes.values()) - seen.custom_gpu_bytes
         return max(0, leaves - sum(one.bytes for one in seen.held.values()))
 
     @property
@@ -203,7 +203,7 @@ class Record:
                 one.bytes - one.zero_bytes if fetched and one.stored else one.parked_bytes for one in seen.held.values()
             )
         stopping = self.job is not None and self.job.kind is JobKind.STOP
-        return 0 if stopping else sum(one.bytes for one in seen.held.values())
+        return 0 if stopping else sum(one.bytes for one in seen.held.values()) + seen.custom_gpu_bytes
 
     @property
     def out_in_arena(self) -> bool:

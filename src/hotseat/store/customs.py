@@ -57,7 +57,8 @@ class Customs:
 
     async def admit(self, tenant: Tenant, wanted: Mapping[str, int]) -> Moved:
         """`wanted`: bytes by device UUID."""
-        self.working()
+        storage = self.working()
+        await self._perhaps_back(storage, tenant)
         if tenant.state is not HeldState.RUNNING:
             raise Refused(f"process {tenant.ref.pid} is {tenant.state}, not running", rule="store")
         for name in wanted:
@@ -78,6 +79,8 @@ class Customs:
         return Moved()
 
     async def dismiss(self, tenant: Tenant, stop: threading.Event) -> Moved:
+        if tenant.custom and self._storage is not None:
+            await self._perhaps_back(self._storage, tenant)
         if tenant.custom and tenant.state is HeldState.RUNNING:
             self._holdings.withdraw(tenant)
         return Moved()
@@ -176,6 +179,12 @@ class Customs:
             told = ", ".join(f"{nbytes >> 20} MiB of {device_name(uuid)}" for uuid, nbytes in now)
             self._lose(tenant, f"the driver asks for its memory in another shape than it gave it: {told}")
             raise DriverFailed(f"process {tenant.ref.pid}: {tenant.note}", hint="restart the workload: a cold start")
+
+    async def _perhaps_back(self, storage: CustomStorage, tenant: Tenant) -> None:
+        """A worker that died between the driver's completion and the record left it as if it were out."""
+        here = (ProcessState.LOCKED, ProcessState.RUNNING)
+        if tenant.custom and tenant.state is HeldState.OUT and await self._state(storage, tenant) in here:
+            self._came_back(tenant)
 
     def _came_back(self, tenant: Tenant) -> None:
         """It has its memory; the arena's copy is good for its next way out."""

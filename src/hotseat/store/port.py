@@ -22,6 +22,10 @@ AGENTS = "agents/store.sock"
 socket. It stays when the store ends, so that a mount of it leads to the next one's socket."""
 
 
+TURNED_OFF = "it is turned off (custom_storage)"
+"""`Status.no_custom_storage` where nobody asked for it."""
+
+
 class HeldState(enum.StrEnum):
     """Where a process's blocks are."""
 

@@ -26,6 +26,7 @@ from hotseat.store.holdings import Holdings
 from hotseat.store.joining import Joining
 from hotseat.store.keeping import Keeping
 from hotseat.store.moving import Mover
+from hotseat.store.port import TURNED_OFF
 from hotseat.store.record import RecordFiles
 from hotseat.store.service import Service
 from hotseat.store.spare import SMALL_PIECE
@@ -97,7 +98,7 @@ async def work(parts: dict[str, Any]) -> None:
 def _custom_storage(devices: Devices | None, note: str, *, wanted: bool) -> tuple[CustomStorage | None, str]:
     """Or None, and why there is none."""
     if not wanted:
-        return None, "it is turned off (custom_storage)"
+        return None, TURNED_OFF
     if devices is None:
         return None, note
     try:

@@ -74,7 +74,7 @@ def _unknown(container: Container, states: Mapping[ProcessRef, ProcessState | No
         return Verdict(State.QUARANTINED, "the driver calls one of its CUDA processes FAILED; only a restart helps")
     if seen == {ProcessState.CHECKPOINTED}:
         return Verdict(State.PARKED, "checkpointed by someone else; its CPU threads run")
-    if seen & {ProcessState.LOCKED, ProcessState.CHECKPOINTED}:
+    if seen - {ProcessState.RUNNING, None}:
         return Verdict(State.SEATED, "some of its CUDA processes are locked or checkpointed by someone else")
     return Verdict(State.SEATED)
 
@@ -102,6 +102,8 @@ def _parked(
     }
     if ProcessState.FAILED in seen:
         return Verdict(State.QUARANTINED, "the driver calls one of its CUDA processes FAILED; only a restart helps")
+    if seen & {ProcessState.CHECKPOINTING, ProcessState.RESTORING}:
+        return Verdict(State.QUARANTINED, "its memory was mapped in another process that ended; only a restart helps")
     if not seen and record.holdings:
         return Verdict(State.SEATED, f"{loss}; it runs without them")
     if ProcessState.CHECKPOINTED in seen or None in seen:

@@ -23,6 +23,7 @@ from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
 from hotseat.store.port import HeldState, Store
 from hotseat.swap import rules, truth
+from hotseat.swap.custom import Customs, Preloads
 from hotseat.swap.lending import OFF, ON, ON_OR_OFF, ON_OR_RUNNING, Lender
 from hotseat.swap.meter import Meter
 from hotseat.swap.plan import Do
@@ -46,6 +47,7 @@ class Effects:
         store: Store | None,
         room: Room,
         meter: Meter,
+        preloads: Preloads,
     ) -> None:
         self.scene = scene
         self._driver = driver
@@ -54,6 +56,7 @@ class Effects:
         self._room = room
         self._meter = meter
         self.lender = Lender(scene=scene, store=store, meter=meter)
+        self.customs = Customs(scene=scene, store=store, preloads=preloads)
         self._doing: dict[Do, Callable[[], Awaitable[None]]] = {
             Do.LOCK: self._lock,
             Do.UNLOCK: self._unlock,
@@ -71,6 +74,8 @@ class Effects:
             Do.RESTORE: self._restore,
             Do.TAKE: self.lender.take,
             Do.GIVE: self.lender.give,
+            Do.ADMIT: self.customs.admit,
+            Do.DISMISS: self.customs.dismiss,
             Do.WEIGH: self._weigh_taken,
             Do.PROBE: self._probe,
             Do.LOOK: self._look_at_all,
@@ -78,7 +83,7 @@ class Effects:
             Do.CHECK_CHECKPOINTED: lambda: self._check(ProcessState.CHECKPOINTED, blocks=OFF),
             Do.CHECK_RUNNING: lambda: self._check(ProcessState.RUNNING, blocks=ON_OR_RUNNING),
             Do.CHECK_NONE_RUNNING: lambda: self._check(
-                ProcessState.LOCKED, ProcessState.CHECKPOINTED, blocks=ON_OR_OFF
+                ProcessState.LOCKED, ProcessState.CHECKPOINTED, ProcessState.CHECKPOINTING, blocks=ON_OR_OFF
             ),
             Do.CHECK_NONE_CHECKPOINTED: lambda: self._check(
                 ProcessState.LOCKED, ProcessState.RUNNING, blocks=ON_OR_RUNNING
@@ -126,6 +131,7 @@ class Effects:
     async def _look_at_all(self) -> None:
         await self.look()
         await self.lender.look()
+        await self.customs.look()
 
     async def _check(self, *expected: ProcessState, blocks: Sequence[HeldState]) -> None:
         await self.lender.check(*blocks)
@@ -143,6 +149,8 @@ class Effects:
                 f"the driver said yes, but not all CUDA processes are {wanted}: {told}",
                 hint="`hotseat doctor` checks the driver and its library path",
             )
+        if allowed == {ProcessState.CHECKPOINTED}:
+            await self.customs.check()
 
     async def _call(
         self, targets: Sequence[ProcessRef], call: Awaitable[Sequence[Outcome]], *, leaves: ProcessState
@@ -175,16 +183,18 @@ class Effects:
         locked = self.scene.in_state(ProcessState.LOCKED)
         self.lender.must_be_taken(locked)
         targets = [process for process in locked if self.scene.giving_up or not self.scene.cuda[process].kept]
+        targets = [process for process in targets if not self.scene.cuda[process].custom]
 
         async def checkpoint() -> None:
             if targets:
                 call = self._driver.checkpoint(targets, deadline=self.scene.deadlines.move(self.scene.gpu_bytes))
                 await self._call(targets, call, leaves=ProcessState.CHECKPOINTED)
 
-        await self._beside(checkpoint(), self.lender.move_out())
+        await self._beside(checkpoint(), self.customs.checkpoint(), self.lender.move_out())
 
     async def _restore(self) -> None:
-        targets = self.scene.in_state(ProcessState.CHECKPOINTED)
+        parked = self.scene.in_state(ProcessState.CHECKPOINTED)
+        targets = [process for process in parked if not self.scene.cuda[process].custom]
         self._room.must_cover(self.scene, self._off_device())
 
         async def restore() -> None:
@@ -196,26 +206,27 @@ class Effects:
             # In the store's name, so that others would count it twice until this swap ends: as used, and as promised.
             self._room.arrived(self.scene, await self.lender.move_in())
 
-        await self._beside(restore(), move())
+        await self._beside(restore(), self.customs.restore(), move())
 
     def _off_device(self) -> list[ProcessRef]:
         """Those of whom a part is to come back: what the driver has, or what the store has."""
         out, parked = self.scene.blocks_in(HeldState.OUT), self.scene.in_state(ProcessState.CHECKPOINTED)
         return [process for process in self.scene.cuda if process in parked or process in out]
 
-    async def _beside(self, driver: Coroutine[Any, Any, None], store: Coroutine[Any, Any, None]) -> None:
-        """Both at once, each to its own end, for neither can be called back. Of two errors the driver's counts: after
-        it less is possible. What the store needs beyond the driver is the store's time."""
-        moving = asyncio.create_task(store)
+    async def _beside(self, driver: Coroutine[Any, Any, None], *store: Coroutine[Any, Any, None]) -> None:
+        """All at once, each to its own end, for none can be called back. Of several errors the first counts, the
+        driver's before all: after it less is possible. What the store needs beyond the driver is the store's time."""
+        moving = [asyncio.create_task(one) for one in store]
         try:
             await driver
         finally:
-            if not moving.done():
+            if not all(one.done() for one in moving):
                 with self._meter.of("store"):
-                    await asyncio.wait({moving})
-            error = None if moving.cancelled() else moving.exception()
-        if error is not None:
-            raise error
+                    await asyncio.wait(moving)
+            errors = [one.exception() for one in moving if not one.cancelled()]
+        for error in errors:
+            if error is not None:
+                raise error
 
     async def _check_no_cuda(self) -> None:
         """Once frozen, nothing can start to use CUDA any more."""
@@ -302,6 +313,8 @@ class Effects:
             for process, holding in self.scene.cuda.items()
         }
         self.scene.keeps(self.scene.cuda, self.scene.may_keep)
+        await self.customs.choose()  # anew, as the admission: by the figures that it will go with
+        await self.customs.admit()
         if self.scene.host is not None and not self.scene.may_keep:
             refusal = rules.admit(
                 self.scene.workload.name,

@@ -19,6 +19,7 @@ from hotseat.swap.journal import Journal
 from hotseat.swap.meter import Meter
 from hotseat.swap.port import Deadlines, Observation, Workload
 from hotseat.swap.records import Record
+from hotseat.swap.way import Offer
 from hotseat.words import DeviceUse, ProcessRef, ProcessState, State
 
 READINGS = 3
@@ -39,6 +40,8 @@ class Sight:
     host: HostMemory | None
     store: str
     """Why no store answers, or ""."""
+    offer: Offer
+    """Of custom storage."""
     trouble: HotseatError | None
     """Why the CUDA processes or the devices could not be read; the observation then lacks them."""
 
@@ -71,7 +74,7 @@ class Observer:
         uses: tuple[DeviceUse, ...] = ()
         host: HostMemory | None = None
         held: Mapping[ProcessRef, Held] = {}
-        store = ""
+        store, offer = "", Offer()
         trouble: HotseatError | None = None
         if container.status in LIVING:
             (processes, threads, states, trouble), host, uses_or = await asyncio.gather(
@@ -82,7 +85,7 @@ class Observer:
             else:
                 uses = uses_or
             if states:
-                held, store = await self._held(list(states))
+                held, store, offer = await self._held(list(states))
         gpu_bytes = truth.with_blocks(truth.held(uses, {process.pid for process in processes}), held=held, uses=uses)
         verdict = classify(
             container=container,
@@ -122,6 +125,7 @@ class Observer:
             uses=uses,
             host=host,
             store=store,
+            offer=offer,
             trouble=trouble,
         )
 
@@ -131,15 +135,19 @@ class Observer:
         except HotseatError as error:
             return error
 
-    async def _held(self, cuda: Sequence[ProcessRef]) -> tuple[Mapping[ProcessRef, Held], str]:
+    async def _held(self, cuda: Sequence[ProcessRef]) -> tuple[Mapping[ProcessRef, Held], str, Offer]:
         if self._store is None:
-            return {}, "no store is set up"
+            return {}, "no store is set up", Offer()
         try:
             held = await self._store.held(cuda, deadline=self._deadlines.query)
-            status = None if held else await self._store.status(deadline=self._deadlines.query)
+            interposed = [one for one in held.values() if not one.custom]
+            status = None if len(interposed) == len(cuda) else await self._store.status(deadline=self._deadlines.query)
         except HotseatError as error:
-            return {}, error.message
-        return held, "" if status is None or status.running else status.note or "no store runs"
+            return {}, error.message, Offer()
+        if status is None:
+            return held, "", Offer()
+        silent = "" if held or status.running else status.note or "no store runs"
+        return held, silent, Offer(works=status.custom_storage, why=status.no_custom_storage)
 
     async def _cuda(
         self, workload: Workload, meter: Meter
@@ -173,7 +181,7 @@ class Observer:
 
 def parked_blocks(record: Record, *, held: Mapping[ProcessRef, Held], store: str) -> str:
     """What a person should know of the blocks of a parked workload."""
-    mine = [holding.process for holding in record.holdings if holding.interposed]
+    mine = [holding.process for holding in record.holdings if holding.interposed or holding.custom]
     if not mine:
         return ""
     if store:

@@ -33,6 +33,8 @@ class Do(enum.StrEnum):
     RESTORE = "restore"
     TAKE = "take"
     GIVE = "give"
+    ADMIT = "admit"
+    DISMISS = "dismiss"
     WEIGH = "weigh"
     PROBE = "probe"
     LOOK = "look"
@@ -96,6 +98,9 @@ LOOK = Step(name="look", part="driver", effect=Do.LOOK)
 # a thread in the process that calls the driver; CHECKPOINT and RESTORE move the blocks beside the driver's calls.
 TAKE = Step(name="take", part="hotseat", effect=Do.TAKE, undo=Do.GIVE)
 GIVE = Step(name="give", part="hotseat", effect=Do.GIVE)
+# Only for what goes by custom storage: room in the arena first, for its checkpoint cannot be broken off.
+ADMIT = Step(name="admit", part="hotseat", effect=Do.ADMIT, undo=Do.DISMISS)
+DISMISS = Step(name="dismiss", part="hotseat", effect=Do.DISMISS)
 # In a rescue the processes are in several states at once, and each step takes on those that it can move.
 LOCK_THE_REST = replace(LOCK, undo=None, verify=Do.CHECK_NONE_RUNNING)
 RESTORE_THE_REST = replace(RESTORE, verify=Do.CHECK_NONE_CHECKPOINTED)
@@ -107,8 +112,9 @@ IRREVERSIBLE = {Do.CHECKPOINT: ProcessState.LOCKED, Do.RESTORE: ProcessState.CHE
 NO_CUDA = "no process of it uses CUDA: parked means paused here, and no GPU memory was freed"
 
 
-def plan_out(*, uses_cuda: bool, interposed: bool = False) -> Plan:
-    """seated -> parked. `interposed`: the store holds some of its CUDA processes, or all."""
+def plan_out(*, uses_cuda: bool, interposed: bool = False, custom: bool = False) -> Plan:
+    """seated -> parked. `interposed`: the store holds some of its CUDA processes, or all. `custom`: it moves some that
+    have no interposer."""
     if not uses_cuda:
         step = Step(
             name="pause", part="platform", effect=Do.PAUSE, undo=Do.UNPAUSE, verify=Do.CHECK_NO_CUDA
@@ -116,7 +122,7 @@ def plan_out(*, uses_cuda: bool, interposed: bool = False) -> Plan:
         return Plan(
             direction=Direction.OUT, origin=State.SEATED, goal=State.PARKED, steps=(step,), commit=1, note=NO_CUDA
         )
-    first = (TAKE, LOCK, FREEZE, CATCH_UP) if interposed else (LOCK, FREEZE, CATCH_UP)
+    first = (*((ADMIT,) if custom else ()), *((TAKE,) if interposed else ()), LOCK, FREEZE, CATCH_UP)
     return Plan(
         direction=Direction.OUT,
         origin=State.SEATED,
@@ -162,7 +168,13 @@ def plan_probe() -> Plan:
 
 
 def plan_rescue(
-    *, direction: Direction, goal: State, paused: bool, parked_already: bool = False, interposed: bool = False
+    *,
+    direction: Direction,
+    goal: State,
+    paused: bool,
+    parked_already: bool = False,
+    interposed: bool = False,
+    custom: bool = False,
 ) -> Plan:
     """From wherever a swap broke off to a stable state. Every step is past the commit: there is nothing to undo.
 
@@ -171,7 +183,8 @@ def plan_rescue(
     steps: tuple[Step, ...]
     begin = (UNPAUSE, LOOK) if paused else (LOOK,)
     if goal is State.SEATED:
-        steps = (*begin, RESERVE, RESTORE_THE_REST, UNLOCK, LET_GO, *((GIVE,) if interposed else ()))
+        last = (*((GIVE,) if interposed else ()), *((DISMISS,) if custom else ()))
+        steps = (*begin, RESERVE, RESTORE_THE_REST, UNLOCK, LET_GO, *last)
     elif parked_already:
         steps = (CONFIRM, PAUSE, LET_GO_PAUSED)
     else:

@@ -80,6 +80,8 @@ class Observation:
     are newer than its last swap included. Empty where that is not known: before its first swap."""
     held: Mapping[ProcessRef, Held] = field(default_factory=dict)
     """Those of `cuda` that the store holds."""
+    custom_gpu_bytes: int = 0
+    """Seated: of `gpu_bytes` what goes to the store by custom storage."""
     way: Way = field(default_factory=Way)
     host_bytes: int = 0
     """Host memory its processes hold now (their resident sets, shared pages by share)."""

@@ -21,6 +21,8 @@ class Holding:
     gpu: Mapping[int, int] = field(default_factory=dict)
     blocks: Mapping[int, int] | None = None
     """What the store holds or held of it, beside `gpu`. None: it is not interposed. Empty: not known before `take`."""
+    custom: bool = False
+    """It has no interposer, and the store moves all of it by the driver's custom storage."""
     kept: bool = False
     """Parked, its context stays on the devices: locked, with `gpu` as it is."""
 
@@ -108,6 +110,7 @@ def dump_holdings(holdings: Collection[Holding]) -> str:
                 sorted(h.gpu.items()),
                 None if h.blocks is None else sorted(h.blocks.items()),
                 h.kept,
+                h.custom,
             ]
             for h in holdings
         ]
@@ -122,6 +125,7 @@ def load_holdings(text: str) -> tuple[Holding, ...]:
             gpu=dict(gpu),
             blocks=dict(more[0]) if more and more[0] is not None else None,
             kept=len(more) > 1 and more[1],
+            custom=len(more) > 2 and more[2],
         )
         for pid, start, tid, gpu, *more in json.loads(text)  # an older hotseat wrote less
     )
@@ -139,6 +143,7 @@ def dump_report(report: SwapReport) -> str:
             "threads": report.threads,
             "started_at": report.started_at,
             "interposed": report.interposed,
+            "custom": report.custom,
         }
     )
 
@@ -155,4 +160,5 @@ def load_report(text: str) -> SwapReport:
         threads=data["threads"],
         started_at=data["started_at"],
         interposed=tuple(ProcessRef(*process) for process in data.get("interposed", ())),
+        custom=tuple(ProcessRef(*process) for process in data.get("custom", ())),
     )

@@ -67,6 +67,8 @@ class Broken:
     states: Mapping[ProcessRef, ProcessState | None]
     held: Mapping[ProcessRef, HeldState | None] = field(default_factory=dict)
     """Where the store has the blocks of its interposed processes."""
+    stowed: Mapping[ProcessRef, HeldState | None] = field(default_factory=dict)
+    """The same of those that went by custom storage."""
     off: frozenset[ProcessRef] = frozenset()
     """Those of `states` of whom nothing is on a device but a context that may stay there."""
 
@@ -108,8 +110,12 @@ def _wanted(broken: Broken) -> tuple[State, ...]:
         return (State.PARKED, State.SEATED)
     seen = set(broken.states.values())
     held = set(broken.held.values())
-    if None in seen or ProcessState.FAILED in seen or HeldState.LOST in held:
+    if None in seen or ProcessState.FAILED in seen or HeldState.LOST in held | set(broken.stowed.values()):
         return ()
+    if ProcessState.CHECKPOINTING in seen:
+        return (State.PARKED,)  # only on: the store has its memory mapped, and the driver waits for it
+    if ProcessState.RESTORING in seen:
+        return (State.SEATED,)
     parked_all = bool(seen) and all(
         state is ProcessState.CHECKPOINTED or process in broken.off for process, state in broken.states.items()
     )

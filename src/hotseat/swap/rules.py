@@ -104,6 +104,15 @@ def _checkpointed_by_others(name: str) -> Refused:
     )
 
 
+def no_custom_storage(name: str, *, why: str) -> Refused:
+    """For one that was parked by it. The store has its memory, and could not give it back."""
+    return Refused(
+        f"{name} was parked by custom storage, and this store has none: {why}",
+        rule="custom storage",
+        hint="start the store as it was (hotseat store run --custom-storage), or restart the workload: a cold start",
+    )
+
+
 def quarantined(name: str, seen: Observation) -> Refused:
     container = seen.container
     ended = container.status in (Status.EXITED, Status.CREATED)

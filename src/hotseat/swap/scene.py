@@ -12,6 +12,9 @@ from hotseat.swap.port import Deadlines, Probe, Workload
 from hotseat.swap.records import Holding, Record, contexts, total
 from hotseat.words import DeviceUse, Direction, ProcessRef, ProcessState, State
 
+CONTEXT_MOST = 1 << 30
+"""Bytes; about 0.6 GiB were seen (FACTS.md)."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
@@ -27,6 +30,11 @@ class Scene:
     """As last read, or as a successful call left them; None: not known since a call failed."""
     held: dict[ProcessRef, HeldState | None] = field(default_factory=dict)
     """Where the store has the memory of those that are interposed, as last read; None: it does not say."""
+    custom_storage: bool = False
+    """The store moves processes without the interposer too."""
+    stowed: dict[ProcessRef, HeldState | None] = field(default_factory=dict)
+    """Where the store has those that went by custom storage and are not on the devices, as last read; None: it does not
+    say."""
     uses: tuple[DeviceUse, ...] = ()
     """The devices before anything was moved."""
     host: HostMemory | None = None
@@ -59,13 +67,21 @@ class Scene:
     def interposed(self) -> list[ProcessRef]:
         return [process for process, holding in self.cuda.items() if holding.interposed]
 
+    @property
+    def custom(self) -> list[ProcessRef]:
+        return [process for process, holding in self.cuda.items() if holding.custom]
+
     def blocks_in(self, state: HeldState) -> list[ProcessRef]:
         return [process for process in self.cuda if self.held.get(process) is state]
 
     @property
     def context_bytes(self) -> int:
-        """What the driver moves into the processes' own memory: all but the store's blocks, and what stays."""
-        return 0 if self.may_keep else sum(self.contexts.values())
+        """What the driver moves into the processes' own memory: all but the store's blocks, and what stays. Of one that
+        goes by custom storage the context is not known beside the rest; it is at most so much."""
+        if self.may_keep:
+            return 0
+        sizes = ((one, sum(one.gpu.values())) for one in self.cuda.values())
+        return sum(min(nbytes, CONTEXT_MOST) if one.custom else nbytes for one, nbytes in sizes)
 
     @property
     def contexts(self) -> dict[int, int]:
@@ -98,7 +114,7 @@ class Scene:
         here: list[Holding] = []
         for process in processes:
             holding = self.cuda[process]
-            context = self.states.get(process) in (ProcessState.RUNNING, ProcessState.LOCKED)
+            context = self.states.get(process) not in (ProcessState.CHECKPOINTED, ProcessState.FAILED, None)
             blocks = self.held.get(process) in (HeldState.RUNNING, HeldState.YIELDED)
             here.append(replace(holding, gpu=holding.gpu if context else {}, blocks=holding.blocks if blocks else None))
         return total(here)
@@ -117,6 +133,7 @@ class Scene:
         self.cuda.pop(process, None)
         self.states.pop(process, None)
         self.held.pop(process, None)
+        self.stowed.pop(process, None)
 
     def record(self, *, state: State, step: str = "", committed: bool = False, note: str = "") -> Record:
         """For the journal."""

@@ -16,6 +16,7 @@ from hotseat.platforms.port import Status
 from hotseat.store.port import HeldState, Moved, Store
 from hotseat.swap import guard, plan, rules, storing, truth
 from hotseat.swap.classify import LIVING
+from hotseat.swap.custom import Customs
 from hotseat.swap.executor import Cancelled, to_a_stable_end
 from hotseat.swap.journal import Journal
 from hotseat.swap.lending import silent as silent_store
@@ -28,7 +29,7 @@ from hotseat.swap.records import Holding
 from hotseat.swap.reservations import Reservations
 from hotseat.swap.scene import Scene
 from hotseat.swap.transaction import Transaction
-from hotseat.swap.way import way_of
+from hotseat.swap.way import by_custom, way_of
 from hotseat.words import Direction, ProcessRef, ProcessState, State, SwapReport
 
 
@@ -80,9 +81,14 @@ class ContainerSwapper:
             return self._host_bytes(seen.processes), self._preloads(unheld)
 
         host_bytes, preloads = await asyncio.to_thread(read)
-        way = way_of(cuda=seen.cuda, held=seen.held, preloads=preloads, store=sight.store)
+        listed = {one: truth.by_process(sight.uses, one.pid) for one in unheld}
+        custom = by_custom(preloads, listed=listed, offered=sight.offer.works)
+        way = way_of(
+            cuda=seen.cuda, held=seen.held, custom=custom, preloads=preloads, store=sight.store, offer=sight.offer
+        )
+        goes = sum(sum(listed[one].values()) for one in custom) if seen.state is State.SEATED else 0
         state = State.STORED if storing.stored(seen) else seen.state
-        return replace(seen, state=state, host_bytes=host_bytes, way=way)
+        return replace(seen, state=state, host_bytes=host_bytes, way=way, custom_gpu_bytes=goes)
 
     async def store(
         self, workload: Workload, *, progress: Progress | None = None, part: storing.Part | None = None
@@ -203,13 +209,16 @@ class ContainerSwapper:
                     raise refusal
                 self._journal.forget(seen.container.key)
         scene = self._scene(sight, Direction.OUT)
+        if seen.state is State.SEATED:
+            await Customs(scene=scene, store=self._store, preloads=self._preloads).choose()
         scene.keep = keep
         scene.giving_up = stays and not keep
         transaction = self._transaction(scene, meter, progress, cancelled)
         if seen.state is State.PARKED and not scene.giving_up:
             return await transaction.run(_finish_what_others_began(scene, State.PARKED) or plan.plan_pause_again())
         if sight.host is not None and scene.cuda and not scene.may_keep:  # else nothing comes to it
-            listed = 0 if scene.giving_up else sum(one.bytes - one.made_bytes for one in seen.held.values())
+            mine = [one for one in seen.held.values() if not one.custom]
+            listed = 0 if scene.giving_up else sum(one.bytes - one.made_bytes for one in mine)
             refusal = rules.admit(
                 workload.name,
                 container=seen.container,
@@ -221,7 +230,9 @@ class ContainerSwapper:
                 raise refusal
         if scene.giving_up:
             return await transaction.run(plan.plan_give_up())
-        return await transaction.run(plan.plan_out(uses_cuda=bool(scene.cuda), interposed=bool(scene.interposed)))
+        return await transaction.run(
+            plan.plan_out(uses_cuda=bool(scene.cuda), interposed=bool(scene.interposed), custom=scene.custom_storage)
+        )
 
     async def _in(
         self,
@@ -254,6 +265,14 @@ class ContainerSwapper:
                 raise await transaction.condemn(seen.note)
             if None in scene.held.values():
                 raise silent_store(workload.name)
+        if scene.custom and seen.state is State.PARKED:
+            stowed = await states_of_blocks(self._store, scene.custom, deadline=self._deadlines.query)
+            if HeldState.LOST in stowed.values():
+                raise await transaction.condemn(seen.note)
+            if None in stowed.values():
+                raise silent_store(workload.name)
+            if sight.offer.why:
+                raise rules.no_custom_storage(workload.name, why=sight.offer.why)
         if silent:
             return await transaction.run(plan.plan_probe())
         if (other := _finish_what_others_began(scene, State.SEATED)) is not None:
@@ -298,7 +317,8 @@ class ContainerSwapper:
                 cuda[process] = known[process]
             elif process in sight.restore_threads:
                 gpu = truth.by_process(sight.uses, process.pid)
-                blocks: dict[int, int] | None = {} if process in seen.held else None
+                held = seen.held.get(process)
+                blocks: dict[int, int] | None = {} if held is not None and not held.custom else None
                 thread = sight.restore_threads[process]
                 cuda[process] = Holding(process=process, restore_thread=thread, gpu=gpu, blocks=blocks)
         states: dict[ProcessRef, ProcessState | None] = {process: seen.cuda.get(process) for process in cuda}
@@ -311,6 +331,7 @@ class ContainerSwapper:
             deadlines=self._deadlines,
             policy=self._policy,
             owner=self._owner,
+            custom_storage=sight.offer.works,
             cuda=cuda,
             states=states,
             held={
@@ -339,6 +360,7 @@ class ContainerSwapper:
             meter=meter,
             progress=progress,
             cancelled=cancelled,
+            preloads=self._preloads,
         )
 
 

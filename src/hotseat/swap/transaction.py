@@ -16,6 +16,7 @@ from hotseat.platforms.port import Container, Status
 from hotseat.store.port import HeldState, Store
 from hotseat.swap import truth
 from hotseat.swap.classify import CLOCK_STEP, LIVING
+from hotseat.swap.custom import Preloads
 from hotseat.swap.effects import Effects
 from hotseat.swap.executor import Cancelled, End, Ended, Executor
 from hotseat.swap.journal import Journal
@@ -52,6 +53,7 @@ class Transaction:
         meter: Meter,
         progress: Progress | None,
         cancelled: asyncio.Event,
+        preloads: Preloads,
     ) -> None:
         self._scene = scene
         self._devices = devices
@@ -67,7 +69,14 @@ class Transaction:
         self._stable = False
         room = Room(reservations=reservations, devices=devices, meter=meter)
         self._effects = Effects(
-            scene=scene, driver=driver, devices=devices, freezer=freezer, store=store, room=room, meter=meter
+            scene=scene,
+            driver=driver,
+            devices=devices,
+            freezer=freezer,
+            store=store,
+            room=room,
+            meter=meter,
+            preloads=preloads,
         )
         self._executor = Executor(
             performer=self._effects, note=self._note, meter=meter, tell=self._tell, cancelled=cancelled
@@ -172,9 +181,11 @@ class Transaction:
                 return False  # it was paused when this swap began, and is not any more
             await self._effects.look()
             await self._effects.lender.look()
+            await self._effects.customs.look()
             held = set(self._scene.held.values())
             if origin is State.SEATED:
                 return set(self._scene.states.values()) <= {ProcessState.RUNNING} and held <= {HeldState.RUNNING}
+            held |= set(self._scene.stowed.values())
             return all(map(self._scene.off, self._scene.cuda)) and held <= {HeldState.OUT}
         return False
 
@@ -191,7 +202,7 @@ class Transaction:
             if goal in (State.STOPPED, State.QUARANTINED):
                 if None in broken.states.values() and SILENT_DRIVER not in reason:
                     reason += f"; {SILENT_DRIVER}"
-                if HeldState.LOST in broken.held.values():
+                if HeldState.LOST in {*broken.held.values(), *broken.stowed.values()}:
                     reason += f"; {LOST_BLOCKS}"
                 return goal, reason
             tried.add(goal)
@@ -201,6 +212,7 @@ class Transaction:
                 paused=broken.status is Status.PAUSED,
                 parked_already=broken.parked_already,
                 interposed=bool(self._scene.interposed),
+                custom=bool(self._scene.custom),
             )
             rescue = await self._rescuer.run(plan)
             if rescue.end is End.DONE:
@@ -222,6 +234,7 @@ class Transaction:
                 status=status,
                 states=dict(scene.states),
                 held=dict(scene.held),
+                stowed=dict(scene.stowed),
                 off=frozenset(filter(scene.off, scene.states)),
             )
 
@@ -238,7 +251,8 @@ class Transaction:
         except HotseatError:
             scene.states = dict.fromkeys(scene.cuda)
         await self._effects.lender.look(patience=scene.deadlines.store)
-        if None in scene.held.values():
+        await self._effects.customs.look(patience=scene.deadlines.store)
+        if None in {*scene.held.values(), *scene.stowed.values()}:
             raise silent(self._name)  # to guess would be to lose it
         return seen(Status.RUNNING)
 
@@ -368,6 +382,7 @@ class Transaction:
             threads=scene.threads,
             started_at=self._begun,
             interposed=tuple(scene.interposed),
+            custom=tuple(scene.custom),
         )
         self._journal.add_report(key=self._key, report=report)
         self._events.publish(

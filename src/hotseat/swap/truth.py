@@ -39,7 +39,7 @@ def with_blocks(
     index = {use.device.uuid: use.device.index for use in uses}
     blocks: dict[int, int] = {}
     for one in held.values():
-        if one.state in (HeldState.RUNNING, HeldState.YIELDED):
+        if one.state in (HeldState.RUNNING, HeldState.YIELDED) and not one.custom:
             for uuid, nbytes in one.device_bytes.items():
                 if uuid in index:
                     blocks[index[uuid]] = blocks.get(index[uuid], 0) + nbytes

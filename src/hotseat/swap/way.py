@@ -6,36 +6,78 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hotseat.gpu.preload import Preload
-from hotseat.store.port import Held
+from hotseat.store.port import TURNED_OFF, Held
 from hotseat.words import ProcessRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """`name`: "interposed" (all CUDA processes by the store), "driver", "mixed", or "" where nothing uses CUDA."""
+    """`name`: "interposed" (all CUDA processes by the store), "custom-storage" (the same without the interposer),
+    "driver", "mixed", or "" where nothing uses CUDA."""
 
     name: str = ""
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Whether the store moves processes without the interposer; `why` not, where one runs."""
+
+    works: bool = False
+    why: str = ""
+
+
+def takes_custom(preload: Preload, *, listed: Mapping[int, int], offered: bool) -> bool:
+    """Of one that the store does not hold. One that has the interposer and is not connected never does: memory that a
+    store lent it could not be restored (FACTS.md). `listed`: its bytes by device; where a device does not say them, no
+    room could be made sure of."""
+    return offered and not (preload.loaded and preload.store) and bool(listed) and all(listed.values())
+
+
+def by_custom(
+    preloads: Mapping[ProcessRef, Preload], *, listed: Mapping[ProcessRef, Mapping[int, int]], offered: bool
+) -> set[ProcessRef]:
+    return {one for one in preloads if takes_custom(preloads[one], listed=listed.get(one, {}), offered=offered)}
+
+
 def way_of(
-    *, cuda: Collection[ProcessRef], held: Mapping[ProcessRef, Held], preloads: Mapping[ProcessRef, Preload], store: str
+    *,
+    cuda: Collection[ProcessRef],
+    held: Mapping[ProcessRef, Held],
+    custom: Collection[ProcessRef],
+    preloads: Mapping[ProcessRef, Preload],
+    store: str,
+    offer: Offer,
 ) -> Way:
-    """`preloads`: of those of `cuda` that are not in `held`. `store`: why none answers, or ""."""
+    """`preloads`: of those of `cuda` that are not in `held`; `custom`: those of them that go by custom storage.
+    `store`: why none answers, or ""."""
     if not cuda:
         return Way()
     rest = [process for process in cuda if process not in held]
-    if not rest:
-        lent = sum(one.lent_bytes for one in held.values())
-        return Way(name="interposed", why="the store lends it memory" if lent else "the store holds its blocks")
-    why = "; ".join(why_driver(process.pid, preloads.get(process, Preload()), store=store) for process in rest)
-    return Way(name="mixed" if held else "driver", why=why)
+    custom = {*custom, *(process for process, one in held.items() if one.custom)}
+    interposed = held.keys() - custom
+    driver = [process for process in rest if process not in custom]
+    whys = [why_driver(one.pid, preloads.get(one, Preload()), store=store, offer=offer) for one in driver]
+    if custom:
+        told = "without the interposer; the store has the driver map their memory"
+        pids = ", ".join(str(one.pid) for one in sorted(custom))
+        whys.insert(0, f"process{'es' if len(custom) > 1 else ''} {pids} {told}")
+    if driver:
+        return Way(name="driver" if len(driver) == len(cuda) else "mixed", why="; ".join(whys))
+    if custom:
+        return Way(name="mixed" if interposed else "custom-storage", why="; ".join(whys))
+    lent = sum(one.lent_bytes for one in held.values())
+    return Way(name="interposed", why="the store lends it memory" if lent else "the store holds its blocks")
 
 
-def why_driver(pid: int, preload: Preload, *, store: str) -> str:
+def why_driver(pid: int, preload: Preload, *, store: str, offer: Offer) -> str:
     """Why a process that the store does not hold takes the driver's way."""
     if not preload.loaded:
-        return f"process {pid} {preload.why_not()}"
+        wanted = offer.why and offer.why != TURNED_OFF
+        without = f", and the store has no custom storage: {offer.why}" if wanted else ""
+        if offer.works:
+            without = ", and no device says how much it holds, for which custom storage would have to make room"
+        return f"process {pid} {preload.why_not()}{without}"
     if not preload.store:
         return f"process {pid} has the interposer without HOTSEAT_STORE, so that it passes everything through"
     if store:

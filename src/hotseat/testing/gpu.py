@@ -164,6 +164,20 @@ class FakeGpu:
             raise ValueError(f"{nbytes} bytes do not fit on device {device}")
         holds[device] = holds.get(device, 0) + nbytes
 
+    def leave(self, ref: ProcessRef) -> None:
+        """Its memory leaves the devices with a checkpoint that somebody else made."""
+        self._release(self.processes[ref])
+        self._changed()
+
+    def come_back(self, ref: ProcessRef) -> bool:
+        """It has its memory again by somebody else's restore. False: there was no room, and that is final."""
+        process = self.processes[ref]
+        if process.lost or not self._fits(process):
+            process.lost = True
+            return False
+        process.on_device = True
+        return True
+
     def freeze(self, *refs: ProcessRef) -> None:
         """Driver calls on frozen processes hang until they are thawed, but `find_cuda` answers."""
         for ref in refs:

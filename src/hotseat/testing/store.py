@@ -1,7 +1,8 @@
 """A snapshot store in memory, beside `FakeGpu`: blocks move between a process, the store's name on a device, the arena.
 
 As unforgiving as the real one: a process that is frozen or locked cannot hand over or take back its blocks, a device
-or an arena without room refuses, what a dead store has lost stays lost.
+or an arena without room refuses, what a dead store has lost stays lost. By custom storage a process whose memory is
+mapped stays so until its copy is done.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hotseat.errors import DriverTimeout, NoRoom, NotFound, Refused, Unavailable
-from hotseat.store.port import Held, HeldState, Moved, Status
+from hotseat.errors import DriverFailed, DriverTimeout, NoRoom, NotFound, ProcessGone, Refused, Unavailable
+from hotseat.store.port import TURNED_OFF, Held, HeldState, Moved, Status
 from hotseat.testing.gpu import FakeGpu, Process
 from hotseat.words import ProcessRef, ProcessState
 
@@ -21,12 +22,15 @@ KEEPER = ProcessRef(9_999_999, 1)
 
 @dataclass(kw_only=True)
 class Kept:
-    """One interposed process. `blocks`: device index -> bytes."""
+    """One interposed process, or one that goes by custom storage. `blocks`: device index -> bytes."""
 
     blocks: dict[int, int]
     state: HeldState = HeldState.RUNNING
     lent: bool = False
     """Its blocks are in the store's name, also while it runs."""
+    custom: bool = False
+    promised: int = 0
+    """Of a custom one that runs: bytes of the arena that are kept free for it."""
     stored: bool = False
     progress: float | None = None
     connected: bool = True
@@ -48,7 +52,10 @@ class FakeStore:
     disk_seconds: float = 0.0
     """What a spill or a fetch takes; it tells ten times how far it is."""
     running: bool = True
+    custom_storage: bool = False
     kept: dict[ProcessRef, Kept] = field(default_factory=dict)
+    parked: set[ProcessRef] = field(default_factory=set)
+    """Of the custom ones: those whose memory is in the arena."""
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -66,13 +73,27 @@ class FakeStore:
         """It died and its arena with it; another was started. What runs has its memory."""
         for kept in self.kept.values():
             if kept.state in (HeldState.YIELDED, HeldState.OUT):
-                if kept.state is HeldState.YIELDED:
+                if kept.state is HeldState.YIELDED and not kept.custom:
                     self._keep(kept, sign=-1)
                 kept.state, kept.note = HeldState.LOST, "the store died with its arena"
 
+    def worker_dies(self) -> None:
+        """And another takes over what is out: with it goes what it had mapped, and whom it kept room for."""
+        for ref, kept in list(self.kept.items()):
+            if kept.custom and kept.state is HeldState.YIELDED and ref not in self.parked:
+                del self.kept[ref]
+            elif kept.custom and kept.state is HeldState.YIELDED:
+                kept.state = HeldState.OUT
+            kept.promised = 0
+
     def end(self, ref: ProcessRef) -> None:
         kept = self.kept.pop(ref, None)
-        if kept is not None and (kept.state is HeldState.YIELDED or (kept.lent and kept.state is HeldState.RUNNING)):
+        self.parked.discard(ref)
+        if (
+            kept is not None
+            and not kept.custom
+            and (kept.state is HeldState.YIELDED or (kept.lent and kept.state is HeldState.RUNNING))
+        ):
             self._keep(kept, sign=-1)
 
     # Store
@@ -80,7 +101,7 @@ class FakeStore:
     async def held(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         if not self.running:
             return {}
-        return {ref: self._held(self.kept[ref]) for ref in processes if ref in self.kept}
+        return {ref: self._held(self.kept[ref]) for ref in processes if ref in self.kept and self._shown(ref)}
 
     async def take(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         chosen = self._chosen(processes, HeldState.RUNNING, HeldState.YIELDED)
@@ -129,6 +150,62 @@ class FakeStore:
                 kept.state, kept.lent, kept.stored = HeldState.RUNNING, True, False
         return {ref: self._held(kept) for ref, kept in chosen.items()}
 
+    async def admit(self, processes: Mapping[ProcessRef, Mapping[str, int]], *, deadline: float) -> None:
+        self._works()
+        for ref in processes:
+            if (kept := self.kept.get(ref)) is not None and not kept.custom:
+                raise Refused(f"process {ref.pid} is interposed", rule="store")
+            self.kept.setdefault(ref, Kept(blocks={}, custom=True)).promised = 0
+            self._perhaps_back(ref)
+        self._chosen(list(processes), HeldState.RUNNING)
+        coming = {ref: sum(sizes.values()) for ref, sizes in processes.items()}
+        lacking = self._used(HeldState.YIELDED, HeldState.OUT) + sum(coming.values()) - self.arena
+        if lacking > 0:
+            raise NoRoom(f"the arena lacks {lacking} bytes", rule="host memory", hint="a larger arena", lacking=lacking)
+        for ref, nbytes in coming.items():
+            self.kept[ref].promised = nbytes
+
+    async def dismiss(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        for ref in self._chosen([ref for ref in processes if ref in self.kept], *HeldState):
+            self._perhaps_back(ref)
+            self.kept[ref].promised = 0
+
+    async def checkpoint(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        self._works()
+        total = 0
+        for ref, kept in self._chosen(processes, HeldState.RUNNING, HeldState.YIELDED, HeldState.OUT).items():
+            process = self._custom(ref, deadline)
+            if kept.state is HeldState.OUT and process.state is ProcessState.CHECKPOINTED:
+                continue
+            if kept.state is not HeldState.YIELDED:
+                self._expect(process, ProcessState.LOCKED)
+                process.state, kept.state = ProcessState.CHECKPOINTING, HeldState.YIELDED
+                kept.blocks = dict(process.holds)
+            if ref not in self.parked:
+                await self._copy("out", deadline)
+                self.parked.add(ref)
+            self.gpu.leave(ref)
+            process.state, kept.state, kept.promised = ProcessState.CHECKPOINTED, HeldState.OUT, 0
+            total += kept.bytes
+        return Moved(total=total, copied=total)
+
+    async def restore(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+        self._works()
+        total = 0
+        for ref, kept in self._chosen(processes, HeldState.OUT, HeldState.YIELDED).items():
+            process = self._custom(ref, deadline)
+            if process.state not in (ProcessState.LOCKED, ProcessState.RUNNING):
+                if kept.state is not HeldState.YIELDED:
+                    self._expect(process, ProcessState.CHECKPOINTED)
+                    if not self.gpu.come_back(ref):
+                        raise DriverFailed("cuCheckpointProcessRestore: out of memory", result=2)
+                    process.state, kept.state = ProcessState.RESTORING, HeldState.YIELDED
+                await self._copy("in", deadline)
+                process.state = ProcessState.LOCKED
+                total += kept.bytes
+            self._perhaps_back(ref)
+        return Moved(total=total, copied=total)
+
     async def localise(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         chosen = self._chosen(processes, HeldState.RUNNING)
         for ref, kept in chosen.items():
@@ -170,8 +247,9 @@ class FakeStore:
         if not self.running:
             return Status(running=False, note="no store runs")
         used = self._used(HeldState.OUT)
-        processes = {ref: self._held(kept) for ref, kept in self.kept.items()}
+        processes = {ref: self._held(kept) for ref, kept in self.kept.items() if self._shown(ref)}
         return Status(running=True, arena=self.arena, ready=self.arena, used=used, worker=KEEPER.pid, starts=1,
+                      custom_storage=self.custom_storage, no_custom_storage="" if self.custom_storage else TURNED_OFF,
                       processes=processes)  # fmt: skip
 
     async def aclose(self) -> None:
@@ -188,6 +266,39 @@ class FakeStore:
             if self.kept[ref].state not in states:
                 raise Refused(f"process {ref.pid} is {self.kept[ref].state}", rule="store")
         return {ref: self.kept[ref] for ref in processes}
+
+    async def _copy(self, direction: str, deadline: float) -> None:
+        """The middle of a checkpoint ("out") or restore ("in") by custom storage, for a test to break."""
+
+    def _works(self) -> None:
+        if not self.running:
+            raise Unavailable("no store answers", hint="start it")
+        if not self.custom_storage:
+            raise Refused(f"no custom storage: {TURNED_OFF}", rule="custom storage")
+
+    def _custom(self, ref: ProcessRef, deadline: float) -> Process:
+        process = self.gpu.processes.get(ref)
+        if process is None:
+            raise ProcessGone(f"process {ref.pid} ended", pid=ref.pid)
+        if not self.kept[ref].custom:
+            raise Refused(f"process {ref.pid} is interposed", rule="store")
+        if not process.thawed.is_set():
+            raise DriverTimeout(f"process {ref.pid} does not answer: it is frozen")
+        return process
+
+    def _expect(self, process: Process, state: ProcessState) -> None:
+        if process.state is not state:
+            raise Refused(f"process {process.ref.pid} is {process.state.name}, not {state.name}", rule="store")
+
+    def _perhaps_back(self, ref: ProcessRef) -> None:
+        kept, process = self.kept[ref], self.gpu.processes.get(ref)
+        here = process is not None and process.state in (ProcessState.LOCKED, ProcessState.RUNNING)
+        if kept.custom and here and kept.state in (HeldState.OUT, HeldState.YIELDED):
+            kept.state, kept.stored = HeldState.RUNNING, False
+            self.parked.discard(ref)
+
+    def _shown(self, ref: ProcessRef) -> bool:
+        return not (self.kept[ref].custom and self.kept[ref].state is HeldState.RUNNING)
 
     def _must_answer(self, ref: ProcessRef) -> None:
         """Its own thread has to call the driver."""
@@ -208,7 +319,8 @@ class FakeStore:
             self.gpu.allocate(KEEPER, device, sign * nbytes)
 
     def _used(self, *states: HeldState) -> int:
-        return sum(kept.bytes for kept in self.kept.values() if kept.state in states and not kept.stored)
+        held = sum(kept.bytes for kept in self.kept.values() if kept.state in states and not kept.stored)
+        return held + sum(kept.promised for kept in self.kept.values())
 
     def _held(self, kept: Kept) -> Held:
         known = kept.lent or kept.state is not HeldState.RUNNING
@@ -224,6 +336,7 @@ class FakeStore:
             stored=kept.stored,
             disk_bytes=kept.bytes if kept.stored else 0,
             progress=kept.progress,
+            custom=kept.custom,
             connected=kept.connected,
             note=kept.note,
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hotseat.cli.doctor.facts import ContainerFact, Finding, Level, ProcessFact, StoreFact
 from hotseat.config.units import format_size
-from hotseat.swap.way import why_driver
+from hotseat.swap.way import Offer, why_driver
 
 START = "hotseat store run --arena SIZE"
 
@@ -68,7 +68,7 @@ def way(facts: ContainerFact, *, store: StoreFact) -> list[Finding]:
         return [finding(Level.OK, "interposed: the store moves its memory")]
     name = "driver" if len(rest) == len(on_gpu) else "mixed"
     silent = "" if store.running else "no store runs"
-    whys = [why_driver(process.pid, process.preload, store=silent) for process in rest]
+    whys = [why_driver(process.pid, process.preload, store=silent, offer=Offer()) for process in rest]
     level = Level.WARN if any(_meant_otherwise(process) for process in rest) else Level.OK
     return [
         finding(

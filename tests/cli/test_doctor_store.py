@@ -9,6 +9,7 @@ import pytest
 from hotseat.cli.doctor import rules_containers, rules_store
 from hotseat.cli.doctor.facts import ContainerFact, Driver, Host, Level, ProcessFact, StoreFact
 from hotseat.gpu.preload import Preload
+from hotseat.store.port import TURNED_OFF
 
 GIB = 1 << 30
 HAS = Preload(loaded=True, named=True, store=True, libc="2.36")
@@ -18,6 +19,8 @@ PLAIN = ProcessFact(
 HELD = replace(PLAIN, pid=11, preload=HAS, held_bytes=7 * GIB)
 RUNS = StoreFact(socket="/s", running=True, arena=16 * GIB, ready=16 * GIB, used=GIB, held={11: 7 * GIB})
 NONE = StoreFact(socket="/s", note="no store answers at /s")
+CUSTOM = replace(RUNS, custom_storage=True)
+LENT = replace(PLAIN, custom=True)
 
 
 def box(*processes: ProcessFact, **changes: object) -> ContainerFact:
@@ -49,8 +52,38 @@ def test_a_store_that_works_in_part_says_what_is_wrong() -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (CUSTOM, "go by the driver's custom storage"),
+        (replace(RUNS, no_custom_storage="this driver's CUDA is 13.0"), "there is none: this driver's CUDA is 13.0"),
+    ],
+)
+def test_custom_storage_is_warned_of_as_it_never_ran_on_a_gpu(facts: StoreFact, said: str) -> None:
+    custom, arena = rules_store.store(facts, containers=[box(HELD, LENT)])
+    assert (custom.check, custom.level) == ("custom storage", Level.WARN)
+    assert said in custom.what
+    assert custom.why
+    assert custom.way_out
+    assert "1 interposed processes and 1 without the interposer with 15 GiB" in arena.what
+
+
+def test_a_store_that_nobody_asked_for_custom_storage_says_nothing_of_it() -> None:
+    (arena,) = rules_store.store(replace(RUNS, no_custom_storage=TURNED_OFF), containers=[])
+    assert arena.check == "arena"
+
+
+@pytest.mark.parametrize(
     ("processes", "facts", "level", "said"),
     [
+        ([LENT], CUSTOM, Level.OK, "custom-storage: the store has the driver map the memory of process 10"),
+        ([LENT, HELD], CUSTOM, Level.OK, "mixed: the store has the driver map the memory of process 10"),
+        ([replace(LENT, held_bytes=8 * GIB, gpu_bytes=0)], CUSTOM, Level.OK, "custom-storage: the store"),
+        (
+            [LENT, replace(PLAIN, pid=12, gpu_bytes=0)],
+            CUSTOM,
+            Level.OK,
+            "process 12 was started without the interposer",
+        ),
         ([HELD], RUNS, Level.OK, "interposed: the store moves its memory"),
         ([PLAIN], RUNS, Level.OK, "driver: process 10 was started without the interposer"),
         ([PLAIN, HELD], RUNS, Level.OK, "mixed: process 10 was started without the interposer"),
@@ -85,3 +118,4 @@ def test_what_the_store_moves_does_not_count_against_the_containers_limit() -> N
 
     assert said(PLAIN) == {"memory limit"}
     assert said(HELD) == set()
+    assert said(LENT) == set()

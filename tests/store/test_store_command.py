@@ -143,7 +143,8 @@ async def test_what_is_parked_goes_with_the_store_where_told_so(ending: Bench, e
 
 async def test_what_the_command_line_does_not_say_is_in_the_file(environ: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "hotseat.yaml"
-    file.write_text(f"store: {{arena: 8MiB, control: {tmp_path}/elsewhere/control.sock, agents_mode: '640'}}\n")
+    settings = "arena: 8MiB, agents_mode: '640', custom_storage: true"
+    file.write_text(f"store: {{{settings}, control: {tmp_path}/elsewhere/control.sock}}\n")
     control = tmp_path / "elsewhere" / "control.sock"
     for words, arena in ((["--config", str(file)], 8 << 20), (["--config", str(file), "--arena=4MiB"], 4 << 20)):
         async with told(tmp_path / f"notify-{arena}") as (address, said):
@@ -154,6 +155,9 @@ async def test_what_the_command_line_does_not_say_is_in_the_file(environ: dict[s
                 await said.get()
         code, out, _ = await hotseat("store", "status", "--json", f"--socket={control}", environ=environ)
         assert (code, json.loads(out)["arena_bytes"]) == (0, arena)
+        assert "this driver's CUDA is 13.0" in json.loads(out)["no_custom_storage"]  # asked for, and not there
+        _, out, _ = await hotseat("store", "status", f"--socket={control}", environ=environ)
+        assert "no custom storage: this driver's CUDA is 13.0" in out
         assert stat.S_IMODE((control.parent / "agents" / "store.sock").stat().st_mode) == 0o640
         assert (await hotseat("store", "stop", f"--socket={control}", environ=environ))[0] == 0
         assert (await running)[0] == 0

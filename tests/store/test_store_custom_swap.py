@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from store_bench import Bench
 
-from hotseat.daemon.wiring import build
+from hotseat.cli.doctor import gather, gather_platforms, rules_store
+from hotseat.daemon.wiring import Runtime, build
 from hotseat.emulator.faults import Fault, FaultKind
 from hotseat.emulator.node import EmulatedNode
 from hotseat.errors import RolledBack
 from hotseat.store.port import HeldState
 from hotseat.store.wire import GRANULE
+from hotseat.swap.port import Workload
 from hotseat.words import State
 
 pytestmark = pytest.mark.emulated
@@ -29,6 +31,15 @@ def environ(bench: Bench) -> dict[str, str]:
     return {**bench.environ, "HOTSEAT_STORE_CONTROL": str(bench.directory / "control.sock")}
 
 
+async def doctor_says(runtime: Runtime, bench: Bench, it: Workload) -> str:
+    store = await gather.store(bench.client, socket=bench.directory / "control.sock")
+    uses = await runtime.devices.use()
+    (finding,) = rules_store.way(
+        await gather_platforms.container(it.platform, it.container, uses=uses, store=store), store=store
+    )
+    return finding.what
+
+
 async def test_it_is_parked_and_seated_byte_by_byte(node: EmulatedNode, tmp_path: Path) -> None:
     async with (
         Bench(node, tmp_path / "store", options=("--custom-storage",)) as bench,
@@ -40,12 +51,15 @@ async def test_it_is_parked_and_seated_byte_by_byte(node: EmulatedNode, tmp_path
         for seed in (500, 501):
             await one.ask("write", 1, 3, seed)
             before = await one.ask("read")
-            assert (await runtime.swapper.observe(it)).way.name == "custom-storage"
+            way = (await runtime.swapper.observe(it)).way
+            assert way.name == "custom-storage"
+            assert await doctor_says(runtime, bench, it) == f"{way.name}: {way.why}"
             out = await runtime.swapper.swap_out(it)
             assert (out.custom, out.interposed) == ((one.ref,), ())
             assert await bench.state(one) is HeldState.OUT
             seen = await runtime.swapper.observe(it)
-            assert (seen.state, seen.way.name) == (State.PARKED, "custom-storage")
+            assert (seen.state, seen.way) == (State.PARKED, way)
+            assert await doctor_says(runtime, bench, it) == f"{way.name}: {way.why}"
             await runtime.swapper.swap_in(it)
             assert await one.ask("read") == before
         node.set_fault(Fault(kind=FaultKind.RESULT, op="checkpoint", pid=one.ref.pid, value=999))

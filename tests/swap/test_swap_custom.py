@@ -217,9 +217,9 @@ WORKS = Offer(works=True)
 @pytest.mark.parametrize(
     ("held", "preloads", "offer", "name", "why"),
     [
-        ({}, {P: PLAIN, Q: PLAIN}, WORKS, "custom-storage", "processes 1, 2 without the interposer"),
-        ({P: replace(OUT, custom=True)}, {Q: PLAIN}, WORKS, "custom-storage", "the driver map their memory"),
-        ({P: OUT}, {Q: PLAIN}, WORKS, "mixed", "process 2 without the interposer"),
+        ({}, {P: PLAIN, Q: PLAIN}, WORKS, "custom-storage", "map the memory of processes 1, 2"),
+        ({P: replace(OUT, custom=True)}, {Q: PLAIN}, WORKS, "custom-storage", "map the memory of processes 1, 2"),
+        ({P: OUT}, {Q: PLAIN}, WORKS, "mixed", "map the memory of process 2"),
         ({}, {P: PLAIN, Q: Preload(loaded=True, store=True)}, WORKS, "mixed", "process 2 is interposed and not"),
         ({}, {P: PLAIN}, Offer(why="no CUDA 13.4"), "driver", "has no custom storage: no CUDA 13.4"),
         ({}, {P: PLAIN}, Offer(why=TURNED_OFF), "driver", "was started without the interposer"),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from hotseat.cli import units
 from hotseat.config.units import format_size
 from hotseat.linux import proc
-from hotseat.store.port import Held, HeldState, Status
+from hotseat.store.port import TURNED_OFF, Held, HeldState, Status
 from hotseat.words import ProcessRef
 
 FIGURES = ("bytes", "lent_bytes", "parked_bytes", "disk_bytes", "zero_bytes")
@@ -92,6 +92,8 @@ class Storage:
             "spill_direct": seen.direct,
             "disk_bytes": seen.disk,
             "disk_free_bytes": seen.disk_free,
+            "custom_storage": seen.custom_storage,
+            "no_custom_storage": seen.no_custom_storage,
             "dedup_ratio": self.shared and round(self.shared, 3),
             "keeper": seen.keeper,
             "worker": seen.worker,
@@ -117,6 +119,10 @@ class Storage:
             through = "" if seen.direct else ", through the page cache"
             free = format_size(seen.disk_free)
             lines.append(f"disk     {format_size(seen.disk)} in {seen.spill}{through}, {free} free")
+        if seen.custom_storage:
+            lines.append("custom   processes without the interposer go by custom storage, which has never run on a GPU")
+        elif seen.no_custom_storage not in ("", TURNED_OFF):
+            lines.append(f"custom   no custom storage: {seen.no_custom_storage}")
         lines.append(f"keeper   pid {seen.keeper}{up}; worker pid {seen.worker}{died}")
         return [*lines, *([f"note     {seen.note}"] if seen.note else [])]
 

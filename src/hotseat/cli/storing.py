@@ -49,6 +49,7 @@ def with_file(config: Path | None, values: Mapping[str, Any], *, said: Collectio
         "arena": store.arena,
         "directory": store.control.parent,
         "compare": store.compare,
+        "custom_storage": store.custom_storage,
         "spill": store.spill,
         "spill_limit": store.spill_limit,
         "agents_mode": int(store.agents_mode, 8),

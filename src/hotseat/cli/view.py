@@ -38,7 +38,8 @@ class Row:
     """Never parked to make room for others (hotseat.yaml)."""
     note: str = ""
     way: str = ""
-    """How its GPU memory moves: "interposed" or "custom-storage" (by the store), "driver", "mixed"; `way_why` tells. "": it has none."""
+    """How its GPU memory moves: "interposed" or "custom-storage" (by the store), "driver", "mixed"; `way_why` tells.
+    "": it has none."""
     way_why: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -150,6 +151,7 @@ def report_json(report: SwapReport) -> dict[str, Any]:
         "threads": report.threads,
         "phases": phases,
         "interposed": [process.pid for process in report.interposed],
+        "custom_storage": [process.pid for process in report.custom],
     }
 
 

@@ -60,6 +60,9 @@ class Store(Model):
     given: learned from what is parked, within the host's memory."""
     compare: bool = False
     """`hotseat store run` compares bytes where digests are equal."""
+    custom_storage: bool = False
+    """`hotseat store run` also moves processes without the interposer, by the custom storage of driver 615. It has
+    never run on a GPU."""
     spill: Path | None = None
     """Directory of its own on a local disk, to which what is parked may go when host memory is short."""
     spill_limit: Size | None = None

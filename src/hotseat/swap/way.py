@@ -59,15 +59,18 @@ def way_of(
     driver = [process for process in rest if process not in custom]
     whys = [why_driver(one.pid, preloads.get(one, Preload()), store=store, offer=offer) for one in driver]
     if custom:
-        told = "without the interposer; the store has the driver map their memory"
-        pids = ", ".join(str(one.pid) for one in sorted(custom))
-        whys.insert(0, f"process{'es' if len(custom) > 1 else ''} {pids} {told}")
+        whys.insert(0, why_custom([one.pid for one in custom]))
     if driver:
         return Way(name="driver" if len(driver) == len(cuda) else "mixed", why="; ".join(whys))
     if custom:
         return Way(name="mixed" if interposed else "custom-storage", why="; ".join(whys))
     lent = sum(one.lent_bytes for one in held.values())
     return Way(name="interposed", why="the store lends it memory" if lent else "the store holds its blocks")
+
+
+def why_custom(pids: Collection[int]) -> str:
+    told = ", ".join(map(str, sorted(pids)))
+    return f"the store has the driver map the memory of process{'es' if len(pids) > 1 else ''} {told}"
 
 
 def why_driver(pid: int, preload: Preload, *, store: str, offer: Offer) -> str:

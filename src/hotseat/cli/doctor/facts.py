@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hotseat.gpu.preload import Preload
+from hotseat.swap.scene import CONTEXT_MOST
 
 
 class Level(enum.StrEnum):
@@ -165,6 +166,13 @@ class ProcessFact:
     preload: Preload = field(default_factory=Preload)
     held_bytes: int | None = None
     """Of its memory that the store moves; None: the store does not hold it."""
+    custom: bool = False
+    """The store moves it by custom storage, or would."""
+
+    @property
+    def parks_bytes(self) -> int:
+        """Host memory of its own that parking takes. What the store moves goes into its arena, outside of it."""
+        return min(self.gpu_bytes, CONTEXT_MOST) if self.custom else max(0, self.gpu_bytes - (self.held_bytes or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +201,12 @@ class StoreFact:
     used: int = 0
     held: Mapping[int, int] = field(default_factory=dict)
     """Pid -> bytes of device memory of every process that is connected to it, seated or parked."""
+    custom_storage: bool = False
+    """It moves processes without the interposer too."""
+    no_custom_storage: str = ""
+    """Why not, where it runs."""
+    customs: frozenset[int] = frozenset()
+    """Pids of `held` that left by it."""
     note: str = ""
     """Why it does not run, or works only in part."""
 

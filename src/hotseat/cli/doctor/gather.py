@@ -70,6 +70,9 @@ async def store(client: Store, *, socket: Path) -> StoreFact:
         ready=seen.ready,
         used=seen.used,
         held={ref.pid: held.bytes for ref, held in seen.processes.items()},
+        custom_storage=seen.custom_storage,
+        no_custom_storage=seen.no_custom_storage,
+        customs=frozenset(ref.pid for ref, held in seen.processes.items() if held.custom),
         note=seen.note,
     )
 

@@ -6,12 +6,14 @@ import asyncio
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hotseat.cli.doctor import gather_process
-from hotseat.cli.doctor.facts import ContainerFact, PlatformFact, StoreFact
+from hotseat.cli.doctor.facts import ContainerFact, PlatformFact, ProcessFact, StoreFact
 from hotseat.errors import HotseatError
 from hotseat.platforms.port import Container, Platform, Status
+from hotseat.swap.way import takes_custom
 from hotseat.words import DeviceUse
 
 PROGRAM_DEADLINE = 10.0
@@ -75,6 +77,12 @@ async def _info(program: str) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
+def _custom(process: ProcessFact, store: StoreFact) -> bool:
+    if process.held_bytes is not None:
+        return process.pid in store.customs
+    return takes_custom(process.preload, listed={0: process.gpu_bytes}, offered=store.custom_storage)
+
+
 async def container(
     adapter: Platform, found: Container, *, uses: Sequence[DeviceUse], store: StoreFact
 ) -> ContainerFact:
@@ -104,7 +112,7 @@ async def container(
         name=found.name,
         platform=found.platform,
         status=found.status.value,
-        processes=tuple(process for process in read if process is not None),
+        processes=tuple(replace(one, custom=_custom(one, store)) for one in read if one is not None),
         devices=frozenset(devices),
         memory_limit=memory.limit,
         memory_used=memory.used,

@@ -86,8 +86,7 @@ def _cuda(facts: ContainerFact, on_gpu: list[ProcessFact]) -> list[Finding]:
 
 
 def _memory(facts: ContainerFact, on_gpu: list[ProcessFact], host: Host) -> list[Finding]:
-    # What the store moves goes into its arena, which is outside of the container.
-    need = sum(max(0, process.gpu_bytes - (process.held_bytes or 0)) for process in on_gpu)
+    need = sum(process.parks_bytes for process in on_gpu)
     if not need:
         return []
     if facts.memory_limit is not None and facts.memory_used + need > facts.memory_limit:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from hotseat.cli.doctor.facts import ContainerFact, Finding, Level, ProcessFact, StoreFact
 from hotseat.config.units import format_size
-from hotseat.swap.way import Offer, why_driver
+from hotseat.store.port import TURNED_OFF
+from hotseat.swap.way import Offer, why_custom, why_driver
 
 START = "hotseat store run --arena SIZE"
 
@@ -29,11 +30,40 @@ def store(facts: StoreFact, *, containers: Sequence[ContainerFact]) -> list[Find
                 START,
             )
         ]
-    wanted = sum(facts.held.values())
+    by_custom = [
+        process
+        for container in containers
+        for process in container.processes
+        if process.custom and process.pid not in facts.customs
+    ]
+    wanted = sum(facts.held.values()) + sum(process.gpu_bytes for process in by_custom)
     populated = "" if facts.ready == facts.arena else f", {format_size(facts.ready)} of it populated so far"
     size = f"an arena of {format_size(facts.arena)}{populated}, {format_size(facts.used)} used"
-    demand = f"{len(facts.held)} interposed processes with {format_size(wanted)} of device memory"
+    interposed = len(facts.held) - len(facts.customs)
+    customs = len(facts.customs) + len(by_custom)
+    others = f" and {customs} without the interposer" if customs else ""
+    demand = f"{interposed} interposed processes{others} with {format_size(wanted)} of device memory"
     out = []
+    if facts.custom_storage:
+        out.append(
+            finding(
+                "custom storage",
+                Level.WARN,
+                "processes without the interposer go by the driver's custom storage",
+                "hotseat has run that on the emulated driver only, never on a GPU",
+                "try it on a copy of the workload first; a store without --custom-storage leaves them to the driver",
+            )
+        )
+    elif facts.no_custom_storage not in ("", TURNED_OFF):
+        out.append(
+            finding(
+                "custom storage",
+                Level.WARN,
+                f"custom storage was asked for, and there is none: {facts.no_custom_storage}",
+                "processes without the interposer take the driver's way",
+                "docs/store.md tells what it needs",
+            )
+        )
     if facts.note:
         out.append(
             finding("works", Level.WARN, f"works only in part: {facts.note}", "it cannot move all it should", START)
@@ -61,14 +91,18 @@ def way(facts: ContainerFact, *, store: StoreFact) -> list[Finding]:
         return Finding(subject=subject, check="way", level=level, what=what, why=why, way_out=way_out)
 
     on_gpu = [process for process in facts.processes if process.uses_gpu]
-    rest = [process for process in on_gpu if process.held_bytes is None]
+    customs = [process for process in on_gpu if process.custom]
+    rest = [process for process in on_gpu if process.held_bytes is None and not process.custom]
     if not on_gpu:
         return []
+    whys = [why_custom([process.pid for process in customs])] if customs else []
     if not rest:
-        return [finding(Level.OK, "interposed: the store moves its memory")]
+        mixed = "custom-storage" if len(customs) == len(on_gpu) else "mixed"
+        return [finding(Level.OK, f"{mixed}: {whys[0]}" if whys else "interposed: the store moves its memory")]
     name = "driver" if len(rest) == len(on_gpu) else "mixed"
     silent = "" if store.running else "no store runs"
-    whys = [why_driver(process.pid, process.preload, store=silent, offer=Offer()) for process in rest]
+    offer = Offer(works=store.custom_storage, why=store.no_custom_storage)
+    whys += [why_driver(process.pid, process.preload, store=silent, offer=offer) for process in rest]
     level = Level.WARN if any(_meant_otherwise(process) for process in rest) else Level.OK
     return [
         finding(

@@ -79,4 +79,4 @@ async def test_what_was_parked_before_stays_parked_when_in_cannot_sit(machine) -
 
 async def test_unknown_names_are_not_found(machine) -> None:
     with pytest.raises(NotFound):
-        await Direct(machine).park("nobody", progress=quiet)
+        await Direct(machine).park("nobody", whole=True, progress=quiet)

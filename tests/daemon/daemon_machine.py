@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from daemon_world import HOLDING, NEED, SIZE, TEXT, Heard, World
@@ -48,7 +49,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert {name for name, record in self.world.core.records.items() if not record.leaving} == kept
         assert set(self.world.core.models) == kept
 
-    @rule(name=names, kind=st.sampled_from([m.Park, m.Seat, m.Stop, m.Spill, m.Fetch]))
+    @rule(name=names, kind=st.sampled_from([m.Park, partial(m.Park, whole=True), m.Seat, m.Stop, m.Spill, m.Fetch]))
     def command(self, name: str, kind: Any) -> None:
         heard = Heard()
         self.commands.append(heard)

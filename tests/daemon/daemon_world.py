@@ -173,7 +173,8 @@ class World:
 
     def check_host(self, kind: JobKind, name: str) -> None:
         room = self.core.host.room
-        leaves = self.real[name].state is State.SEATED or self.whole[name]
+        real = self.real[name]
+        leaves = real.state is State.SEATED or (self.whole[name] and real.holds(name))
         if kind is JobKind.SWAP_OUT and leaves and room is not None:
             held = sum(record.host_bytes for record in self.core.records.values() if record.state in ON_HOST)
             more = self.core.records[name].host_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,7 @@ def test_before_it_was_ever_parked_nobody_knows_how_much_and_that_it_stays_is_kn
     seen = replace(world.real["b"].seen("b"), context_gpu_bytes={})
     world.send(m.Observed(workload="b", epoch=world.core.records["b"].epoch, observation=seen))
     assert (world.core.records["b"].context, world.core.records["b"].host_bytes) == ({}, 0)
+    assert park(world, whole=True).errors[0].rule == "host memory", "all that it holds beside the store's blocks comes"
 
 
 @pytest.mark.parametrize("interposed", [True, False])
@@ -103,3 +105,49 @@ def test_a_cold_start_has_the_room_of_a_context_that_stayed(seen: bool) -> None:
     assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
     world.end_job("b")
     assert world.jobs == {"d": JobKind.START}
+
+
+def park(world: World, *, whole: bool = True) -> Heard:
+    heard = Heard()
+    world.send(m.Park(workload="b", whole=whole, answer=heard))
+    return heard
+
+
+def test_a_person_has_it_leave_nothing_there() -> None:
+    world = made(host=CONTEXT)
+    heard = park(world)
+    assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
+    world.end_job("b")
+    assert (heard.times, heard.errors, world.core.records["b"].context) == (1, [], {})
+
+
+def test_a_person_takes_away_what_has_stayed() -> None:
+    world = parked(host=CONTEXT)
+    park(world, whole=False)
+    world.end_job("b")
+    assert world.core.records["b"].context == {0: CONTEXT}
+    heard = park(world)
+    assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
+    assert park(world, whole=False).times == 0, "told with the other"
+    world.end_job("b")
+    assert (heard.times, heard.errors, world.core.records["b"].context) == (1, [], {})
+    assert world.core.records["b"].held
+
+
+def test_who_is_on_its_way_out_already_goes_wholly_after_that() -> None:
+    world = made(host=CONTEXT)
+    first, second, third = park(world, whole=False), park(world), park(world)
+    world.end_job("b")
+    assert (first.times, second.times, third.times) == (1, 0, 0)
+    assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
+    world.end_job("b")
+    assert (second.times, third.times, second.errors + third.errors) == (1, 1, [])
+    assert world.core.records["b"].context == {}
+
+
+@pytest.mark.parametrize("make", [made, parked])
+def test_a_person_is_told_where_the_host_has_no_room_for_it(make: Callable[..., World]) -> None:
+    world = make(host=CONTEXT - 1)
+    (error,) = park(world).errors
+    assert (error.rule, world.jobs) == ("host memory", {})
+    assert "parking b wholly takes 2 B of host memory, 1 B are left" in error.message

@@ -20,8 +20,8 @@ class FakeDesk:
     def rows(self) -> list[dict[str, Any]]:
         return [{"name": "a", "state": "seated"}, {"name": "b", "state": "parked"}]
 
-    async def park(self, name: str) -> list[dict[str, Any]]:
-        self.done.append(("park", name))
+    async def park(self, name: str, *, whole: bool) -> list[dict[str, Any]]:
+        self.done.append(("park", name, whole))
         return [{"workload": name, "direction": "out"}]
 
     async def seat(self, name: str) -> list[dict[str, Any]]:
@@ -69,10 +69,11 @@ async def test_commands() -> None:
     reply = await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm", body=b'{"seconds": 30}')
     assert (reply.status, value(reply)["seconds"]) == (202, 30.0)
     await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm")
-    assert desk.done == [("park", "a"), ("seat", "b"), ("prewarm", "b", 30.0), ("prewarm", "b", 600.0)]
+    assert desk.done == [("park", "a", False), ("seat", "b"), ("prewarm", "b", 30.0), ("prewarm", "b", 600.0)]
     assert value(await ask(desk, "POST", "/hotseat/v1/workloads/b/spill")) == {"workload": "b", "to": "disk"}
     assert value(await ask(desk, "POST", "/hotseat/v1/workloads/b/fetch")) == {"workload": "b", "to": "host memory"}
-    assert desk.done[4:] == [("spill", "b"), ("fetch", "b")]
+    await ask(desk, "POST", "/hotseat/v1/workloads/a/park", body=b'{"whole": true}')
+    assert desk.done[4:] == [("spill", "b"), ("fetch", "b"), ("park", "a", True)]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,14 @@ async def test_a_prewarm_that_says_something_else(body: bytes) -> None:
     desk = FakeDesk()
     with pytest.raises(UsageError):
         await ask(desk, "POST", "/hotseat/v1/workloads/b/prewarm", body=body)
+    assert desk.done == []
+
+
+@pytest.mark.parametrize("body", [b"x", b"[]", b'{"whole": 1}', b'{"keep": true}', b"\xff"])
+async def test_a_park_that_says_something_else(body: bytes) -> None:
+    desk = FakeDesk()
+    with pytest.raises(UsageError, match="whole"):
+        await ask(desk, "POST", "/hotseat/v1/workloads/b/park", body=body)
     assert desk.done == []
 
 

@@ -50,6 +50,11 @@ async def test_contexts_stay_until_another_needs_their_room(directory: Path) -> 
             assert await house.say(name) == texts[name]
             away = [row["gpu_bytes"] for row in house.serving.workloads() if row["state"] == "parked"]
             assert sorted(away) == [0, SMALL]
+        (kept,) = [row["name"] for row in house.serving.workloads() if row["gpu_bytes"] == SMALL]
+        words = ("park", kept, "--whole", "--json", f"--control={house.control}")
+        code, out, _ = await hotseat(*words, environ=house.bench.environ)
+        assert (code, json.loads(out)["gpu_bytes"], house.row(kept)["gpu_bytes"]) == (0, SMALL, 0)
+        assert (house.row(kept)["state"], await house.say(kept)) == ("parked", texts[kept])
 
 
 async def test_for_whom_a_person_parks_another_goes_to_disk_where_the_arena_is_short(directory: Path) -> None:

@@ -18,8 +18,8 @@ class AdminDesk:
     def rows(self) -> Sequence[dict[str, Any]]:
         return [row(record) for record in self._house.actor.records.values()]
 
-    async def park(self, name: str) -> list[dict[str, Any]]:
-        return await self._house.park(name)
+    async def park(self, name: str, *, whole: bool) -> list[dict[str, Any]]:
+        return await self._house.park(name, whole=whole)
 
     async def seat(self, name: str) -> list[dict[str, Any]]:
         return await self._house.seat(name)

@@ -95,8 +95,11 @@ class Record:
     in_flight: dict[Ticket, None] = field(default_factory=dict)
     wishes: list[Wish] = field(default_factory=list)
     park_after: tuple[str, ...] = ()
-    """Who goes to disk to make room in the arena, so that it can be parked as a person said; `park_answers` then."""
+    """Who goes to disk to make room in the arena, so that it can be parked as a person said."""
     park_answers: list[Answer] = field(default_factory=list)
+    """Of persons whose word waits for that, or for a swap out under way that leaves its context there."""
+    park_whole: bool = False
+    """They want nothing of it left on the devices."""
     drained: list[Answer] = field(default_factory=list)
     """Who waits for `in_flight` to be empty."""
     job: Job | None = None
@@ -179,13 +182,17 @@ class Record:
     def host_bytes(self) -> int:
         """What parking it takes of the host's memory; once it leaves its seat, what it holds of it. A context that
         stays on its devices is no part of that."""
+        return self.on_host(whole=self.job is not None and self.job.whole)
+
+    def on_host(self, *, whole: bool) -> int:
+        """The same where it leaves, or has left, its devices wholly, or but for its context if that may stay."""
         seen, job = self.observation, self.job
         if seen is None or (job is not None and job.kind is JobKind.START):
             return 0
         parked, kept = sum(seen.parked_gpu_bytes.values()), sum(seen.kept_gpu_bytes.values())
         if parked or kept:
-            leaves = parked + (kept if job is not None and job.gives_up and job.whole else 0)
-        elif self._context_stays or (job is not None and job.kind is JobKind.STOP):
+            leaves = parked + (kept if whole else 0)
+        elif (self._may_keep and not whole) or (job is not None and job.kind is JobKind.STOP):
             leaves = 0
         else:
             leaves = sum(seen.gpu_bytes.values()) - seen.custom_gpu_bytes
@@ -264,12 +271,11 @@ class Record:
         return self.stayed if seen.context_gpu_bytes and self.stayed else seen.context_gpu_bytes
 
     @property
-    def _context_stays(self) -> bool:
-        """When it leaves its seat, unless its context is in the way then."""
-        seen, job = self.observation, self.job
-        if seen is None or self.spec.context != "keep" or (job is not None and job.whole):
-            return False
-        return bool(seen.held) and all(process in seen.held for process in seen.cuda)
+    def _may_keep(self) -> bool:
+        """Its context may stay when it leaves its seat."""
+        held = self.observation.held if self.observation is not None else {}
+        cuda = self.observation.cuda if self.observation is not None else {}
+        return self.spec.context == "keep" and bool(held) and all(process in held for process in cuda)
 
     def view(self, now: float, *, disk_free: int = 0) -> WorkloadView:
         """`disk_free`: what the store may still write to disk."""

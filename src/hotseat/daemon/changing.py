@@ -173,7 +173,7 @@ def _become(core: Core, record: Record) -> None:
     anew = _named(record.spec) == _named(record.successor)
     fresh = core.new_record(record.name, record.successor, epoch=record.epoch + 1, unknown=not anew)
     fresh.waiting, fresh.wishes = record.waiting, record.wishes
-    fresh.park_after, fresh.park_answers = record.park_after, record.park_answers
+    fresh.park_after, fresh.park_answers, fresh.park_whole = record.park_after, record.park_answers, record.park_whole
     core.records[record.name] = fresh
     core.do(Say(kind="state", workload=record.name, data={"state": State.STOPPED.value, "note": fresh.note}))
     core.do(Look(workload=record.name))

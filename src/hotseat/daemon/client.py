@@ -64,8 +64,9 @@ class Client:
     async def devices(self) -> Sequence[DeviceUse]:
         return [wire.use_from(item) for item in await self._call("GET", "/v1/devices")]
 
-    async def park(self, name: str, *, progress: Progress | None = None) -> Sequence[SwapReport]:
-        return await self._swap(f"/v1/workloads/{name}/park", None, progress)
+    async def park(self, name: str, *, whole: bool = False, progress: Progress | None = None) -> Sequence[SwapReport]:
+        """`whole`: nothing of it stays on a device, also no context."""
+        return await self._swap(f"/v1/workloads/{name}/park", {"whole": True} if whole else None, progress)
 
     async def seat(self, name: str, *, progress: Progress | None = None) -> Sequence[SwapReport]:
         """The reports of all swaps made for it, its own last."""

@@ -12,32 +12,43 @@ from hotseat.daemon import picture
 from hotseat.daemon.book import AWAY, ON_HOST, Answer, JobKind, Record, Wish
 from hotseat.daemon.messages import Prewarm, Say
 from hotseat.errors import Busy, HotseatError, NoRoom, Refused, Unavailable
-from hotseat.scheduler.host import HostLedger
+from hotseat.scheduler.host import HostLedger, wholly
 from hotseat.words import Direction, State, SwapReport
 
 if TYPE_CHECKING:
     from hotseat.daemon.core import Core
 
 
-def park(core: Core, record: Record, answer: Answer, now: float) -> None:
-    """Answer with [SwapReport]. It stays parked until a new request or a `seat`, also with answers frozen in it."""
+def park(core: Core, record: Record, answer: Answer, now: float, *, whole: bool = False) -> None:
+    """Answer with [SwapReport]. It stays parked until a new request or a `seat`, also with answers frozen in it.
+    `whole`: no context of it stays on a device, also none that has."""
     if (error := closing(core)) is not None:
         core.tell(answer, None, error)
         return
-    if record.job is None and (full := _host_is_full(core, record)) is not None:
+    if record.job is None and (full := _host_is_full(core, record, whole=whole)) is not None:
         core.tell(answer, None, full)
         return
     if record.park_answers:
         record.park_answers.append(answer)
+        record.park_whole |= whole
         return
-    if record.job is None and (going := _to_disk(core, record, now)):
+    if whole and _leaves_its_context(record):
+        record.park_answers, record.park_whole = [answer], True
+        return
+    if record.job is None and (going := _to_disk(core, record, now, whole=whole)):
         names = tuple(other.name for other in going)
         for other in going:
             core.launch(other, JobKind.STORE, now, makes_room_for=record.name)
-        record.park_after, record.park_answers = names, [answer]
+        record.park_after, record.park_answers, record.park_whole = names, [answer], whole
         core.set_state(record, record.state, f"is parked once {', '.join(names)} went to disk")
         return
-    _park_now(core, record, answer, now)
+    _park_now(core, record, answer, now, whole=whole)
+
+
+def _leaves_its_context(record: Record) -> bool:
+    """A swap out is under way that does."""
+    job = record.job
+    return job is not None and job.kind is JobKind.SWAP_OUT and not job.whole
 
 
 def park_when_room(core: Core, record: Record, now: float) -> None:
@@ -45,19 +56,23 @@ def park_when_room(core: Core, record: Record, now: float) -> None:
     others = (core.records.get(name) for name in record.park_after)
     if any(other is not None and other.job is not None and other.job.kind is JobKind.STORE for other in others):
         return
-    answers, record.park_answers, record.park_after = record.park_answers, [], ()
+    whole = record.park_whole
+    if whole and _leaves_its_context(record):
+        return
+    answers, record.park_answers, record.park_after, record.park_whole = record.park_answers, [], (), False
+    full = _host_is_full(core, record, whole=whole) if record.job is None else None
     for answer in answers:
-        if (error := closing(core)) is not None:
+        if (error := closing(core) or full) is not None:
             core.tell(answer, None, error)
         else:
-            _park_now(core, record, answer, now)
+            _park_now(core, record, answer, now, whole=whole)
 
 
-def _park_now(core: Core, record: Record, answer: Answer, now: float) -> None:
+def _park_now(core: Core, record: Record, answer: Answer, now: float, *, whole: bool) -> None:
     record.held = True
     job = record.job
     if job is None:
-        job = core.launch(record, JobKind.SWAP_OUT, now)
+        job = core.launch(record, JobKind.SWAP_OUT, now, whole=whole)
     elif job.kind is not JobKind.SWAP_OUT:
         record.held = False
         core.tell(answer, None, busy(record))
@@ -169,29 +184,30 @@ def _nobody(value: object, error: HotseatError | None) -> None:
     """The answer that no one waits for."""
 
 
-def _host_is_full(core: Core, record: Record) -> NoRoom | None:
+def _host_is_full(core: Core, record: Record, *, whole: bool) -> NoRoom | None:
     room = core.host.room
-    if record.state in ON_HOST or room is None:
+    if room is None:
         return None
+    takes = record.on_host(whole=whole) - (record.host_bytes if record.state in ON_HOST else 0)
     free = room.budget - sum(other.host_bytes for other in core.records.values() if other.state in ON_HOST)
-    if record.host_bytes <= max(0, free):
+    if takes <= max(0, free):
         return None
     return NoRoom(
-        f"parking {record.name} takes {format_size(record.host_bytes)} of host memory, "
+        f"parking {record.name}{' wholly' if whole else ''} takes {format_size(takes)} of host memory, "
         f"{format_size(max(0, free))} are left for parked workloads",
         rule="host memory",
         hint="seat or stop another that is parked, or raise `host_memory` in hotseat.yaml",
     )
 
 
-def _to_disk(core: Core, record: Record, now: float) -> Sequence[Record]:
+def _to_disk(core: Core, record: Record, now: float, *, whole: bool) -> Sequence[Record]:
     """Parked ones that go to disk so that the store's arena has room for this one. Nobody where that is not needed, or
     not enough: for a person's word nobody is stopped."""
     snapshot = picture.snapshot(core, now)
     view = next((view for view in snapshot.workloads if view.name == record.name), None)
     if view is None or view.state is not State.SEATED or snapshot.arena is None:
         return ()
-    plan = HostLedger(snapshot, now).plan([view])
+    plan = HostLedger(snapshot, now).plan([wholly(view) if whole else view])
     if plan is None or plan.stop or plan.first:
         return ()
     return [core.records[other.name] for other in plan.store]

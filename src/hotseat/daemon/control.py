@@ -3,8 +3,10 @@
     GET  /v1/health                    {"status": "ok", "version", "pid", "gateway": URL, "notes": [text, ...]}
     GET  /v1/workloads                 what `hotseat ps --json` prints
     GET  /v1/workloads/NAME
-    POST /v1/workloads/NAME/park       {"reports": [...]}, one a swap, in order
+    POST /v1/workloads/NAME/park       {"reports": [...]}, one a swap; body {"whole": true}: no context stays
     POST /v1/workloads/NAME/seat
+    POST /v1/workloads/NAME/spill      what is parked of it goes to the store's disk
+    POST /v1/workloads/NAME/fetch      ... and back into host memory
     POST /v1/workloads/NAME/prewarm    {"seconds": 600}: it will be wanted for so long; 0 takes that back
     POST /v1/swap                      {"in": NAME, "out": NAME or null}
     POST /v1/reload                    what the file changed: `reload.Reloaded`
@@ -42,7 +44,7 @@ from hotseat.daemon.reload import Reloaded
 from hotseat.dashboard import House
 from hotseat.errors import HotseatError, NotFound, Refused, UsageError
 from hotseat.events import EventBus
-from hotseat.gateway.admin import prewarm_seconds
+from hotseat.gateway.admin import park_whole, prewarm_seconds
 from hotseat.gpu.port import DeviceTruth
 
 _log = logging.getLogger(__name__)
@@ -137,7 +139,8 @@ class Control:
 
     async def _park(self, request: web.Request) -> web.StreamResponse:
         name = self._record(request.match_info["name"]).name
-        return _reports(await self._actor.ask(lambda answer: m.Park(workload=name, answer=answer)))
+        whole = park_whole(await request.read())
+        return _reports(await self._actor.ask(lambda answer: m.Park(workload=name, whole=whole, answer=answer)))
 
     async def _seat(self, request: web.Request) -> web.StreamResponse:
         name = self._record(request.match_info["name"]).name

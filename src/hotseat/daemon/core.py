@@ -114,8 +114,8 @@ class Core:
             case m.EngineDown(workload=name):
                 self.records[name].ready = False
                 self.do(m.Look(workload=name))
-            case m.Park(workload=name, answer=answer):
-                commands.park(self, self.records[name], answer, now)
+            case m.Park(workload=name, whole=whole, answer=answer):
+                commands.park(self, self.records[name], answer, now, whole=whole)
             case m.Seat(workload=name, answer=answer, commanded=commanded):
                 wish = Wish(since=now, answer=answer, commanded=commanded)
                 commands.seat(self, self.records[name], wish, now)

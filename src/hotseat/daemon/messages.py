@@ -54,8 +54,11 @@ class EngineDown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Park:
+    """`whole`: nothing of it stays on a device, also no context."""
+
     workload: str
     answer: Answer
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,8 +40,8 @@ class DaemonHouse:
     def exposition(self) -> tuple[str, bytes]:
         return CONTENT_TYPE, self.measuring.meters.exposition()
 
-    async def park(self, name: str) -> list[dict[str, Any]]:
-        return _told(await self._ask(name, lambda answer: m.Park(workload=name, answer=answer)))
+    async def park(self, name: str, *, whole: bool = False) -> list[dict[str, Any]]:
+        return _told(await self._ask(name, lambda answer: m.Park(workload=name, whole=whole, answer=answer)))
 
     async def seat(self, name: str) -> list[dict[str, Any]]:
         return _told(await self._ask(name, lambda answer: m.Seat(workload=name, answer=answer)))

@@ -2,7 +2,7 @@
 
     GET  /hotseat/v1/workloads                  as `hotseat ps --json` prints them
     GET  /hotseat/v1/workloads/NAME
-    POST /hotseat/v1/workloads/NAME/park        {"reports": [...]}, one a swap, in order
+    POST /hotseat/v1/workloads/NAME/park        {"reports": [...]}, one a swap; body {"whole": true}: no context stays
     POST /hotseat/v1/workloads/NAME/seat
     POST /hotseat/v1/workloads/NAME/spill       what is parked of it goes to the store's disk
     POST /hotseat/v1/workloads/NAME/fetch       ... and back into host memory
@@ -34,8 +34,8 @@ class Desk(Protocol):
         """The workloads, as `hotseat ps --json` prints them."""
         ...
 
-    async def park(self, name: str) -> list[dict[str, Any]]:
-        """The reports of the swaps made. Goes on if its caller is cancelled."""
+    async def park(self, name: str, *, whole: bool) -> list[dict[str, Any]]:
+        """The reports of the swaps made. `whole`: no context stays on a device. Goes on if its caller is cancelled."""
         ...
 
     async def seat(self, name: str) -> list[dict[str, Any]]: ...
@@ -51,6 +51,10 @@ class Desk(Protocol):
     async def prewarm(self, name: str, *, seconds: float) -> dict[str, Any]:
         """It will be wanted for so long: seat it while that costs nobody who waits. {"workload", "state", "seconds"}"""
         ...
+
+
+class _Park(msgspec.Struct, forbid_unknown_fields=True):
+    whole: bool = False
 
 
 class _Prewarm(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,7 +96,7 @@ class AdminSite:
         name, _, command = inquiry.path.removeprefix(PREFIX + "workloads/").rpartition("/")
         match command:
             case "park":
-                return _json({"reports": await self._desk.park(name)})
+                return _json({"reports": await self._desk.park(name, whole=park_whole(inquiry.body))})
             case "seat":
                 return _json({"reports": await self._desk.seat(name)})
             case "spill":
@@ -104,6 +108,14 @@ class AdminSite:
     async def _nothing(self, inquiry: Inquiry) -> Reply:
         _admin_only(inquiry)
         raise NotFound(f"no page {inquiry.method} {inquiry.path[:200]}", hint="docs/api.md has those there are")
+
+
+def park_whole(body: bytes) -> bool:
+    """Of the body of a park; not if it is empty. `UsageError`."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=_Park).whole
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError('write {"whole": true}, or nothing', hint=f"got: {error}") from error
 
 
 def prewarm_seconds(body: bytes) -> float:

@@ -35,8 +35,8 @@ class Control:
     def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         return self._client.logs(name, tail=tail, follow=follow)
 
-    async def park(self, name: str, *, progress: Progress) -> SwapReport:
-        return (await self._client.park(name, progress=progress))[-1]
+    async def park(self, name: str, *, whole: bool, progress: Progress) -> SwapReport:
+        return (await self._client.park(name, whole=whole, progress=progress))[-1]
 
     async def seat(self, name: str, *, progress: Progress) -> SwapReport:
         """The report of its own swap; who was parked for it shows in `hotseat events`."""

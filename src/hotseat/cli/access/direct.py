@@ -70,7 +70,8 @@ class Direct:
         async for chunk in workload.platform.follow_logs(workload.container, tail=tail):
             yield chunk
 
-    async def park(self, name: str, *, progress: Progress) -> SwapReport:
+    async def park(self, name: str, *, whole: bool, progress: Progress) -> SwapReport:
+        """Always wholly: no settings say that a context may stay."""
         return await self._parts.swapper.swap_out(await find(self._parts, name), progress=progress)
 
     async def seat(self, name: str, *, progress: Progress) -> SwapReport:

@@ -14,13 +14,15 @@ Examples:
   hotseat park podman:llama     ... if both platforms have one of that name
   hotseat park 4711             a bare process and its children
   hotseat park llama --json     phases, bytes and times as data
+  hotseat park llama --whole    its context leaves too, or now, if it stayed (docs/store.md)
 """
 )
 @click.argument("name")
+@click.option("--whole", is_flag=True, help="Leave nothing on the GPU, also no context (`context: keep`).")
 @options.as_json
 @options.verbose
 @options.access
-def park(name: str, as_json: bool, verbose: bool, control: str | None, no_daemon: bool) -> None:
+def park(name: str, whole: bool, as_json: bool, verbose: bool, control: str | None, no_daemon: bool) -> None:
     """Take NAME off the GPU; it keeps everything else.
 
     Its GPU memory moves into its own host memory and every thread is frozen. Processes, model, KV cache and open
@@ -32,7 +34,7 @@ def park(name: str, as_json: bool, verbose: bool, control: str | None, no_daemon
     from hotseat.cli.swapping import run_swap
 
     run_swap(
-        lambda access, progress: access.park(name, progress=progress),
+        lambda access, progress: access.park(name, whole=whole, progress=progress),
         title=f"parking {name}",
         as_json=as_json,
         verbose=verbose,

@@ -2,10 +2,12 @@
 """Three PyTorch models in Podman containers under a mixed stream of requests: parked in turns, and stopped in turns.
 
     sudo python3 benchmarks/gpu/mixed.py --out results --seconds 150
+    sudo python3 benchmarks/gpu/mixed.py --out results --seconds 100 --ways store,kept,stop
 
-The same requests at the same moments, twice through the gateway over the same containers: once hotseat parks who must
-make room, once (`host_memory: {parked: 0}`) it stops and starts them, as a proxy without hot swapping does. The largest
-model fits alone, the two others together. Every answer is compared with the undisturbed one, its logits too.
+The same requests at the same moments, once a way through the gateway over the same containers. `park`: hotseat parks
+who must make room, by the driver. `store`: the same with the interposer and a snapshot store; `kept`: the contexts stay
+on the device, too. `stop`: it stops and starts them (`host_memory: {parked: 0}`), as a proxy without hot swapping does.
+The largest model fits alone, the two others together. Every answer is compared with the undisturbed one, logits too.
 Needs what run.py needs. Exit code 1 if a request was lost or an answer differs.
 """
 
@@ -21,8 +23,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ import engines as make  # noqa: E402
 import turns  # noqa: E402
 from engines import Engine  # noqa: E402
 from lab import Lab  # noqa: E402
+from store_ways import own_store  # noqa: E402
 
 GIB = 1 << 30
 PROMPTS = ([(i * 7919 + 13) % 900 for i in range(256)], [5, 4, 3, 2, 1], "Which of three engines has the seat now?")
@@ -167,15 +170,15 @@ def moves(path: Path) -> dict[str, Any]:
     }
 
 
-def configure(lab: Lab, engines: list[Engine], *, cap: int) -> tuple[Path, Path]:
+def configure(lab: Lab, engines: list[Engine], *, cap: int, context: str = "restore") -> tuple[Path, Path]:
     directory = lab.out / "hotseat"
     return directory, turns.configuration(
-        lab, engines, cap=cap, directory=directory, max_wait="200s", min_stay="3s", linger="500ms"
+        lab, engines, cap=cap, directory=directory, max_wait="200s", min_stay="3s", linger="500ms", context=context
     )
 
 
 def run_way(lab: Lab, way: str, engines: list[Engine], plans: list[Planned], references: Any, *, cap: int) -> None:
-    directory, config = configure(lab, engines, cap=cap)
+    directory, config = configure(lab, engines, cap=cap, context="keep" if way == "kept" else "restore")
     if way == "stop":
         config.write_text(config.read_text() + "host_memory: {parked: 0}\n")
     with turns.daemon(lab, config):
@@ -209,10 +212,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=150, help="of requests, each way")
     parser.add_argument("--rate", type=float, default=0.5, help="requests a second over all models")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--ways", default="park,stop")
+    parser.add_argument("--ways", default="park,stop", help="of park, store, kept, stop; not park beside store or kept")
+    parser.add_argument("--arena", type=float, default=40, help="GiB, of the store")
     parser.add_argument("--hotseat", default=f"{sys.executable} -m hotseat")
     parser.add_argument("--rehearse", action="store_true", help="small demo engines: the script on trial")
     args = parser.parse_args()
+    ways = args.ways.split(",")
+    if unknown := set(ways) - {"park", "store", "kept", "stop"}:
+        parser.error(f"no such way: {', '.join(sorted(unknown))}")
+    by_store = bool({"store", "kept"} & set(ways))
+    if by_store and "park" in ways:
+        parser.error("who has the interposer goes by the store: park has a run of its own")
     lab = Lab(out=args.out, hotseat=shlex.split(args.hotseat))
     lab.describe_machine()
     if args.rehearse:
@@ -222,7 +232,11 @@ def main() -> int:
     else:
         engines = [make.torch(f"mixed-{size}", size, 8050 + slot, slot, slot)
                    for slot, size in enumerate(("1b", "3b", "8b"), start=1)]  # fmt: skip
-    with lab.section("mixed"):
+    with lab.section("mixed"), ExitStack() as stack:
+        if by_store:
+            store = stack.enter_context(own_store(lab, arena=int(args.arena * GIB)))
+            engines = [replace(engine, run=[*store.flags(), *engine.run]) for engine in engines]
+            lab.record("waited_for_arena_s", store.ready())
         try:
             references, cold, used = {}, {}, []
             for engine in engines:
@@ -241,7 +255,7 @@ def main() -> int:
             configure(lab, engines, cap=cap)
             for engine in engines[:-1]:  # those that sit over a cap when the daemon comes stay until one makes room
                 lab.cli("park", "--no-daemon", f"podman:{engine.name}")
-            for way in args.ways.split(","):
+            for way in ways:
                 run_way(lab, way, engines, plans, references, cap=cap)
                 lab.save()
         finally:

@@ -22,14 +22,15 @@ GATEWAY = 8700
 
 def configuration(
     lab: Lab, engines: list[Engine], *, cap: int, directory: Path, max_wait: str = "120s", min_stay: str = "0s",
-    linger: str = "0s",
+    linger: str = "0s", context: str = "restore",
 ) -> Path:  # fmt: skip
     lines = [
         f"gateway: {{host: 127.0.0.1, port: {GATEWAY}}}",
         f"control: {directory}/control.sock",
         f"state: {directory}/state",
         f"devices: {{0: {{cap: {cap}}}}}",
-        f"defaults: {{max_wait: {max_wait}, min_stay: {min_stay}, linger: {linger}, health_timeout: 60s}}",
+        f"defaults: {{max_wait: {max_wait}, min_stay: {min_stay}, linger: {linger}, context: {context}, "
+        f"health_timeout: 60s}}",
         "workloads:",
     ]
     for e in engines:

@@ -167,6 +167,19 @@ def test_chunks_that_only_seem_equal_get_slots_of_their_own() -> None:
     assert (book.used, book.cached) == (0, 1)
 
 
+def test_what_two_bring_at_once_is_one_unless_the_bytes_differ() -> None:
+    book = Book(4)
+    one, same, other = plan(book, [1]), plan(book, [1]), plan(book, [1])
+    for made, equal in ((one, False), (same, True), (other, False)):
+        book.commit(made, equal=lambda slot, twin, equal=equal: equal)
+    assert same.slots.tolist() == one.slots.tolist()
+    assert other.slots.tolist() != one.slots.tolist()
+    assert known(book) == {int(one.slots[0]): digest(1)}
+    for made in (one, same, other):
+        book.release(made.slots)
+    assert (book.used, book.cached) == (0, 1)
+
+
 def runs_of(pairs: list[tuple[int, int]], *, edge: int) -> list[Run]:
     """(chunk, slot); chunk 0 lies at `BASE`."""
     addresses = np.array([BASE + chunk * CHUNK for chunk, _ in pairs], dtype=np.uint64)

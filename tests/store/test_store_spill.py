@@ -80,6 +80,14 @@ async def test_what_the_arena_still_has_is_not_read_from_the_disk(bench: Bench) 
     assert await seat(bench, one) == before
 
 
+async def test_who_compares_bytes_reads_them(node: EmulatedNode, tmp_path: Path) -> None:
+    async with Bench(node, tmp_path / "store", options=["--compare"]) as bench:
+        one, before = await parked(bench, 3, 100)
+        await bench.client.spill([one.ref], deadline=WITHIN)
+        assert (await bench.client.fetch([one.ref], deadline=WITHIN)).disk == 3 * GRANULE
+        assert await seat(bench, one) == before
+
+
 async def test_it_comes_back_into_the_arena_where_there_is_room(small: Bench) -> None:
     one, before = await parked(small, 6, 100)
     await small.client.spill([one.ref], deadline=WITHIN)

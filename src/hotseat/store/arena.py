@@ -12,6 +12,7 @@ from hotseat.errors import NoRoom
 from hotseat.store.digest import CHUNK
 
 MADV_HUGEPAGE = 14
+MADV_DONTDUMP = 16
 MADV_POPULATE_WRITE = 23
 PIECE = 1 << 30
 """Bytes that are pinned with one call."""
@@ -32,6 +33,8 @@ class Arena:
         self.slots = self.bytes // CHUNK
         self._map = mmap.mmap(fd, self.bytes)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        # Others' bytes are no part of what a core dump of ours is for, and would make it as large as the host's memory.
+        _libc.madvise(self.address, self.bytes, MADV_DONTDUMP)
 
     def chunk(self, slot: int) -> memoryview:
         """Its bytes, to be read and written."""

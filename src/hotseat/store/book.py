@@ -11,7 +11,7 @@ kept twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,11 +159,14 @@ class Book:
             shared=len(other) - len(fresh),
         )
 
-    def commit(self, plan: Plan) -> None:
-        """What was to be filled is. Chunks that another plan brought in the meantime are kept once."""
+    def commit(self, plan: Plan, *, equal: Callable[[int, int], bool] | None = None) -> None:
+        """What was to be filled is. Chunks that another plan brought in the meantime are kept once. `equal`: whether
+        two slots with equal digests have the same bytes; those that have not stay apart, and are found by nobody."""
         twins = self._index.find(plan.digests)
         mine = twins == ZERO
         for slot, twin in zip(plan.fresh[~mine].tolist(), twins[~mine].tolist(), strict=True):
+            if equal is not None and not equal(slot, twin):
+                continue
             chunks = np.flatnonzero(plan.slots == slot)
             plan.slots[chunks] = twin
             self._hold(np.full(len(chunks), twin, dtype=np.int32))

@@ -48,7 +48,6 @@ class Disk:
         self.limit = limit
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.chmod(directory, 0o700)
             self.direct = self._takes_direct()
         except OSError as error:
             raise Failed(
@@ -57,10 +56,14 @@ class Disk:
         self.readers = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._ends: dict[str, int] = {}
+        """Of files that are being written: so many bytes are promised to each."""
 
     def used(self) -> int:
-        """Bytes of all files."""
-        return sum(entry.stat().st_blocks * 512 for entry in os.scandir(self.directory) if ours(entry.name))
+        """Bytes of all files, and what is promised to those that are being written."""
+        files = {entry.name: entry.stat().st_blocks * 512 for entry in os.scandir(self.directory) if ours(entry.name)}
+        return sum(max(taken, self._ends.get(name, 0)) for name, taken in files.items())
 
     def free(self) -> int:
         """Bytes that may still be written."""
@@ -82,7 +85,6 @@ class Disk:
         fd = self._open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         lock, failed = threading.Lock(), threading.Event()
         end = done = 0
-        room = self.free()
 
         def one(chunk: memoryview) -> Placed:
             nonlocal end, done
@@ -91,10 +93,11 @@ class Disk:
             if stop.is_set():
                 raise DriverTimeout("the disk was not done within its deadline", hint="give it a longer one")
             data, stored, packed = self._packed(chunk)
-            with lock:
-                offset, end = end, end + len(data)
-            if end > room:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with self._lock:  # together with all others that are written now
+                if self.free() < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                offset = end
+                self._ends[name] = end = end + len(data)
             _write(fd, data, offset)
             with lock:
                 done += 1
@@ -124,6 +127,7 @@ class Disk:
                 raise self._full(error, len(chunks)) from error
             raise
         finally:
+            self._ends.pop(name, None)
             os.close(fd)
 
     def read(self, name: str, placed: Placed, into: memoryview) -> None:

@@ -6,6 +6,7 @@ is on a device in the store's care; so nothing is lost whatever the worker does.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -27,10 +28,13 @@ from hotseat.gpu.procfs import memory_bytes
 from hotseat.store import keeping
 from hotseat.store.digest import CHUNK
 from hotseat.store.port import AGENTS, CONTROL
+from hotseat.store.private import private
 from hotseat.store.spare import SMALL_PIECE, spare_bytes
 from hotseat.store.spilled import claimed, empty
 
 HUGE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+"""Whoever has it mapped can count on its size."""
 RETRY_FIRST, RETRY_LAST = 0.1, 30.0
 """Seconds until a worker that died is started again: doubled while it keeps dying within `STEADY`."""
 STEADY = 10.0
@@ -62,16 +66,17 @@ def make_arena(nbytes: int | None) -> int:
     """A memfd: of reserved huge pages where there are enough of them. `NoRoom` if this host lacks the memory. None:
     one that takes nothing until it is populated, and could take all that may be."""
     if nbytes is None:
-        fd = os.memfd_create("hotseat-arena", os.MFD_CLOEXEC)
+        fd = os.memfd_create("hotseat-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.fchmod(fd, 0o600)
         os.ftruncate(fd, max(spare_bytes() // SMALL_PIECE, 1) * SMALL_PIECE)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
         return fd
     nbytes = max(nbytes // CHUNK, 1) * CHUNK
     try:
         reserved = int(HUGE.read_text()) * CHUNK
     except (OSError, ValueError):
         reserved = 0
-    flags = os.MFD_CLOEXEC
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     if reserved >= nbytes:
         flags |= os.MFD_HUGETLB | os.MFD_HUGE_2MB
     else:
@@ -85,6 +90,7 @@ def make_arena(nbytes: int | None) -> int:
     fd = os.memfd_create("hotseat-arena", flags)
     os.fchmod(fd, 0o600)
     os.ftruncate(fd, nbytes)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     return fd
 
 
@@ -92,16 +98,15 @@ class Keeper:
     """Made and run once; the process's main thread waits in `run`."""
 
     def __init__(self, options: Options, *, worker: Sequence[str] = WORKER) -> None:
-        """`Refused` if another store runs in the directory or spills to the same, `NoRoom` as from `make_arena`.
-        `worker`: its command."""
+        """`Refused` if another store runs in the directory or spills to the same, or if one of the two is shared with
+        others; `NoRoom` as from `make_arena`. `worker`: its command."""
         self._options, self._worker = options, worker
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:  # a shell's usual 1024 is soon used up: a descriptor for each block
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._spill = None if options.spill is None else claimed(options.spill)
-        options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(options.directory, 0o700)
         agents = (options.directory / AGENTS).parent
+        private(options.directory, ours=(CONTROL, agents.name).__contains__)
         agents.mkdir(exist_ok=True)
         os.chmod(agents, 0o711)  # who is in a container reaches it by the mount, whatever user that is
         self._control = _listen(options.directory / CONTROL, socket.SOCK_STREAM, 0o600)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hotseat.errors import Failed, Refused
+from hotseat.store.private import private
 
 SUFFIX = ".chunks"
 
@@ -15,10 +16,9 @@ SUFFIX = ".chunks"
 def claimed(directory: Path) -> int:
     """A descriptor that keeps other stores away for as long as it is open. What an earlier one left there is removed.
 
-    `Refused` if another store has it, `Failed` if it cannot be made."""
+    `Refused` if another store has it or it is shared with others, `Failed` if it cannot be made."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(directory, 0o700)
+        private(directory, ours=ours)
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise Failed(

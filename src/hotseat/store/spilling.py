@@ -24,11 +24,12 @@ from hotseat.store.tenant import Tenant
 
 
 class Spilling:
-    """`key`: the secret that digests are made with. `why`: why there is no disk."""
+    """`key`: the secret that digests are made with. `why`: why there is no disk. `compare`: a digest proves nothing."""
 
-    def __init__(self, holdings: Holdings, *, arena: Arena, key: int, why: str = "") -> None:
+    def __init__(self, holdings: Holdings, *, arena: Arena, key: int, why: str = "", compare: bool = False) -> None:
         self.note = why
         self._holdings, self._arena, self._key = holdings, arena, key
+        self._compare = compare
         self._writing: set[int] = set()
         self._stage = Stage()
 
@@ -110,7 +111,8 @@ class Spilling:
         return disk
 
     def _kept(self, page: Page) -> int | None:
-        return self._holdings.book.slot_of(page.digest) if page.known else None
+        # To compare it would have to be read, and then it is there.
+        return self._holdings.book.slot_of(page.digest) if page.known and not self._compare else None
 
     def _stored_counts(self) -> dict[int, int]:
         """Slot -> how many chunks of stored processes refer to it."""

@@ -187,7 +187,7 @@ class Steps:
         copied = len(chunks) + (await self._verify(tenant, plan, stop) if self._compare else 0)
         tenant.measured = tenant.bytes - (plan.shared + plan.zero) * CHUNK
         with tenant.part("record"):
-            self._holdings.book.commit(plan)
+            self._holdings.book.commit(plan, equal=self._arena.equal if self._compare else None)
             tenant.slots, tenant.plan = plan.slots, None
             self._holdings.write_record()
         return Moved(

@@ -35,6 +35,8 @@ from hotseat.store.steps import Steps
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)"""
+GROW_AGAIN = 30.0
+"""Seconds until the arena is populated further after that failed."""
 QUIET = 0.5
 """Seconds between two looks whether anything is under way; so long an answer may take to be read."""
 
@@ -58,7 +60,7 @@ async def work(parts: dict[str, Any]) -> None:
         note = error.message
     disk, no_disk = _disk(parts)
     holdings = Holdings(book=Book(arena.slots, ready=0), keeping=keeping, record=record, disk=disk)
-    spilling = Spilling(holdings, arena=arena, key=key, why=no_disk)
+    spilling = Spilling(holdings, arena=arena, key=key, why=no_disk, compare=parts["compare"])
     growth = Growth(
         arena, holdings.book, learned=parts["learned"], devices=None if mover is None else mover.devices.bytes
     )
@@ -128,23 +130,32 @@ def _disk(parts: dict[str, Any]) -> tuple[Disk | None, str]:
 
 
 async def _prepare(steps: Steps, growth: Growth, book: Book, arena: Arena, mover: Mover, threads: int) -> None:
-    """Populates what is wanted; for ever, where that is learned."""
-    try:
-        device = await asyncio.to_thread(mover.devices.any)
-        while True:
-            end = growth.next()
-            if end > book.ready:
-                await asyncio.to_thread(arena.grow, book.ready, end, device.register, threads=threads)
-                book.ready = end
-            elif growth.learned:
-                growth.changed.clear()
-                steps.ready_changed.set()
-                await growth.changed.wait()
-            else:
-                return
+    """Populates what is wanted; for ever, where that is learned. What fails is said, and tried again."""
+    while True:
+        try:
+            return await _populate(steps, growth, book, arena, mover, threads)
+        except Exception as error:
+            said = error.message if isinstance(error, HotseatError) else f"the arena does not grow: {error}"
+            steps.note = said
+        steps.ready_changed.set()
+        await asyncio.sleep(GROW_AGAIN)
+        if steps.note == said:
+            steps.note = ""
+
+
+async def _populate(steps: Steps, growth: Growth, book: Book, arena: Arena, mover: Mover, threads: int) -> None:
+    device = await asyncio.to_thread(mover.devices.any)
+    while True:
+        end = growth.next()
+        if end > book.ready:
+            await asyncio.to_thread(arena.grow, book.ready, end, device.register, threads=threads)
+            book.ready = end
+        elif growth.learned:
+            growth.changed.clear()
             steps.ready_changed.set()
-    except HotseatError as error:
-        steps.note = error.message
+            await growth.changed.wait()
+        else:
+            return
         steps.ready_changed.set()
 
 

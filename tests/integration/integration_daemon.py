@@ -15,9 +15,10 @@ from typing import Any
 
 import aiohttp
 import yaml
-from integration_house import SOON, Guest, House, until
+from integration_house import IMAGE, LIMITS, SOON, Guest, House, until
 
 from hotseat.daemon.client import Client
+from hotseat.demo import EngineSpec, image
 from hotseat.errors import HotseatError, NotFound
 from hotseat.testing.served import free_port
 from hotseat.words import State
@@ -303,3 +304,33 @@ async def settled(daemon: Daemon) -> None:
                 if {row["state"] for row in (await daemon.rows()).values()} <= {"seated", "parked"}:
                     return
             await asyncio.sleep(0.02)
+
+
+def workload(house: House, spec: EngineSpec, **more: Any) -> dict[str, Any]:
+    """As hotseat.yaml has it, for hotseat to make."""
+    common: dict[str, Any] = {
+        "platform": house.kind,
+        "models": list(spec.models),
+        "port": spec.port,
+        "gpu_memory": "40MiB",
+        **more,
+    }
+    if house.kind == "process":
+        return {**common, "command": spec.command(), "env": house.node.environment()}
+    mounts = house.node.mounts(library_directory=image.library_directory())
+    run = {
+        "network": "host",
+        "gpus": "none",
+        "volumes": [f"{source}:{target}" for source, target in mounts],
+        "ulimits": LIMITS,
+    }
+    return {**common, "image": IMAGE, "command": spec.command(image.PROGRAM), "run": run}
+
+
+async def ask(daemon: Daemon, model: str) -> str:
+    """What it says to a prompt, through the gateway."""
+    body = {"model": model, "prompt": PROMPTS[0], "max_tokens": 24}
+    async with daemon.house.http.post(f"{daemon.gateway}/v1/completions", json=body) as response:
+        answer = await response.json()
+        assert response.status == 200, (answer, daemon.words())
+        return str(answer["choices"][0]["text"])

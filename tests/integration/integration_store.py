@@ -15,12 +15,13 @@ from hotseat.store.client import StoreClient
 
 @asynccontextmanager
 async def running_store(
-    house: House, *, control: Path, arena: str = "96MiB", prefix: Sequence[str] = ()
+    house: House, *, control: Path, arena: str = "96MiB", prefix: Sequence[str] = (), options: Sequence[str] = ()
 ) -> AsyncIterator[StoreClient]:
     """Whose arena is whole. `prefix`: what it is run by."""
     command = [*prefix, sys.executable, "-m", "hotseat", "store", "run", f"--arena={arena}", "--agents-mode=666"]
     process = await asyncio.create_subprocess_exec(
         *command,
+        *options,
         f"--directory={control.parent}",
         env=dict(house.environment),
         stdin=asyncio.subprocess.DEVNULL,

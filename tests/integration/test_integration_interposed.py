@@ -7,18 +7,17 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from integration_daemon import PROMPTS, Daemon, settled
-from integration_house import IMAGE, LIMITS, MIB, PLATFORMS, SOON, Guest, House, everywhere, in_containers
+from integration_daemon import Daemon, ask, settled, workload
+from integration_house import IMAGE, MIB, PLATFORMS, SOON, Guest, House, everywhere, in_containers
 from integration_store import running_store
 
 from hotseat import config
 from hotseat.cli.cdi import write as write_cdi
 from hotseat.daemon.interposing import interposer_for
 from hotseat.daemon.making import made
-from hotseat.demo import EngineSpec, image
+from hotseat.demo import EngineSpec
 from hotseat.platforms.interposed import LIBRARY_INSIDE
 from hotseat.store.port import HeldState
 from hotseat.testing.served import free_port
@@ -28,27 +27,6 @@ from hotseat.words import State
 @pytest.fixture
 def devices() -> tuple[int, ...]:
     return (64 * MIB,)
-
-
-def workload(house: House, spec: EngineSpec, **more: Any) -> dict[str, Any]:
-    """As hotseat.yaml has it, for hotseat to make."""
-    common: dict[str, Any] = {
-        "platform": house.kind,
-        "models": list(spec.models),
-        "port": spec.port,
-        "gpu_memory": "40MiB",
-        **more,
-    }
-    if house.kind == "process":
-        return {**common, "command": spec.command(), "env": house.node.environment()}
-    mounts = house.node.mounts(library_directory=image.library_directory())
-    run = {
-        "network": "host",
-        "gpus": "none",
-        "volumes": [f"{source}:{target}" for source, target in mounts],
-        "ulimits": LIMITS,
-    }
-    return {**common, "image": IMAGE, "command": spec.command(image.PROGRAM), "run": run}
 
 
 async def guest_of(house: House, name: str, spec: EngineSpec) -> Guest:
@@ -112,15 +90,6 @@ async def test_without_the_interposer_it_takes_the_drivers_way(house: House, con
         assert (await store.status(deadline=SOON)).processes == {}
         assert await ask(daemon, name) == said
         await daemon.down()
-
-
-async def ask(daemon: Daemon, model: str) -> str:
-    """What it says to a prompt, through the gateway."""
-    body = {"model": model, "prompt": PROMPTS[0], "max_tokens": 24}
-    async with daemon.house.http.post(f"{daemon.gateway}/v1/completions", json=body) as response:
-        answer = await response.json()
-        assert response.status == 200, (answer, daemon.words())
-        return str(answer["choices"][0]["text"])
 
 
 @pytest.fixture

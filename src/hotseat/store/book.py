@@ -185,7 +185,7 @@ class Book:
 
     def borrow(self, count: int) -> list[int]:
         """Up to `count` slots for the time of a comparison. `NoRoom` if there is none at all."""
-        free = len(self._empty()) + self.cached - self.promised
+        free = int(np.count_nonzero(self._unheld())) - self.promised
         return self.take(max(1, min(count, free)))
 
     def take(self, count: int) -> list[int]:
@@ -243,20 +243,20 @@ class Book:
         self._now += 1
         self._idle_since[slots] = self._now
 
-    def _empty(self) -> Slots:
-        return np.flatnonzero(~self._known[: self.ready] & (self._refs[: self.ready] == 0)).astype(np.int32)
+    def _unheld(self) -> NDArray[np.bool_]:
+        """Of those that may be used: empty, or cached."""
+        return np.equal(self._refs[: self.ready], 0)
 
     def promise(self, count: int) -> None:
         """Keeps so many free. `NoRoom` as in `plan`."""
-        self._expect_room(count)
+        self._expect_room(count, self._unheld())
         self.promised += count
 
     def withdraw(self, count: int) -> None:
         self.promised -= count
 
-    def _expect_room(self, count: int) -> None:
-        unused = int(np.count_nonzero(self._refs[: self.ready] == 0))
-        lack = count + self.promised - unused
+    def _expect_room(self, count: int, unheld: NDArray[np.bool_]) -> None:
+        lack = count + self.promised - int(np.count_nonzero(unheld))
         if lack > 0:
             raise NoRoom(
                 f"the arena lacks {lack * CHUNK >> 20} MiB of {count * CHUNK >> 20} MiB",
@@ -268,11 +268,12 @@ class Book:
     def _take(self, count: int) -> Slots:
         """Empty slots in ascending order, so that neighbours are copied with one call; cached ones are given up.
         Whoever takes them holds them before anybody else can ask."""
-        self._expect_room(count)
-        empty = self._empty()
+        unheld, known = self._unheld(), self._known[: self.ready]
+        self._expect_room(count, unheld)
+        empty = np.flatnonzero(unheld & ~known).astype(np.int32)
         short = count - len(empty)
         if short > 0:
-            cached = np.flatnonzero(self._known[: self.ready] & (self._refs[: self.ready] == 0)).astype(np.int32)
+            cached = np.flatnonzero(unheld & known).astype(np.int32)
             given = cached[np.argsort(self._idle_since[cached], kind="stable")[:short]]
             self._known[given] = False
             self._index.stale()

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from swap_checks import stable, untouched
-from swap_world import MIB, HotseatDied, Strike, What, World
+from swap_strikes import HotseatDied, Strike, What
+from swap_world import MIB, World
 
 from hotseat.errors import NoRoom, Quarantined, Refused, RolledBack, Unavailable
 from hotseat.gpu.preload import Preload

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import swap_checks as checks
 from swap_checks import stable, untouched
-from swap_world import MIB, HotseatDied, Strike, What, World
+from swap_strikes import HotseatDied, Strike, What
+from swap_world import MIB, World
 
 from hotseat.errors import Failed, HotseatError, Quarantined, Refused, RolledBack
 from hotseat.swap.port import Workload

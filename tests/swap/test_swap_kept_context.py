@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 from swap_blocks import BLOCKS, interposed
 from swap_checks import stable
-from swap_world import MIB, Strike, What, World
+from swap_strikes import Strike, What
+from swap_world import MIB, World
 
 from hotseat.errors import NoRoom, RolledBack
 from hotseat.linux.port import HostMemory

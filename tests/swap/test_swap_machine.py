@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from swap_checks import close, stable
-from swap_world import MIB, HotseatDied, Strike, What, World
+from swap_strikes import HotseatDied, Strike, What
+from swap_world import MIB, World
 
 from hotseat.errors import HotseatError, NoRoom, Quarantined, Refused, RolledBack
 from hotseat.platforms.port import Status

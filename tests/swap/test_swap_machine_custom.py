@@ -6,7 +6,7 @@ import test_swap_machine as machine
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from swap_world import Strike, What
+from swap_strikes import Strike, What
 
 CALLS = (
     *("admit", "dismiss", "custom_checkpoint", "custom_restore", "copy_out", "copy_in", "held"),

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from swap_checks import stable
-from swap_world import MIB, Strike, What, World
+from swap_strikes import Strike, What
+from swap_world import MIB, World
 
 from hotseat.errors import Busy, DriverFailed, NoRoom, Refused
 from hotseat.linux.port import HostMemory

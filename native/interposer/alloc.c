@@ -43,8 +43,8 @@ static CUresult map_new(CUdeviceptr *ptr, size_t wanted, CUdevice device, CUcont
 	return result;
 }
 
-/* In the current context; `on`: another device than its. NOT_SUPPORTED: this one is the driver's. */
-static CUresult allocate(CUdeviceptr *ptr, size_t bytes, const CUdevice *on) {
+/* In the current context; or for another, `in`, and `on` any device. NOT_SUPPORTED: this one is the driver's. */
+static CUresult allocate(CUdeviceptr *ptr, size_t bytes, CUcontext in, const CUdevice *on) {
 	CUdevice device;
 	CUcontext context;
 	if (!ptr || bytes < HS_STORE_GRANULE || !hsi_active())
@@ -54,8 +54,10 @@ static CUresult allocate(CUdeviceptr *ptr, size_t bytes, const CUdevice *on) {
 		result = REAL(cuCtxGetCurrent)(&context);
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (on)
+	if (on) {
 		device = *on;
+		context = in;
+	}
 	if (!hsi_fits(device, bytes))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	hsi_agent_start(device); /* a context that was made before we were asked for */
@@ -113,7 +115,7 @@ void hsi_alloc_ended(CUcontext context) {
 }
 
 static CUresult alloc(CUdeviceptr *ptr, size_t bytes) {
-	CUresult result = allocate(ptr, bytes, NULL);
+	CUresult result = allocate(ptr, bytes, NULL, NULL);
 	return result == CUDA_ERROR_NOT_SUPPORTED ? REAL(cuMemAlloc_v2)(ptr, bytes) : result;
 }
 
@@ -140,7 +142,7 @@ CUresult cuMemFree_v2(CUdeviceptr ptr) {
 static CUresult pitched(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height, unsigned int element) {
 	size_t row = (width + PITCH - 1) / PITCH * PITCH;
 	bool sane = pitch && width && height && row >= width && height <= SIZE_MAX / row;
-	CUresult result = sane ? allocate(ptr, row * height, NULL) : CUDA_ERROR_NOT_SUPPORTED;
+	CUresult result = sane ? allocate(ptr, row * height, NULL, NULL) : CUDA_ERROR_NOT_SUPPORTED;
 	if (result == CUDA_ERROR_NOT_SUPPORTED)
 		return REAL_OR_RETURN(cuMemAllocPitch_v2)(ptr, pitch, width, height, element);
 	if (result == CUDA_SUCCESS)
@@ -165,7 +167,7 @@ static CUresult allocate_in(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, C
 	CUdevice device;
 	if (bytes < HS_STORE_GRANULE || !hsi_active() || !(pool || hsi_stream_pool(stream, &pool)) || !hsi_pool_plain(pool, &device))
 		return CUDA_ERROR_NOT_SUPPORTED;
-	return allocate(ptr, bytes, &device);
+	return allocate(ptr, bytes, hsi_stream_context(stream), &device);
 }
 
 #define ORDERED_ALLOC(name, declared, given, pool, ptsz)                                          \

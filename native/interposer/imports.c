@@ -90,7 +90,7 @@ static CUresult get_handle(CUipcMemHandle *handle, CUdeviceptr ptr) {
 	pthread_mutex_unlock(&hsi_lock);
 	if (!ours)
 		return REAL_OR_RETURN(cuIpcGetMemHandle)(handle, ptr);
-	hsi_say("memory that can move cannot be shared by cuIpcGetMemHandle; start this engine without the interposer", NULL);
+	hsi_say("memory that can move cannot be shared by cuIpcGetMemHandle; turn that off in this engine, or start it without the interposer", NULL);
 	return CUDA_ERROR_NOT_SUPPORTED;
 }
 

@@ -1,4 +1,4 @@
-"""The simulated world of one island of the fleet: arrivals, swaps and engines on a virtual clock. Pure.
+"""The simulated world of one island of the fleet: arrivals, decisions and engines on a virtual clock. Pure.
 
 The policy is asked when its answer can have changed, not at every request: when a workload that is off its seat is
 first asked for, when a swap has ended, at `wake_at`, and, while somebody waits, when a seated workload gets work or
@@ -14,20 +14,12 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 
-from hotseat.scheduler import (
-    STOP_DRAIN,
-    Action,
-    DeviceRoom,
-    HostRoom,
-    Kind,
-    Snapshot,
-    WorkloadView,
-    keep_for,
-)
+from hotseat.scheduler import DeviceRoom, HostRoom, Snapshot, WorkloadView
 from hotseat.simulate.engine import Engine
 from hotseat.simulate.fleet import Fleet
 from hotseat.simulate.policies import Policy
 from hotseat.simulate.results import Meter, Results, Tally
+from hotseat.simulate.swaps import Swaps
 from hotseat.words import State
 
 Happening = Callable[[Engine, float], None]
@@ -74,6 +66,7 @@ class World:
         self._events: list[tuple[float, int, Happening | None, Engine | None]] = []
         self._order = count()
         self._times: dict[int, list[float]] | None = None
+        self.swaps = Swaps(self)
 
     def _fill_host(self, budget: int | None) -> None:
         """At the beginning as many are parked as the host has room for, those asked for first before others."""
@@ -121,10 +114,10 @@ class World:
             self.now = at
             happening(engine, at)
 
-    def _at(self, at: float, happening: Happening | None, engine: Engine | None = None) -> None:
+    def at(self, at: float, happening: Happening | None, engine: Engine | None = None) -> None:
         heappush(self._events, (at, next(self._order), happening, engine))
 
-    def _meter(self, engine: Engine, *, computing: int = 0, moving: int = 0) -> None:
+    def meter(self, engine: Engine, *, computing: int = 0, moving: int = 0) -> None:
         for index in engine.member.need:
             self.meters[index].turn(self.now, computing=computing, moving=moving)
 
@@ -136,22 +129,22 @@ class World:
         if engine.state is State.SEATED and not self._queue:
             if self.every or (self._wanting and not engine.busy):
                 engine.waiting.append(request)
-                self._settle(engine)
+                self.settle(engine)
             else:
                 engine.admit(request, now)
                 if not engine.busy:
-                    self._works(engine)
+                    self.works(engine)
             return
         engine.waiting.append(request)
         anew = not engine.wants
         if self.policy.in_order:
             self._queue.append(request)
             anew = len(self._queue) == 1
-        self._note(engine)
+        self.note(engine)
         if (engine.wants and anew) or self.every:
             self.decide()
 
-    def _note(self, engine: Engine) -> None:
+    def note(self, engine: Engine) -> None:
         """Counts who is off its seat, at rest, and asked for."""
         at_rest = engine.state is State.PARKED or engine.state is State.STOPPED
         wants = at_rest and (bool(engine.waiting) or engine.busy)
@@ -159,7 +152,7 @@ class World:
         engine.wants = wants
         engine.dirty = True
 
-    def _settle(self, engine: Engine) -> None:
+    def settle(self, engine: Engine) -> None:
         """The daemon's order: seats are given after it was decided who leaves. One that drains serves who waits first,
         or its seat would serve nobody."""
         if self.policy.drains:
@@ -172,16 +165,16 @@ class World:
         if engine.state is not State.SEATED or not engine.waiting:
             return
         if self.policy.in_order:
-            self._advance()
+            self.advance()
             return
         for request in engine.waiting:
             engine.admit(request, self.now)
         engine.waiting.clear()
         engine.dirty = True
         if not engine.busy:
-            self._works(engine)
+            self.works(engine)
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """The eldest requests in their order, as far as their workloads sit."""
         while self._queue:
             engine = self.of_model[self.trace.models[self._queue[0]]]
@@ -193,16 +186,16 @@ class World:
             engine.admit(request, self.now)
             engine.dirty = True
             if not engine.busy:
-                self._works(engine)
+                self.works(engine)
 
-    def _works(self, engine: Engine) -> None:
+    def works(self, engine: Engine) -> None:
         engine.busy = engine.dirty = True
-        self._meter(engine, computing=1)
+        self.meter(engine, computing=1)
         self._look_whether_idle(engine)
 
     def _look_whether_idle(self, engine: Engine) -> None:
         engine.look_at = engine.idle_time()
-        self._at(engine.look_at, self._idle, engine)
+        self.at(engine.look_at, self._idle, engine)
 
     def _idle(self, engine: Engine, now: float) -> None:
         if engine.look_at != now or not engine.runs:
@@ -213,9 +206,9 @@ class World:
         engine.busy = False
         engine.last_used = now
         engine.dirty = True
-        self._meter(engine, computing=-1)
+        self.meter(engine, computing=-1)
         if engine.draining:
-            self._leave(engine)
+            self.swaps.leave(engine)
         elif self._wanting or self._watches or self.every:
             self.decide()
 
@@ -233,10 +226,10 @@ class World:
             now, Snapshot(devices=self._rooms, workloads=shown, host=self._host), self._next_request
         )
         for action in decision.actions:
-            self._begin(self.by_name[action.workload], action)
+            self.swaps.begin(self.by_name[action.workload], action)
         if decision.wake_at is not None and decision.wake_at != self._wake_at:
             assert decision.wake_at > now, "a decision that wants to be made again at once"
-            self._at(decision.wake_at, None)
+            self.at(decision.wake_at, None)
         self._wake_at = math.inf if decision.wake_at is None else decision.wake_at
 
     def _only_the_eldest(self) -> tuple[WorkloadView, ...]:
@@ -257,98 +250,3 @@ class World:
         engine = self.by_name[name]
         times = self._times[engine.number]
         return times[engine.seen] if engine.seen < len(times) else math.inf
-
-    # -- swaps
-
-    def _begin(self, engine: Engine, action: Action) -> None:
-        match action.kind:
-            case Kind.SWAP_OUT | Kind.STOP:
-                self._send_off(engine, stop=action.kind is Kind.STOP)
-            case Kind.SWAP_IN:
-                self._come(engine, engine.member.in_seconds)
-                self.tallies[engine.number].swaps_in += 1
-            case Kind.START:
-                self._come(engine, engine.member.costs.start)
-                self.tallies[engine.number].starts += 1
-
-    def _come(self, engine: Engine, seconds: float) -> None:
-        engine.state = State.SWAPPING_IN
-        self._note(engine)
-        self._meter(engine, moving=1)
-        self.tallies[engine.number].seconds += seconds
-        self._at(self.now + seconds, self._seated, engine)
-
-    def _seated(self, engine: Engine, now: float) -> None:
-        engine.state = State.SEATED
-        engine.seated_since = now
-        engine.parked_bytes = 0
-        engine.has_sat = True
-        engine.thaw(now)
-        self._meter(engine, moving=-1)
-        if engine.busy:
-            self._works(engine)
-        self._note(engine)
-        if self.policy.in_order:
-            self._advance()
-        self._settle(engine)
-
-    def _send_off(self, engine: Engine, *, stop: bool) -> None:
-        was_parked = engine.state is State.PARKED
-        engine.state = State.SWAPPING_OUT
-        engine.stopping = stop
-        if not was_parked:
-            engine.parked_bytes = 0 if stop else engine.member.nbytes
-        self._note(engine)
-        if was_parked:
-            self._finish_at(engine, engine.member.costs.stop)
-        elif engine.busy and (stop or self.policy.drains or engine.member.drain is not None):
-            engine.draining = True
-            if not self.policy.drains:
-                drain = engine.member.drain
-                engine.drain_until = self.now + (STOP_DRAIN if drain is None else drain)
-                self._at(engine.drain_until, self._drain_ends, engine)
-        else:
-            self._leave(engine)
-
-    def _drain_ends(self, engine: Engine, now: float) -> None:
-        """What is left of a swap out's answers is frozen. A stop would cut them: it is given up, to be asked again."""
-        if not engine.draining or engine.drain_until != now or engine.idle_time() <= now:
-            return
-        if not engine.stopping:
-            self._leave(engine)
-            return
-        engine.draining, engine.stopping, engine.state = False, False, State.SEATED
-        engine.kept += 1
-        engine.keep_until = now + keep_for(engine.kept)
-        self._note(engine)
-        self._settle(engine)
-
-    def _leave(self, engine: Engine) -> None:
-        """Its seat is taken now; what it has not answered yet is frozen."""
-        engine.draining = False
-        if engine.busy:
-            self._meter(engine, computing=-1)
-        engine.freeze(self.now)
-        if engine.busy and not engine.running:  # it has ended in this very moment
-            engine.busy, engine.last_used = False, self.now
-        self._meter(engine, moving=1)
-        self._finish_at(engine, engine.member.costs.stop if engine.stopping else engine.member.out_seconds)
-
-    def _finish_at(self, engine: Engine, seconds: float) -> None:
-        self.tallies[engine.number].seconds += seconds
-        self._at(self.now + seconds, self._gone, engine)
-
-    def _gone(self, engine: Engine, now: float) -> None:
-        tally = self.tallies[engine.number]
-        engine.kept = 0
-        if not engine.on_host:
-            self._meter(engine, moving=-1)
-        if engine.stopping:
-            tally.stops += 1
-            engine.state, engine.stopping, engine.parked_bytes = State.STOPPED, False, 0
-        else:
-            tally.swaps_out += 1
-            engine.state = State.PARKED
-            engine.frozen_since = now
-        self._note(engine)
-        self.decide()

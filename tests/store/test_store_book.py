@@ -204,3 +204,11 @@ def test_runs_cover_every_chunk_once_with_its_slot(steps: list[tuple[bool, int]]
 def test_neighbours_are_one_run() -> None:
     made = runs_of([(0, 4), (1, 5), (2, -1), (3, -1), (5, 6)], edge=8)
     assert made == [Run(BASE, 4, 2), Run(BASE + 2 * CHUNK, -1, 2), Run(BASE + 5 * CHUNK, 6, 1)]
+
+
+def test_slots_that_are_not_ready_yet_are_not_lent_though_their_bytes_are_known() -> None:
+    """After a start with the record of an earlier process: its slots are populated one after another."""
+    book = Book(4, ready=1)
+    digests = np.arange(4, dtype=np.uint64).reshape(2, 2)
+    book.remember(np.array([2, 3], dtype=np.int32), digests)
+    assert book.borrow(3) == [0]

@@ -18,6 +18,7 @@ from integration_store import running_store
 
 from hotseat.demo import EngineSpec
 from hotseat.emulator import EmulatedNode, FaultKind
+from hotseat.errors import Refused
 from hotseat.platforms.port import Status
 from hotseat.store.client import StoreClient
 from hotseat.store.port import HeldState
@@ -75,6 +76,18 @@ async def test_several_processes_on_several_devices(house: House, store: StoreCl
         assert (await guest.bytes(), await guest.status()) == ({}, Status.PAUSED)
         await guest.seat()
         assert await guest.bytes() == held
+        await guest.unharmed(before)
+
+
+@pytest.mark.root
+async def test_a_store_that_may_not_trace_it_is_told_before_anything_is_touched(house: House, control: Path) -> None:
+    prefix = ("setpriv", "--bounding-set=-sys_ptrace")
+    async with running_store(house, control=control, prefix=prefix, options=("--custom-storage",)):
+        guest = await house.start()
+        before = await guest.ask()
+        with pytest.raises(Refused, match="may not trace process") as refused:
+            await guest.park()
+        assert refused.value.rule == "custom storage"
         await guest.unharmed(before)
 
 

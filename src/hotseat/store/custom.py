@@ -8,6 +8,7 @@ this process goes the one whose memory it was. Run on the emulated driver alone.
 from __future__ import annotations
 
 import ctypes
+import os
 import select
 from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char, c_int, c_size_t, c_uint, c_uint64, c_void_p
@@ -152,6 +153,18 @@ def alive(pidfd: int, *, patience: float = 0.0) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return not poll.poll(patience * 1000)
+
+
+def traceable(pid: int) -> bool:
+    """Whether this process may have that one's memory mapped: to read its memory the kernel asks the same. Of one that
+    has ended: yes."""
+    try:
+        os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY))
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def gone(pid: int) -> ProcessGone:

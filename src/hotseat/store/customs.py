@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from hotseat.errors import DriverFailed, HotseatError, NoRoom, ProcessGone, Refused
 from hotseat.store.book import ZERO
-from hotseat.store.custom import CustomStorage, Operation, alive, gone
+from hotseat.store.custom import CustomStorage, Operation, alive, gone, traceable
 from hotseat.store.device import Devices, device_name, device_uuid
 from hotseat.store.digest import CHUNK
 from hotseat.store.holdings import Holdings
@@ -61,6 +61,12 @@ class Customs:
         await self._perhaps_back(storage, tenant)
         if tenant.state is not HeldState.RUNNING:
             raise Refused(f"process {tenant.ref.pid} is {tenant.state}, not running", rule="store")
+        if not traceable(tenant.ref.pid):
+            raise Refused(
+                f"the store may not trace process {tenant.ref.pid}, and so not have its memory mapped",
+                rule="custom storage",
+                hint="run the store as root, with CAP_SYS_PTRACE, or without custom storage",
+            )
         for name in wanted:
             assert self._devices is not None
             await asyncio.to_thread(self._devices.get, device_uuid(name))

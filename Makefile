@@ -41,6 +41,14 @@ lint: setup-dev ## ruff, mypy --strict and the layers
 build: $(VENV)/.hotseat-command ## the virtual environment, the command `hotseat` and the compiled parts
 	@$(bin)/cmake --build $(build_dir) -- --quiet
 
+.PHONY: sanitize
+sanitize: setup-dev build ## the interposer's tests with ASan and UBSan
+	@scripts/sanitize.sh $(bin) build/sanitize $(PYTEST_ARGS)
+
+.PHONY: cross
+cross: ## the interposer compiled for aarch64 by a cross compiler
+	@scripts/cross.sh build/cross
+
 .PHONY: wheel
 wheel: $(VENV)/.hotseat-runtime ## a wheel with the compiled parts, in dist/
 	@rm -rf dist

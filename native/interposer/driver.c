@@ -5,10 +5,13 @@
 
 #include "interposer.h"
 
+/* A sanitizer's library calls it before anything of the sanitizer's can be used. */
+#define EARLY __attribute__((no_sanitize("address", "undefined")))
+
 typedef void *(*dlsym_fn)(void *, const char *);
 
 /* By the name that every glibc has: it moved from libdl into libc in 2.34. */
-static dlsym_fn libc_dlsym(void) {
+static EARLY dlsym_fn libc_dlsym(void) {
 	static void *at;
 	void *found = __atomic_load_n(&at, __ATOMIC_ACQUIRE);
 	if (!found)
@@ -38,7 +41,7 @@ static void *instead(void *handle, const struct hsi_call *call) {
 }
 
 /* All but the driver's names are left to libc by a jump, as RTLD_NEXT is answered by who calls. */
-__attribute__((visibility("default"), optimize("O2"))) void *dlsym(void *restrict handle, const char *restrict name) {
+EARLY __attribute__((visibility("default"), optimize("O2"))) void *dlsym(void *restrict handle, const char *restrict name) {
 	const struct hsi_call *call = name[0] == 'c' && name[1] == 'u' ? hsi_call_named(name) : NULL;
 	if (call)
 		return instead(handle, call);

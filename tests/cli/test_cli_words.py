@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
 from hotseat import errors
-from hotseat.cli import draw, problems, units, view
+from hotseat.cli import draw, problems, serving, units, view
 from hotseat.cli.access import choose
 from hotseat.cli.access.direct import Direct
 from hotseat.cli.main import COMMANDS, run
@@ -162,3 +163,18 @@ def test_rates_are_decimal_and_absent_where_nothing_moved() -> None:
     assert units.rate(2 * 10**9, 1.0) == "2.00 GB/s"
     assert units.rate(0, 1.0) == "-"
     assert units.rate(5, 0.0) == "-"
+
+
+def test_who_stays_parked_is_named_when_the_daemon_ends_also_who_is_on_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def up(*_: Any, **__: Any) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "state": state} for name, state in zip("abc", ("parked", "stored", "seated"), strict=True)
+        ]
+
+    monkeypatch.setattr(serving, "up", up)
+    file = tmp_path / "hotseat.yaml"
+    file.write_text("workloads:\n  a: {port: 1}\n")
+    serving.serve(file, check=False, verbose=True)
+    assert "stay parked: a, b;" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,13 @@ async def down(*, parked: str | None, control: str | None, as_json: bool) -> Non
                 daemon.close()
     if as_json:
         click.echo(json.dumps({"pid": pid, "parked": last["parked"]}))
-    elif last["parked"]:
-        draw.remark(f"stay parked: {', '.join(last['parked'])}; `hotseat up` or `hotseat seat NAME` finds them again")
+    else:
+        stay_parked(last["parked"])
+
+
+def stay_parked(names: Sequence[str]) -> None:
+    if names:
+        draw.remark(f"stay parked: {', '.join(names)}; `hotseat up` or `hotseat seat NAME` finds them again")
 
 
 def step(event: dict[str, Any]) -> str:

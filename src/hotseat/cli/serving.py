@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hotseat.cli import configuration, draw, view
+from hotseat.cli.ending import stay_parked
 from hotseat.config import find, load
 from hotseat.daemon.service import Serving, up
 
@@ -38,9 +39,7 @@ def serve(config: Path | None, *, check: bool, verbose: bool) -> None:
     import uvloop
 
     left = uvloop.run(up(loaded, file=path, ready=ready))
-    parked = [row["name"] for row in left if row["state"] == "parked"]
-    if parked:
-        draw.remark(f"stay parked: {', '.join(parked)}; `hotseat up` or `hotseat seat NAME` finds them again")
+    stay_parked([row["name"] for row in left if row["state"] in ("parked", "stored")])
 
 
 def table(rows: list[dict[str, Any]]) -> None:

@@ -11,22 +11,25 @@ from daemon_world import NEED, Heard, World
 from hotseat.config import HostMemory
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import JobKind
+from hotseat.errors import Failed, NoRoom
 from hotseat.words import State
 
 CONTEXT = 2
 TEXT = """
 defaults: {min_stay: 0, linger: 0, max_wait: 100s}
 workloads:
-  b: {port: 2, context: keep, start: false}
+  a: {port: 1, start: false}
+  b: {port: 2, context: keep, start: START}
   d: {port: 4}
 """
 
 
-def made(*, host: int) -> World:
-    """b sits and may leave 2 of its 6 on the device; d is parked and takes all 10 of it. `host`: units of host memory
-    for what is parked beside d."""
-    memory = HostMemory(parked=NEED["d"] + host, reserve=0)
-    return World(TEXT, seated="b", interposed="b", contexts={"b": CONTEXT}, host=memory)
+def made(*, host: int, start: bool = False) -> World:
+    """b sits and may leave 2 of its 6 on the device; a and d are parked and take 8 and all 10 of it. `host`: units of
+    host memory for what is parked beside them."""
+    memory = HostMemory(parked=NEED["a"] + NEED["d"] + host, reserve=0)
+    text = TEXT.replace("START", str(start).lower())
+    return World(text, seated="b", interposed="b", contexts={"b": CONTEXT}, host=memory)
 
 
 def parked(*, host: int) -> World:
@@ -105,6 +108,21 @@ def test_a_cold_start_has_the_room_of_a_context_that_stayed(seen: bool) -> None:
     assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, True)
     world.end_job("b")
     assert world.jobs == {"d": JobKind.START}
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_whose_container_has_no_room_for_its_context_still_leaves_without_it(start: bool) -> None:
+    world = made(host=NEED["a"] + CONTEXT, start=start)
+    ticket = world.ask("d")
+    world.end_job("b", NoRoom("the container's limit", rule="host memory"))
+    world.tick(5.0)
+    assert world.jobs == ({"b": JobKind.STOP} if start else {}), "rather than ask it again"
+    if start:
+        world.end_job("b", Failed("it will not end"))
+    world.send(m.Left(ticket=ticket))
+    world.tick(60.0)
+    world.ask("a")
+    assert (world.jobs, world.whole["b"]) == ({"b": JobKind.SWAP_OUT}, False), "a fits beside its context"
 
 
 def park(world: World, *, whole: bool = True) -> Heard:

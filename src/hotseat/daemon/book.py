@@ -130,6 +130,8 @@ class Record:
     """In a row, of ways in."""
     no_park_until: float = 0.0
     """The host, or its container's limit, had no memory for parking it; do not try before this."""
+    no_whole_until: float = 0.0
+    """The same for its context, that could stay."""
     no_store_until: float = 0.0
     """It could not be written to disk; do not try before this."""
     warm_until: float = 0.0
@@ -192,7 +194,7 @@ class Record:
         parked, kept = sum(seen.parked_gpu_bytes.values()), sum(seen.kept_gpu_bytes.values())
         if parked or kept:
             leaves = parked + (kept if whole else 0)
-        elif (self._may_keep and not whole) or (job is not None and job.kind is JobKind.STOP):
+        elif (self.may_keep and not whole) or (job is not None and job.kind is JobKind.STOP):
             leaves = 0
         else:
             leaves = sum(seen.gpu_bytes.values()) - seen.custom_gpu_bytes
@@ -271,7 +273,7 @@ class Record:
         return self.stayed if seen.context_gpu_bytes and self.stayed else seen.context_gpu_bytes
 
     @property
-    def _may_keep(self) -> bool:
+    def may_keep(self) -> bool:
         """Its context may stay when it leaves its seat."""
         held = self.observation.held if self.observation is not None else {}
         cuda = self.observation.cuda if self.observation is not None else {}
@@ -315,6 +317,7 @@ class Record:
             store_seconds=seconds.get(JobKind.STORE),
             return_seconds=seconds.get(RETURN),
             parkable=self.no_park_until <= now,
+            wholly=self.no_whole_until <= now,
             stopping=kind is JobKind.STOP,
             idle_timeout=spec.idle_timeout,
             idle_stops=spec.idle == "stop",

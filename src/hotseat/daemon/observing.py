@@ -148,7 +148,10 @@ def _failed(core: Core, record: Record, job: Job, error: HotseatError, now: floa
             record.not_before = max(record.not_before, record.keep_until)
         # A store's arena that is short has room again once another leaves it.
         if isinstance(error, NoRoom) and error.rule == "host memory" and "missing" not in error.details:
-            record.no_park_until = now + KEEP_UNPARKABLE
+            if job.whole and (job.gives_up or record.may_keep):
+                record.no_whole_until = now + KEEP_UNPARKABLE
+            else:
+                record.no_park_until = now + KEEP_UNPARKABLE
         target = core.records.get(job.makes_room_for or "")
         if target is not None:
             target.trouble = f"{record.name} could not be {DONE[job.kind]}: {error.message}"
@@ -180,7 +183,8 @@ def _take(core: Core, record: Record, seen: Observation, now: float) -> None:
     restarted = before is None or _incarnation(before) != _incarnation(seen)
     if restarted:
         record.ready = False
-        record.keep_until = record.not_before = record.no_park_until = record.no_store_until = 0.0
+        record.keep_until = record.not_before = record.no_store_until = 0.0
+        record.no_park_until = record.no_whole_until = 0.0
         record.kept = 0
         record.stayed = {}
     if seen.kept_gpu_bytes:

@@ -73,8 +73,10 @@ def wholly(view: WorkloadView) -> WorkloadView:
     """What the host sees of it where its context leaves the device too; of what is away only that leaves."""
     context = sum(view.context.values())
     if view.state in _AWAY:
-        return replace(view, host_bytes=context, arena_bytes=0)
-    return replace(view, host_bytes=view.host_bytes + context) if context else view
+        return replace(view, host_bytes=context, arena_bytes=0, parkable=view.wholly)
+    if not context:
+        return view
+    return replace(view, host_bytes=view.host_bytes + context, parkable=view.parkable and view.wholly)
 
 
 class HostLedger:

@@ -84,6 +84,8 @@ class WorkloadView:
     """Measured: what writing it to disk takes, and a swap in from there."""
     parkable: bool = True
     """False: the host, or its container's own limit, would not take it. Then it can only be stopped."""
+    wholly: bool = True
+    """False: it would not take its `context` beside that. Then it leaves only where that stays."""
     stopping: bool = False
     """SWAPPING_OUT in order to be stopped: when it ends, it holds no host memory either."""
     idle_timeout: float | None = None

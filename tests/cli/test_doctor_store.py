@@ -76,6 +76,7 @@ def test_a_store_that_nobody_asked_for_custom_storage_says_nothing_of_it() -> No
     ("processes", "facts", "level", "said"),
     [
         ([LENT], CUSTOM, Level.OK, "custom-storage: the store has the driver map the memory of process 10"),
+        ([PLAIN], CUSTOM, Level.OK, "for custom storage its workload holds more than the store's arena"),
         ([LENT, HELD], CUSTOM, Level.OK, "mixed: the store has the driver map the memory of process 10"),
         ([replace(LENT, held_bytes=8 * GIB, gpu_bytes=0)], CUSTOM, Level.OK, "custom-storage: the store"),
         (

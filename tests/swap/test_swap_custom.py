@@ -57,9 +57,19 @@ async def test_room_is_made_first_and_the_store_is_told_when_nobody_comes(world:
 
 
 async def test_an_arena_without_room_refuses_and_the_workload_runs_on(world: World, workload: Workload):
-    world.store.arena = 500 * MIB
+    world.store.arena = 620 * MIB
+    await world.swapper().swap_out(world.workload("neighbour"))
     with pytest.raises(NoRoom, match="arena lacks"):
         await world.swapper().swap_out(workload)
+    assert (await stable(world, "a")).state is State.SEATED
+
+
+async def test_what_the_arena_could_never_hold_goes_by_the_driver(world: World, workload: Workload):
+    world.store.arena = 599 * MIB
+    way = (await world.swapper().observe(workload)).way
+    assert (way.name, "more than the store's arena" in way.why) == ("driver", True)
+    assert (await world.swapper().swap_out(workload)).custom == ()
+    await world.swapper().swap_in(workload)
     assert (await stable(world, "a")).state is State.SEATED
 
 
@@ -212,7 +222,7 @@ async def test_a_store_that_missed_its_return_is_told_by_the_next_swap(world: Wo
 P, Q = ProcessRef(1, 1), ProcessRef(2, 2)
 PLAIN = Preload()
 OUT = Held(state=HeldState.OUT, blocks=1, bytes=5)
-WORKS = Offer(works=True)
+WORKS = Offer(works=True, room=100)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +237,10 @@ WORKS = Offer(works=True)
     ],
 )
 def test_the_way_and_why(held, preloads, offer: Offer, name: str, why: str):
-    custom = by_custom(preloads, listed={P: {0: 5}, Q: {0: 5, 1: 6}}, offered=offer.works)
+    listed = {P: {0: 5}, Q: {0: 5, 1: 6}}
+    custom = by_custom(preloads, listed=listed, offer=offer)
     cuda = sorted({*held, *preloads})
-    way = way_of(cuda=cuda, held=held, custom=custom, preloads=preloads, store="", offer=offer)
+    way = way_of(cuda=cuda, held=held, custom=custom, preloads=preloads, listed=listed, store="", offer=offer)
     assert way.name == name
     assert why in way.why
     assert TURNED_OFF not in way.why

@@ -197,6 +197,6 @@ HELD = Held(state=HeldState.RUNNING, blocks=1, bytes=5)
     ],
 )
 def test_the_way_and_why(held, preloads, store: str, name: str, why: str):
-    way = way_of(cuda=[P, Q], held=held, custom=(), preloads=preloads, store=store, offer=Offer())
+    way = way_of(cuda=[P, Q], held=held, custom=(), preloads=preloads, listed={}, store=store, offer=Offer())
     assert way.name == name
     assert why in way.why

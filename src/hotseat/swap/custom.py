@@ -16,7 +16,7 @@ from hotseat.gpu.preload import Preload
 from hotseat.store.port import HeldState, Moved, Store
 from hotseat.swap.lending import LOOK_AGAIN, silent, states
 from hotseat.swap.scene import Scene
-from hotseat.swap.way import takes_custom
+from hotseat.swap.way import by_custom
 from hotseat.words import ProcessRef, ProcessState
 
 MAPPED = (ProcessState.CHECKPOINTING, ProcessState.RESTORING)
@@ -32,14 +32,13 @@ class Customs:
         """Which processes go this way, by what the devices list for them. One that is to go by the driver after all
         keeps no room at the store."""
         plain = [process for process, holding in self._scene.cuda.items() if not holding.interposed]
-        if not self._scene.custom_storage or not plain:
+        if not self._scene.offer.works or not plain:
             return
         preloads = await asyncio.to_thread(self._preloads, plain)
-        before = self._scene.custom
+        before, listed = self._scene.custom, {one: holding.gpu for one, holding in self._scene.cuda.items()}
+        chosen = by_custom(preloads, listed=listed, offer=self._scene.offer)
         for process in plain:
-            holding = self._scene.cuda[process]
-            custom = takes_custom(preloads.get(process, Preload()), listed=holding.gpu, offered=True)
-            self._scene.cuda[process] = replace(holding, custom=custom)
+            self._scene.cuda[process] = replace(self._scene.cuda[process], custom=process in chosen)
         await self._dismiss([process for process in before if not self._scene.cuda[process].custom])
 
     async def look(self, *, patience: float = 0.0) -> None:

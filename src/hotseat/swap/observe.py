@@ -147,7 +147,15 @@ class Observer:
         if status is None:
             return held, "", Offer()
         silent = "" if held or status.running else status.note or "no store runs"
-        return held, silent, Offer(works=status.custom_storage, why=status.no_custom_storage)
+        return (
+            held,
+            silent,
+            Offer(
+                works=status.custom_storage,
+                why=status.no_custom_storage,
+                room=max(status.arena, status.may_grow),
+            ),
+        )
 
     async def _cuda(
         self, workload: Workload, meter: Meter

@@ -10,6 +10,7 @@ from hotseat.store.port import HeldState
 from hotseat.swap.policy import Policy
 from hotseat.swap.port import Deadlines, Probe, Workload
 from hotseat.swap.records import Holding, Record, contexts, total
+from hotseat.swap.way import Offer
 from hotseat.words import DeviceUse, Direction, ProcessRef, ProcessState, State
 
 CONTEXT_MOST = 1 << 30
@@ -30,8 +31,8 @@ class Scene:
     """As last read, or as a successful call left them; None: not known since a call failed."""
     held: dict[ProcessRef, HeldState | None] = field(default_factory=dict)
     """Where the store has the memory of those that are interposed, as last read; None: it does not say."""
-    custom_storage: bool = False
-    """The store moves processes without the interposer too."""
+    offer: Offer = field(default_factory=Offer)
+    """Whether the store moves processes without the interposer too."""
     stowed: dict[ProcessRef, HeldState | None] = field(default_factory=dict)
     """Where the store has those that went by custom storage and are not on the devices, as last read; None: it does not
     say."""

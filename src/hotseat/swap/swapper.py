@@ -82,9 +82,15 @@ class ContainerSwapper:
 
         host_bytes, preloads = await asyncio.to_thread(read)
         listed = {one: truth.by_process(sight.uses, one.pid) for one in unheld}
-        custom = by_custom(preloads, listed=listed, offered=sight.offer.works)
+        custom = by_custom(preloads, listed=listed, offer=sight.offer)
         way = way_of(
-            cuda=seen.cuda, held=seen.held, custom=custom, preloads=preloads, store=sight.store, offer=sight.offer
+            cuda=seen.cuda,
+            held=seen.held,
+            custom=custom,
+            preloads=preloads,
+            listed=listed,
+            store=sight.store,
+            offer=sight.offer,
         )
         goes = sum(sum(listed[one].values()) for one in custom) if seen.state is State.SEATED else 0
         state = State.STORED if storing.stored(seen) else seen.state
@@ -231,7 +237,7 @@ class ContainerSwapper:
         if scene.giving_up:
             return await transaction.run(plan.plan_give_up())
         return await transaction.run(
-            plan.plan_out(uses_cuda=bool(scene.cuda), interposed=bool(scene.interposed), custom=scene.custom_storage)
+            plan.plan_out(uses_cuda=bool(scene.cuda), interposed=bool(scene.interposed), custom=scene.offer.works)
         )
 
     async def _in(
@@ -331,7 +337,7 @@ class ContainerSwapper:
             deadlines=self._deadlines,
             policy=self._policy,
             owner=self._owner,
-            custom_storage=sight.offer.works,
+            offer=sight.offer,
             cuda=cuda,
             states=states,
             held={

@@ -25,6 +25,8 @@ class Offer:
 
     works: bool = False
     why: str = ""
+    room: int = 0
+    """Bytes that its arena has at most."""
 
 
 def takes_custom(preload: Preload, *, listed: Mapping[int, int], offered: bool) -> bool:
@@ -35,9 +37,11 @@ def takes_custom(preload: Preload, *, listed: Mapping[int, int], offered: bool) 
 
 
 def by_custom(
-    preloads: Mapping[ProcessRef, Preload], *, listed: Mapping[ProcessRef, Mapping[int, int]], offered: bool
+    preloads: Mapping[ProcessRef, Preload], *, listed: Mapping[ProcessRef, Mapping[int, int]], offer: Offer
 ) -> set[ProcessRef]:
-    return {one for one in preloads if takes_custom(preloads[one], listed=listed.get(one, {}), offered=offered)}
+    """Of one workload's. What could never have room in the arena all goes by the driver."""
+    able = {one for one in preloads if takes_custom(preloads[one], listed=listed.get(one, {}), offered=offer.works)}
+    return able if sum(sum(listed[one].values()) for one in able) <= offer.room else set()
 
 
 def way_of(
@@ -46,10 +50,11 @@ def way_of(
     held: Mapping[ProcessRef, Held],
     custom: Collection[ProcessRef],
     preloads: Mapping[ProcessRef, Preload],
+    listed: Mapping[ProcessRef, Mapping[int, int]],
     store: str,
     offer: Offer,
 ) -> Way:
-    """`preloads`: of those of `cuda` that are not in `held`; `custom`: those of them that go by custom storage.
+    """`preloads`, `listed`: of those of `cuda` that are not in `held`; `custom`: those that go by custom storage.
     `store`: why none answers, or ""."""
     if not cuda:
         return Way()
@@ -57,7 +62,10 @@ def way_of(
     custom = {*custom, *(process for process, one in held.items() if one.custom)}
     interposed = held.keys() - custom
     driver = [process for process in rest if process not in custom]
-    whys = [why_driver(one.pid, preloads.get(one, Preload()), store=store, offer=offer) for one in driver]
+    whys = [
+        why_driver(one.pid, preloads.get(one, Preload()), listed=listed.get(one, {}), store=store, offer=offer)
+        for one in driver
+    ]
     if custom:
         whys.insert(0, why_custom([one.pid for one in custom]))
     if driver:
@@ -73,12 +81,14 @@ def why_custom(pids: Collection[int]) -> str:
     return f"the store has the driver map the memory of process{'es' if len(pids) > 1 else ''} {told}"
 
 
-def why_driver(pid: int, preload: Preload, *, store: str, offer: Offer) -> str:
+def why_driver(pid: int, preload: Preload, *, listed: Mapping[int, int], store: str, offer: Offer) -> str:
     """Why a process that the store does not hold takes the driver's way."""
     if not preload.loaded:
         wanted = offer.why and offer.why != TURNED_OFF
         without = f", and the store has no custom storage: {offer.why}" if wanted else ""
-        if offer.works:
+        if offer.works and listed and all(listed.values()):
+            without = ", and for custom storage its workload holds more than the store's arena"
+        elif offer.works:
             without = ", and no device says how much it holds, for which custom storage would have to make room"
         return f"process {pid} {preload.why_not()}{without}"
     if not preload.store:

@@ -205,6 +205,8 @@ class StoreFact:
     """It moves processes without the interposer too."""
     no_custom_storage: str = ""
     """Why not, where it runs."""
+    room: int = 0
+    """Bytes that its arena has at most."""
     customs: frozenset[int] = frozenset()
     """Pids of `held` that left by it."""
     note: str = ""

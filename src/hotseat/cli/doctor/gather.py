@@ -72,6 +72,7 @@ async def store(client: Store, *, socket: Path) -> StoreFact:
         held={ref.pid: held.bytes for ref, held in seen.processes.items()},
         custom_storage=seen.custom_storage,
         no_custom_storage=seen.no_custom_storage,
+        room=max(seen.arena, seen.may_grow),
         customs=frozenset(ref.pid for ref, held in seen.processes.items() if held.custom),
         note=seen.note,
     )

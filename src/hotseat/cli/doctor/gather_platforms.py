@@ -77,10 +77,17 @@ async def _info(program: str) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _custom(process: ProcessFact, store: StoreFact) -> bool:
-    if process.held_bytes is not None:
-        return process.pid in store.customs
-    return takes_custom(process.preload, listed={0: process.gpu_bytes}, offered=store.custom_storage)
+def _with_way(processes: Sequence[ProcessFact], store: StoreFact) -> tuple[ProcessFact, ...]:
+    """Of one container: who goes by custom storage, or went."""
+    able = {
+        process.pid
+        for process in processes
+        if process.held_bytes is None
+        and takes_custom(process.preload, listed={0: process.gpu_bytes}, offered=store.custom_storage)
+    }
+    if sum(process.gpu_bytes for process in processes if process.pid in able) > store.room:
+        able = set()
+    return tuple(replace(one, custom=one.pid in able or one.pid in store.customs) for one in processes)
 
 
 async def container(
@@ -112,7 +119,7 @@ async def container(
         name=found.name,
         platform=found.platform,
         status=found.status.value,
-        processes=tuple(replace(one, custom=_custom(one, store)) for one in read if one is not None),
+        processes=_with_way([process for process in read if process is not None], store),
         devices=frozenset(devices),
         memory_limit=memory.limit,
         memory_used=memory.used,

@@ -102,7 +102,10 @@ def way(facts: ContainerFact, *, store: StoreFact) -> list[Finding]:
     name = "driver" if len(rest) == len(on_gpu) else "mixed"
     silent = "" if store.running else "no store runs"
     offer = Offer(works=store.custom_storage, why=store.no_custom_storage)
-    whys += [why_driver(process.pid, process.preload, store=silent, offer=offer) for process in rest]
+    whys += [
+        why_driver(process.pid, process.preload, listed={0: process.gpu_bytes}, store=silent, offer=offer)
+        for process in rest
+    ]
     level = Level.WARN if any(_meant_otherwise(process) for process in rest) else Level.OK
     return [
         finding(

@@ -35,7 +35,7 @@ class Control:
     def logs(self, name: str, *, tail: int, follow: bool) -> AsyncGenerator[bytes]:
         return self._client.logs(name, tail=tail, follow=follow)
 
-    async def park(self, name: str, *, whole: bool, progress: Progress) -> SwapReport:
+    async def park(self, name: str, *, whole: bool = False, progress: Progress) -> SwapReport:
         return (await self._client.park(name, whole=whole, progress=progress))[-1]
 
     async def seat(self, name: str, *, progress: Progress) -> SwapReport:

@@ -70,7 +70,7 @@ class Direct:
         async for chunk in workload.platform.follow_logs(workload.container, tail=tail):
             yield chunk
 
-    async def park(self, name: str, *, whole: bool, progress: Progress) -> SwapReport:
+    async def park(self, name: str, *, whole: bool = False, progress: Progress) -> SwapReport:
         """Always wholly: no settings say that a context may stay."""
         return await self._parts.swapper.swap_out(await find(self._parts, name), progress=progress)
 

@@ -36,7 +36,7 @@ class Access(Protocol):
         """What its container has written; with `follow` what comes after too, until it ends."""
         ...
 
-    async def park(self, name: str, *, whole: bool, progress: Progress) -> SwapReport:
+    async def park(self, name: str, *, whole: bool = False, progress: Progress) -> SwapReport:
         """`whole`: no context of it stays on a device."""
         ...
 

@@ -57,7 +57,7 @@ static bool captures_already(void) {
 }
 
 /* Inside the gate. */
-static void may_begin(void) {
+void hsi_capture_begins(void) {
 	pthread_mutex_lock(&lock);
 	while ((held && !captures_already()) || waiting) {
 		bool outside = held; /* who closes the gate must not find us inside */
@@ -74,9 +74,11 @@ static void may_begin(void) {
 	pthread_mutex_unlock(&lock);
 }
 
-static CUresult begun(CUstream stream, CUresult result) {
+CUresult hsi_capture_begun(CUstream stream, CUresult result) {
 	struct capture *one = result == CUDA_SUCCESS ? calloc(1, sizeof *one) : NULL;
 	CUcontext context = NULL;
+	if (!stream) /* what begins on the legacy stream fails, so it is the thread's */
+		stream = PER_THREAD;
 	if (one)
 		REAL(cuCtxGetCurrent)(&context);
 	pthread_mutex_lock(&lock);
@@ -126,23 +128,23 @@ static CUresult ended(CUstream stream, bool ptsz, CUresult result) {
 	return result;
 }
 
-#define BEGINS(name, declared, given, ptsz)                                                                                \
-	static CUresult name##_held declared {                                                                             \
-		__typeof__(&name) real = REAL_OR_RETURN(name);                                                             \
-		if (!hsi_active())                                                                                         \
-			return real given;                                                                                 \
-		may_begin();                                                                                               \
-		return begun(ptsz && !stream ? PER_THREAD : stream, real given);                                           \
-	}                                                                                                                  \
-	HS_API CUresult name declared {                                                                                    \
-		GATED(name##_held given);                                                                                  \
+#define BEGINS(name, declared, given)                               \
+	static CUresult name##_held declared {                      \
+		__typeof__(&name) real = REAL_OR_RETURN(name);      \
+		if (!hsi_active())                                  \
+			return real given;                          \
+		hsi_capture_begins();                               \
+		return hsi_capture_begun(stream, real given);       \
+	}                                                           \
+	HS_API CUresult name declared {                             \
+		GATED(name##_held given);                           \
 	}
-BEGINS(cuStreamBeginCapture, (CUstream stream), (stream), false)
-BEGINS(cuStreamBeginCapture_ptsz, (CUstream stream), (stream), true)
-BEGINS(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode), (stream, mode), false)
-BEGINS(cuStreamBeginCapture_v2_ptsz, (CUstream stream, CUstreamCaptureMode mode), (stream, mode), true)
-BEGINS(cuStreamBeginCaptureToGraph, TO_GRAPH, (stream, graph, dependencies, edges, count, mode), false)
-BEGINS(cuStreamBeginCaptureToGraph_ptsz, TO_GRAPH, (stream, graph, dependencies, edges, count, mode), true)
+BEGINS(cuStreamBeginCapture, (CUstream stream), (stream))
+BEGINS(cuStreamBeginCapture_ptsz, (CUstream stream), (stream))
+BEGINS(cuStreamBeginCapture_v2, (CUstream stream, CUstreamCaptureMode mode), (stream, mode))
+BEGINS(cuStreamBeginCapture_v2_ptsz, (CUstream stream, CUstreamCaptureMode mode), (stream, mode))
+BEGINS(cuStreamBeginCaptureToGraph, TO_GRAPH, (stream, graph, dependencies, edges, count, mode))
+BEGINS(cuStreamBeginCaptureToGraph_ptsz, TO_GRAPH, (stream, graph, dependencies, edges, count, mode))
 
 HS_API CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph) {
 	GATED(ended(stream, false, REAL_OR_RETURN(cuStreamEndCapture)(stream, graph)));

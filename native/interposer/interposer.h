@@ -62,6 +62,8 @@ CUresult hsi_context_on(CUdevice device); /* makes one of the device current; cu
 bool hsi_captures_hold(uint64_t timeout_ns); /* until none is going, and lets none begin; false: one goes on, and others may begin */
 void hsi_captures_release(void);
 bool hsi_captures_going(void);
+void hsi_capture_begins(void); /* inside the gate; a call that captures a stream follows, and then: */
+CUresult hsi_capture_begun(CUstream stream, CUresult result);
 bool hsi_wait_begins(void); /* the caller may wait for a context, until `hsi_wait_ends`; false: one is going */
 void hsi_wait_ends(void);
 void hsi_captures_ended(CUcontext context); /* it has been destroyed */

@@ -37,6 +37,7 @@ static struct {
 	void *real;
 	char *name;
 	bool refused;
+	bool captures; /* its first argument, a stream */
 } calls[MOST];
 static unsigned count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -52,7 +53,11 @@ static long refuse(unsigned number) {
 		if (calls[n].refused)                                                                     \
 			return refuse(n);                                                                 \
 		hsi_enter();                                                                              \
+		if (calls[n].captures)                                                                    \
+			hsi_capture_begins();                                                             \
 		long result = ((any)calls[n].real)(REGISTERS(R_GIVEN) FLOATS(F_GIVEN) STACK(S_GIVEN) last); \
+		if (calls[n].captures)                                                                    \
+			hsi_capture_begun((CUstream)(uintptr_t)r0, (CUresult)result);                     \
 		hsi_leave();                                                                              \
 		return result;                                                                            \
 	}
@@ -98,6 +103,7 @@ void *hsi_unknown(const char *name, void *real) {
 		calls[number].name = strdup(name);
 		calls[number].real = real;
 		calls[number].refused = memory;
+		calls[number].captures = begins(name, "cuStreamBegin"); /* cuStreamBeginRecaptureToGraph */
 		count++;
 	}
 	if (number < MOST)

@@ -25,6 +25,11 @@ class Graphs:
             self.must("cuStreamCreate", ctypes.byref(self.streams[name]), 1)
         return self.streams[name]
 
+    def begin_again(self, name: Any, mode: int) -> int:
+        """Into the graph that its last capture made, by a call that the interposer's header does not have."""
+        nothing = ctypes.c_void_p()
+        return self.call("cuStreamBeginRecaptureToGraph", self.stream(name), mode, self.graphs[name], nothing, nothing)
+
     def begin(self, name: Any, mode: int, given: bool = False) -> int:
         """`given`: into a graph that is there already."""
         if not given:

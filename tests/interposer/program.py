@@ -194,6 +194,8 @@ def captures(one: list[Any]) -> Any:
     match name:
         case "begin":
             return graphs.begin(*rest)
+        case "begin again":
+            return graphs.begin_again(*rest)
         case "set":
             return captured_set(*rest)
         case "stream":

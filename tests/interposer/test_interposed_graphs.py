@@ -36,6 +36,22 @@ async def test_a_capture_that_goes_on_costs_the_yield_and_not_the_graph(
         assert await run("check", "a") == "same"
 
 
+async def test_so_does_one_that_a_newer_call_has_begun(interposed: dict[str, str], holder: Holder) -> None:
+    async with program(interposed) as run:
+        await run("ask", "dlsym", "cuStreamBeginRecaptureToGraph")
+        await run("alloc", "a", 4 << 20)
+        await holder("wait")
+        assert await run("capture", "begin", 1, GLOBAL) == 0
+        assert await run("capture", "end", 1) == 0
+        assert await run("capture", "begin again", 1, GLOBAL) == 0
+        await run("capture", "set", 1, "a", 7)
+        assert "graph" in (await holder("yield 200"))["failed"]
+        assert await run("capture", "end", 1) == 0
+        await holder.through("yield", "out", "in", "resume")
+        await run("capture", "launch", 1)
+        assert await run("check", "a") == "same"
+
+
 async def test_a_yield_outwaits_a_capture(interposed: dict[str, str], holder: Holder) -> None:
     async with program(interposed) as run:
         await run("alloc", "a", 4 << 20)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "internal.h"
+#include "newer.h"
 
 struct CUgraph_st {
 	struct hs_work *work;
@@ -84,6 +85,14 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
 CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const void *dependencies, const void *edges, size_t count,
 				     CUstreamCaptureMode mode) {
 	(void)dependencies, (void)edges, (void)count; /* nodes run in the order in which they came */
+	HS_CALL(graph ? begin(stream, graph, mode) : CUDA_ERROR_INVALID_VALUE);
+}
+
+/* The nodes that are there already are replaced; the callback, for those that differ, is not asked. */
+CUresult cuStreamBeginRecaptureToGraph(CUstream stream, CUstreamCaptureMode mode, CUgraph graph, void *callback, void *data) {
+	(void)callback, (void)data;
+	if (graph)
+		graph->count = 0;
 	HS_CALL(graph ? begin(stream, graph, mode) : CUDA_ERROR_INVALID_VALUE);
 }
 

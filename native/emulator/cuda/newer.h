@@ -8,4 +8,7 @@ HS_API CUresult cuMemcpyTeleport(CUdeviceptr dst, CUdeviceptr src, size_t bytes,
 				 int four, double third, int five, int six, int seven, unsigned long long sum);
 HS_API CUresult cuMemTeleport(CUdeviceptr *ptr);
 
+/* This one there is, in CUDA after 13.0. */
+HS_API CUresult cuStreamBeginRecaptureToGraph(CUstream stream, CUstreamCaptureMode mode, CUgraph graph, void *callback, void *data);
+
 #endif

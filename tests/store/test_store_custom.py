@@ -369,3 +369,17 @@ async def test_an_interposed_one_is_none_of_them(bench: Bench) -> None:
         await admit(bench, one)
     with pytest.raises(Refused, match="is interposed"):
         await bench.client.checkpoint([one.ref], deadline=WITHIN)
+
+
+async def test_a_worker_that_dies_while_it_is_out_has_seen_no_device_since(bench: Bench, gpu: GpuClient) -> None:
+    """The next one opens the devices that it needs before the driver maps anything there."""
+    bench._more["CUDA_VISIBLE_DEVICES"] = "1"
+    one = await bench.start(plain=True)
+    await one.ask("alloc", 1, 4, 100)
+    before = await one.ask("read")
+    await bench.client.admit({one.ref: {bench.node.uuids()[1]: 20 * GRANULE}}, deadline=WITHIN)
+    await gpu.lock([one.ref], timeout=WITHIN)
+    await bench.client.checkpoint([one.ref], deadline=WITHIN)
+    await bench.kill_worker()
+    await back(bench, gpu, one)
+    assert await one.ask("read") == before

@@ -244,3 +244,14 @@ def test_the_way_and_why(held, preloads, offer: Offer, name: str, why: str):
     assert way.name == name
     assert why in way.why
     assert TURNED_OFF not in way.why
+
+
+async def test_a_context_on_each_device_counts_against_the_containers_limit(world: World):
+    world.store.custom_storage = True
+    gib = 1 << 30
+    world.gpu.capacity = [100 * gib] * 4
+    workload = world.container("a", dict.fromkeys(range(4), 40 * gib))
+    world.boxes["a"].memory = HostMemory(available=1 << 40, used=0, limit=3 * gib)
+    with pytest.raises(NoRoom, match="memory limit"):
+        await world.swapper().swap_out(workload)
+    await stable(world, "a")

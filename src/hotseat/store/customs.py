@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from hotseat.errors import DriverFailed, HotseatError, NoRoom, ProcessGone, Refused
+from hotseat.errors import DriverFailed, DriverTimeout, HotseatError, NoRoom, ProcessGone, Refused
 from hotseat.store.book import ZERO
 from hotseat.store.custom import CustomStorage, Operation, alive, gone, traceable
 from hotseat.store.device import Devices, device_name, device_uuid
@@ -55,7 +55,7 @@ class Customs:
     def works(self) -> bool:
         return self._storage is not None
 
-    async def admit(self, tenant: Tenant, wanted: Mapping[str, int]) -> Moved:
+    async def admit(self, tenant: Tenant, wanted: Mapping[str, int], stop: threading.Event) -> Moved:
         """`wanted`: bytes by device UUID."""
         storage = self.working()
         await self._perhaps_back(storage, tenant)
@@ -74,6 +74,10 @@ class Customs:
         await self._steps.room(chunks, but=tenant.promised)
         before = tenant.promised
         self._holdings.withdraw(tenant)
+        if stop.is_set():  # whoever asked was told that there is none, and will not come
+            raise DriverTimeout(
+                f"the arena has no room for process {tenant.ref.pid} yet: it still grows", hint="try again"
+            )
         try:
             self._holdings.book.promise(chunks)
         except NoRoom:
@@ -83,6 +87,14 @@ class Customs:
             raise
         tenant.promised = chunks
         return Moved()
+
+    async def open_devices(self) -> None:
+        """Of those that a worker before this one left out: what it takes of a device shall be seen there before anybody
+        reckons with the rest. One that has no room for it now may have it once they come back."""
+        for tenant in list(self._holdings.tenants.values()):
+            if tenant.custom and self._storage is not None:
+                with suppress(HotseatError):
+                    await self._open(tenant)
 
     async def dismiss(self, tenant: Tenant, stop: threading.Event) -> Moved:
         if tenant.custom and self._storage is not None:
@@ -132,6 +144,7 @@ class Customs:
                 return Moved()
             self._expect_whole(tenant, state, ProcessState.CHECKPOINTED, before=ProcessState.RESTORING)
             self._steps.expect(tenant, HeldState.OUT)
+            await self._open(tenant)
             with tenant.part("map"):
                 operation = await asyncio.to_thread(storage.restore, tenant.ref.pid, tenant.pidfd)
             tenant.state, tenant.operation = HeldState.YIELDED, operation
@@ -159,6 +172,21 @@ class Customs:
         return self._storage
 
     # Within
+
+    async def _open(self, tenant: Tenant) -> None:
+        """The devices that its memory came from: the driver maps it only where there is a context. What fails has
+        touched nothing of it."""
+        assert self._devices is not None
+        for uuid in dict.fromkeys(piece.block.uuid for piece in tenant.pieces):
+            try:
+                await asyncio.to_thread(self._devices.get, uuid)
+            except DriverFailed as error:
+                raise NoRoom(
+                    f"the store could not open {device_name(uuid)} for process {tenant.ref.pid}: {error.message}",
+                    rule="device memory",
+                    hint=error.hint,
+                    device=device_name(uuid),
+                ) from error
 
     async def _state(self, storage: CustomStorage, tenant: Tenant) -> ProcessState:
         return await asyncio.to_thread(storage.state, tenant.ref.pid, tenant.pidfd)

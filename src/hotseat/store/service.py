@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -114,12 +115,13 @@ class Service:
             tenant.custom = True
 
         async def one(tenant: Tenant, stop: threading.Event) -> Moved:
-            return await self._customs.admit(tenant, wanted[tenant.ref])
+            return await self._customs.admit(tenant, wanted[tenant.ref], stop)
 
         try:
             await self._turns.each(list(wanted), deadline, one)
         except HotseatError:
-            await self.dismiss(list(wanted), STOP_GRACE)
+            with suppress(HotseatError):  # one that is still at it keeps nothing in the end
+                await self.dismiss(list(wanted), STOP_GRACE)
             raise
 
     async def dismiss(self, refs: Sequence[ProcessRef], deadline: float) -> None:

@@ -84,6 +84,7 @@ async def work(parts: dict[str, Any]) -> None:
     )
     quitting = loop.create_task(_quit_once_quiet(holdings, quits))
     joining.adopt(record.read(), await asyncio.to_thread(keeping.all))
+    await customs.open_devices()
     grows = _prepare(steps, growth, holdings.book, arena, mover, parts["threads"]) if mover else None
     preparing = loop.create_task(grows) if grows else None
     joining.start()

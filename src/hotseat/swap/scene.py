@@ -78,11 +78,11 @@ class Scene:
     @property
     def context_bytes(self) -> int:
         """What the driver moves into the processes' own memory: all but the store's blocks, and what stays. Of one that
-        goes by custom storage the context is not known beside the rest; it is at most so much."""
+        goes by custom storage the contexts are not known beside the rest; on each device it is at most so much."""
         if self.may_keep:
             return 0
-        sizes = ((one, sum(one.gpu.values())) for one in self.cuda.values())
-        return sum(min(nbytes, CONTEXT_MOST) if one.custom else nbytes for one, nbytes in sizes)
+        sizes = ((one.custom, nbytes) for one in self.cuda.values() for nbytes in one.gpu.values())
+        return sum(min(nbytes, CONTEXT_MOST) if custom else nbytes for custom, nbytes in sizes)
 
     @property
     def contexts(self) -> dict[int, int]:

@@ -140,3 +140,16 @@ async def test_the_stores_worker_dies_in_the_copy(house: House, store: StoreClie
     await other.seat()
     await other.unharmed(before)
     assert (await store.status(deadline=SOON)).used == 0
+
+
+async def test_the_stores_worker_dies_while_they_are_out_on_several_devices(house: House, store: StoreClient) -> None:
+    guest = await house.start(devices=(0, 1), processes=2)
+    before = await guest.ask()
+    await guest.park()
+    first = await store.status(deadline=SOON)
+    os.kill(first.worker, signal.SIGKILL)
+    async with asyncio.timeout(SOON):
+        while not ((now := await store.status(deadline=SOON)).running and now.starts > first.starts):
+            await asyncio.sleep(0.01)
+    await guest.seat()
+    await guest.unharmed(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -58,17 +58,16 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> Any:
+async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     yield bench
     os.close(bench.tenant.pidfd)
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "STOP_GRACE", 0.01)
     monkeypatch.setattr(service, "STOP_GRACE", 0.01)
-    yield
 
 
 async def test_an_arena_that_grows_too_slowly_is_told_as_that_and_keeps_nothing_free_later(bench: Bench) -> None:

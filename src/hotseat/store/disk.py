@@ -62,8 +62,12 @@ class Disk:
 
     def used(self) -> int:
         """Bytes of all files, and what is promised to those that are being written."""
-        files = {entry.name: entry.stat().st_blocks * 512 for entry in os.scandir(self.directory) if ours(entry.name)}
-        return sum(max(taken, self._ends.get(name, 0)) for name, taken in files.items())
+        used = 0
+        for entry in os.scandir(self.directory):
+            if ours(entry.name):
+                with suppress(FileNotFoundError):  # it was let go of meanwhile
+                    used += max(entry.stat().st_blocks * 512, self._ends.get(entry.name, 0))
+        return used
 
     def free(self) -> int:
         """Bytes that may still be written."""

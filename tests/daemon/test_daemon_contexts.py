@@ -163,6 +163,14 @@ def test_who_is_on_its_way_out_already_goes_wholly_after_that() -> None:
     assert world.core.records["b"].context == {}
 
 
+def test_where_no_context_may_stay_the_swap_out_under_way_is_the_one_that_was_asked_for() -> None:
+    memory = HostMemory(parked=sum(NEED.values()), reserve=0)
+    world = World(TEXT.replace("keep", "restore").replace("START", "false"), seated="b", interposed="b", host=memory)
+    first, second = park(world, whole=False), park(world)
+    world.end_job("b")
+    assert (first.times, second.times, world.jobs) == (1, 1, {})
+
+
 @pytest.mark.parametrize("make", [made, parked])
 def test_a_person_is_told_where_the_host_has_no_room_for_it(make: Callable[..., World]) -> None:
     world = make(host=CONTEXT - 1)

@@ -84,6 +84,6 @@ async def test_what_was_freed_in_order_is_released_when_the_stream_has_been_wait
 ) -> None:
     async with program(interposed) as run:
         await run("alloc async", "a", 4 * MIB)
-        assert await run("free behind work", "a", 200) == NOT_READY
+        assert await run("free behind work", "a", 1000) == NOT_READY
         assert await run("call", "cuStreamSynchronize", {"u64": 0}) == 0
         assert used(node, run.process.pid) == [0, 0]

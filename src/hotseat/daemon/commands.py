@@ -46,9 +46,9 @@ def park(core: Core, record: Record, answer: Answer, now: float, *, whole: bool 
 
 
 def _leaves_its_context(record: Record) -> bool:
-    """A swap out is under way that does."""
+    """A swap out is under way that does, where it has one that may stay."""
     job = record.job
-    return job is not None and job.kind is JobKind.SWAP_OUT and not job.whole
+    return job is not None and job.kind is JobKind.SWAP_OUT and not job.whole and record.may_keep
 
 
 def park_when_room(core: Core, record: Record, now: float) -> None:

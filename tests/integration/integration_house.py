@@ -262,6 +262,18 @@ class House:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def kills_workers_in(self, phase: str) -> Callable[[str, str], None]:
+        """For `progress`: a moment into this phase, once; what is tried again later is left alone."""
+        begun = False
+
+        def progress(name: str, what: str) -> None:
+            nonlocal begun
+            if (name, what) == (phase, "start") and not begun:
+                begun = True
+                asyncio.get_running_loop().call_later(0.3, self.kill_workers)
+
+        return progress
+
     async def command(self, *arguments: str) -> asyncio.subprocess.Process:
         """`hotseat ARGUMENTS` as a process of its own."""
         return await asyncio.create_subprocess_exec(

@@ -148,12 +148,7 @@ class TestOut:
     async def test_the_worker_is_killed(self, pair: Pair) -> None:
         """The driver goes on with what it had begun, and so does the swap."""
         pair.house.fault(FaultKind.SLOW_COPY, value=6 * MIB, times=None)
-
-        def kill(phase: str, what: str) -> None:
-            if (phase, what) == ("checkpoint", "start"):
-                asyncio.get_running_loop().call_later(0.3, pair.house.kill_workers)
-
-        await pair.guest.park(progress=kill)
+        await pair.guest.park(progress=pair.house.kills_workers_in("checkpoint"))
         assert pair.house.used == (pair.others, 0)
         await pair.guest.seat()
         await pair.back()
@@ -229,12 +224,7 @@ class TestIn:
     async def test_the_worker_is_killed(self, pair: Pair) -> None:
         await pair.guest.park()
         pair.house.fault(FaultKind.SLOW_COPY, value=6 * MIB, times=None)
-
-        def kill(phase: str, what: str) -> None:
-            if (phase, what) == ("restore", "start"):
-                asyncio.get_running_loop().call_later(0.3, pair.house.kill_workers)
-
-        await pair.guest.seat(progress=kill)
+        await pair.guest.seat(progress=pair.house.kills_workers_in("restore"))
         await pair.back()
 
     async def test_a_byte_that_comes_back_wrong_shows_in_the_tokens(self, pair: Pair) -> None:

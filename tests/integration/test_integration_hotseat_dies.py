@@ -228,14 +228,9 @@ class TestPatience:
     async def test_a_copy_that_outlives_its_worker_and_every_question(self, house: House, phase: str) -> None:
         guest = await house.start(processes=2)
         before = await guest.ask()
-
-        def kill(name: str, what: str) -> None:
-            if (name, what) == (phase, "start"):
-                asyncio.get_running_loop().call_later(0.3, house.kill_workers)
-
         if phase == "restore":
             await guest.park()
         house.fault(FaultKind.SLOW_COPY, value=2 * MIB, times=2)
-        await (guest.park if phase == "checkpoint" else guest.seat)(progress=kill)
+        await (guest.park if phase == "checkpoint" else guest.seat)(progress=house.kills_workers_in(phase))
         await guest.seat()
         await guest.unharmed(before)

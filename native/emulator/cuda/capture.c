@@ -107,13 +107,18 @@ static void drop_locked(struct hs_capture *capture) {
 	free(capture);
 }
 
+/* The legacy stream takes part in none. */
+static struct hs_capture *capture_of(CUstream stream) {
+	return stream ? *hs_stream_capture(stream) : NULL;
+}
+
 static CUresult end(CUstream stream, CUgraph *graph) {
 	struct hs_ctx *ctx;
 	CUresult result = graph ? hs_current_ok(&ctx) : CUDA_ERROR_INVALID_VALUE;
 	if (result != CUDA_SUCCESS)
 		return result;
 	pthread_mutex_lock(&hs.lock);
-	struct hs_capture *capture = stream ? *hs_stream_capture(stream) : NULL;
+	struct hs_capture *capture = capture_of(stream);
 	if (!capture)
 		result = CUDA_ERROR_ILLEGAL_STATE;
 	else if (capture->origin != stream)
@@ -158,7 +163,7 @@ static CUresult is_capturing(CUstream stream, CUstreamCaptureStatus *status) {
 	if (result != CUDA_SUCCESS)
 		return result;
 	pthread_mutex_lock(&hs.lock);
-	struct hs_capture *capture = stream ? *hs_stream_capture(stream) : NULL;
+	struct hs_capture *capture = capture_of(stream);
 	*status = !capture ? CU_STREAM_CAPTURE_STATUS_NONE
 		  : capture->broken ? CU_STREAM_CAPTURE_STATUS_INVALIDATED : CU_STREAM_CAPTURE_STATUS_ACTIVE;
 	if (!stream && implicit(ctx))
@@ -242,7 +247,7 @@ bool hs_captured(CUstream stream, const struct hs_work *work, CUresult *result) 
 		return false;
 	struct hs_ctx *ctx = hs_current();
 	pthread_mutex_lock(&hs.lock);
-	struct hs_capture *capture = stream ? *hs_stream_capture(stream) : NULL, *other = stream ? NULL : implicit(ctx);
+	struct hs_capture *capture = capture_of(stream), *other = stream ? NULL : implicit(ctx);
 	if (other) {
 		other->broken = true;
 		*result = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;

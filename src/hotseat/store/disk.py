@@ -59,6 +59,8 @@ class Disk:
         self._lock = threading.Lock()
         self._ends: dict[str, int] = {}
         """Of files that are being written: so many bytes are promised to each."""
+        self._room = 0
+        """What was free at the last look, less what was promised since: all files are not looked at for each chunk."""
 
     def used(self) -> int:
         """Bytes of all files, and what is promised to those that are being written."""
@@ -75,6 +77,11 @@ class Disk:
         free = of.f_bavail * of.f_frsize
         return free if self.limit is None else max(0, min(free, self.limit - self.used()))
 
+    def _look(self, wanted: int = 0) -> bool:
+        """Whether so many are free now."""
+        self._room = self.free()
+        return self._room >= wanted
+
     def write(
         self,
         name: str,
@@ -89,6 +96,8 @@ class Disk:
         fd = self._open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         lock, failed = threading.Lock(), threading.Event()
         end = done = 0
+        with self._lock:
+            self._look()
 
         def one(chunk: memoryview) -> Placed:
             nonlocal end, done
@@ -98,8 +107,9 @@ class Disk:
                 raise DriverTimeout("the disk was not done within its deadline", hint="give it a longer one")
             data, stored, packed = self._packed(chunk)
             with self._lock:  # together with all others that are written now
-                if self.free() < len(data):
+                if self._room < len(data) and not self._look(len(data)):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._room -= len(data)
                 offset = end
                 self._ends[name] = end = end + len(data)
             _write(fd, data, offset)

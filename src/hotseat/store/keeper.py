@@ -66,28 +66,26 @@ def make_arena(nbytes: int | None) -> int:
     """A memfd: of reserved huge pages where there are enough of them. `NoRoom` if this host lacks the memory. None:
     one that takes nothing until it is populated, and could take all that may be."""
     if nbytes is None:
-        fd = os.memfd_create("hotseat-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.fchmod(fd, 0o600)
-        os.ftruncate(fd, max(spare_bytes() // SMALL_PIECE, 1) * SMALL_PIECE)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
-        return fd
+        return _sealed(max(spare_bytes() // SMALL_PIECE, 1) * SMALL_PIECE)
     nbytes = max(nbytes // CHUNK, 1) * CHUNK
     try:
         reserved = int(HUGE.read_text()) * CHUNK
     except (OSError, ValueError):
         reserved = 0
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     if reserved >= nbytes:
-        flags |= os.MFD_HUGETLB | os.MFD_HUGE_2MB
-    else:
-        _, available = memory_bytes()
-        if nbytes > available:
-            raise NoRoom(
-                f"an arena of {nbytes >> 20} MiB does not fit: this host has {available >> 20} MiB available",
-                hint="give the store a smaller arena (--arena), or reserve huge pages (vm.nr_hugepages)",
-                missing=nbytes - available,
-            )
-    fd = os.memfd_create("hotseat-arena", flags)
+        return _sealed(nbytes, os.MFD_HUGETLB | os.MFD_HUGE_2MB)
+    _, available = memory_bytes()
+    if nbytes > available:
+        raise NoRoom(
+            f"an arena of {nbytes >> 20} MiB does not fit: this host has {available >> 20} MiB available",
+            hint="give the store a smaller arena (--arena), or reserve huge pages (vm.nr_hugepages)",
+            missing=nbytes - available,
+        )
+    return _sealed(nbytes)
+
+
+def _sealed(nbytes: int, flags: int = 0) -> int:
+    fd = os.memfd_create("hotseat-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
     os.fchmod(fd, 0o600)
     os.ftruncate(fd, nbytes)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)

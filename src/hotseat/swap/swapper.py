@@ -265,19 +265,15 @@ class ContainerSwapper:
         scene = self._scene(sight, Direction.IN)
         scene.caps, scene.probe = caps, probe
         transaction = self._transaction(scene, meter, progress, cancelled)
-        if scene.interposed and seen.state is State.PARKED:
-            scene.held = await states_of_blocks(self._store, scene.interposed, deadline=self._deadlines.query)
-            if HeldState.LOST in scene.held.values():
+        stores = [*scene.interposed, *scene.custom]
+        if stores and seen.state is State.PARKED:
+            kept = await states_of_blocks(self._store, stores, deadline=self._deadlines.query)
+            scene.held = {process: kept[process] for process in scene.interposed}
+            if HeldState.LOST in kept.values():
                 raise await transaction.condemn(seen.note)
-            if None in scene.held.values():
+            if None in kept.values():
                 raise silent_store(workload.name)
-        if scene.custom and seen.state is State.PARKED:
-            stowed = await states_of_blocks(self._store, scene.custom, deadline=self._deadlines.query)
-            if HeldState.LOST in stowed.values():
-                raise await transaction.condemn(seen.note)
-            if None in stowed.values():
-                raise silent_store(workload.name)
-            if sight.offer.why:
+            if scene.custom and sight.offer.why:
                 raise rules.no_custom_storage(workload.name, why=sight.offer.why)
         if silent:
             return await transaction.run(plan.plan_probe())

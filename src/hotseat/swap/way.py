@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from hotseat.gpu.preload import Preload
 from hotseat.store.port import TURNED_OFF, Held
 from hotseat.words import ProcessRef
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +39,8 @@ def takes_custom(preload: Preload, *, listed: Mapping[int, int], offered: bool) 
     return offered and not (preload.loaded and preload.store) and bool(listed) and all(listed.values())
 
 
-def by_custom(
-    preloads: Mapping[ProcessRef, Preload], *, listed: Mapping[ProcessRef, Mapping[int, int]], offer: Offer
-) -> set[ProcessRef]:
-    """Of one workload's. What could never have room in the arena all goes by the driver."""
+def by_custom(preloads: Mapping[K, Preload], *, listed: Mapping[K, Mapping[int, int]], offer: Offer) -> set[K]:
+    """Of one workload's, by whatever names them. What could never have room in the arena all goes by the driver."""
     able = {one for one in preloads if takes_custom(preloads[one], listed=listed.get(one, {}), offered=offer.works)}
     return able if sum(sum(listed[one].values()) for one in able) <= offer.room else set()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hotseat.gpu.preload import Preload
 from hotseat.swap.scene import CONTEXT_MOST
+from hotseat.swap.way import Offer
 
 
 class Level(enum.StrEnum):
@@ -211,6 +212,10 @@ class StoreFact:
     """Pids of `held` that left by it."""
     note: str = ""
     """Why it does not run, or works only in part."""
+
+    @property
+    def offer(self) -> Offer:
+        return Offer(works=self.custom_storage, why=self.no_custom_storage, room=self.room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from hotseat.cli.doctor import gather_process
 from hotseat.cli.doctor.facts import ContainerFact, PlatformFact, ProcessFact, StoreFact
 from hotseat.errors import HotseatError
 from hotseat.platforms.port import Container, Platform, Status
-from hotseat.swap.way import takes_custom
+from hotseat.swap.way import by_custom
 from hotseat.words import DeviceUse
 
 PROGRAM_DEADLINE = 10.0
@@ -79,14 +79,8 @@ async def _info(program: str) -> Mapping[str, Any]:
 
 def _with_way(processes: Sequence[ProcessFact], store: StoreFact) -> tuple[ProcessFact, ...]:
     """Of one container: who goes by custom storage, or went."""
-    able = {
-        process.pid
-        for process in processes
-        if process.held_bytes is None
-        and takes_custom(process.preload, listed={0: process.gpu_bytes}, offered=store.custom_storage)
-    }
-    if sum(process.gpu_bytes for process in processes if process.pid in able) > store.room:
-        able = set()
+    preloads = {process.pid: process.preload for process in processes if process.held_bytes is None}
+    able = by_custom(preloads, listed={process.pid: {0: process.gpu_bytes} for process in processes}, offer=store.offer)
     return tuple(replace(one, custom=one.pid in able or one.pid in store.customs) for one in processes)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hotseat.cli.doctor.facts import ContainerFact, Finding, Level, ProcessFact, StoreFact
 from hotseat.config.units import format_size
 from hotseat.store.port import TURNED_OFF
-from hotseat.swap.way import Offer, why_custom, why_driver
+from hotseat.swap.way import why_custom, why_driver
 
 START = "hotseat store run --arena SIZE"
 
@@ -101,9 +101,8 @@ def way(facts: ContainerFact, *, store: StoreFact) -> list[Finding]:
         return [finding(Level.OK, f"{mixed}: {whys[0]}" if whys else "interposed: the store moves its memory")]
     name = "driver" if len(rest) == len(on_gpu) else "mixed"
     silent = "" if store.running else "no store runs"
-    offer = Offer(works=store.custom_storage, why=store.no_custom_storage)
     whys += [
-        why_driver(process.pid, process.preload, listed={0: process.gpu_bytes}, store=silent, offer=offer)
+        why_driver(process.pid, process.preload, listed={0: process.gpu_bytes}, store=silent, offer=store.offer)
         for process in rest
     ]
     level = Level.WARN if any(_meant_otherwise(process) for process in rest) else Level.OK

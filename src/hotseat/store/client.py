@@ -39,6 +39,17 @@ class StoreClient:
     async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         return (await self._ask("move_in", processes, deadline)).moved or Moved()
 
+    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        await self._ask("ahead", processes, deadline)
+
+    async def claim(
+        self, processes: Sequence[ProcessRef], *, alone: bool, deadline: float
+    ) -> Mapping[ProcessRef, Held]:
+        try:
+            return _by_ref(await self._ask("claim", processes, deadline, alone=alone))
+        except _NoStore:
+            return {}
+
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         return _by_ref(await self._ask("give", processes, deadline))
 
@@ -83,9 +94,10 @@ class StoreClient:
         deadline: float,
         *,
         device_bytes: list[dict[str, int]] | None = None,
+        alone: bool = False,
     ) -> Answer:
         named = [(ref.pid, ref.start_time) for ref in processes]
-        request = Request(op, named, deadline=deadline, device_bytes=device_bytes or [])
+        request = Request(op, named, deadline=deadline, device_bytes=device_bytes or [], alone=alone)
         try:
             async with asyncio.timeout(deadline + GRACE):
                 line = await self._exchange(msgspec.json.encode(request) + b"\n")

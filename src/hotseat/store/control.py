@@ -73,6 +73,11 @@ class Control:
                 return Answer(held=flat(await shows[request.op]()))
             case "move_out":
                 return Answer(moved=await service.move_out(refs, deadline))
+            case "ahead":
+                await service.ahead(refs, deadline)
+                return Answer()
+            case "claim":
+                return Answer(held=flat(await service.claim(refs, deadline, alone=request.alone)))
             case "move_in":
                 return Answer(moved=await service.move_in(refs, deadline))
             case "spill":

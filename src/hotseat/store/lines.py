@@ -24,6 +24,8 @@ class Request(msgspec.Struct):
     version: int = VERSION
     device_bytes: list[dict[str, int]] = []
     """Of `admit`: bytes by device UUID, one a process."""
+    alone: bool = False
+    """Of `claim`."""
 
 
 class Error(msgspec.Struct):

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from hotseat.store.digest import CHUNK
 from hotseat.store.filling import filled
 from hotseat.store.lent import LentView
 from hotseat.store.runs import addresses_of, runs
+from hotseat.store.shortage import Shortage
 from hotseat.store.streaming import Stream
 from hotseat.store.tenant import Piece, Share, View, Window, groups
 
@@ -105,6 +106,7 @@ class Mover:
     devices: Devices
     arena: Arena
     key: int
+    shortage: Shortage = field(default_factory=Shortage)
 
     def view(self) -> MappedView:
         return MappedView(self.devices, key=self.key)

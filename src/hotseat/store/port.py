@@ -65,6 +65,8 @@ class Held:
     """Bytes on disk that hold its memory, as compressed: its own, and its share of what it shares."""
     progress: float | None = None
     """Of a spill or a fetch under way: 0 to 1."""
+    ahead_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Of one that is out: what of it is on devices already, ahead of its move in; as `device_bytes`."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Seconds of the parts of its last step, some beside others: where the time went."""
     custom: bool = False
@@ -166,6 +168,19 @@ class Store(Protocol):
     async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         """out -> yielded: allocates on the devices and fills. May run beside the driver's restore. `NoRoom`: a device
         lacks the memory; what was allocated is freed again, each is still out. What is in already stays so."""
+        ...
+
+    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        """Of processes that are out: begins to bring them in, into memory that is free and into what becomes free while
+        others move out, and returns at once. They stay out until `move_in`, which takes what has come. It is given up
+        after `deadline` seconds, and where `claim` says so. Others are left as they are."""
+        ...
+
+    async def claim(
+        self, processes: Sequence[ProcessRef], *, alone: bool, deadline: float
+    ) -> Mapping[ProcessRef, Held]:
+        """What has come ahead of these is theirs for `deadline` seconds from now, for their `move_in`. `alone`: what
+        has come of all others without a claim is given up, and free when this returns. None at all if no store runs."""
         ...
 
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:

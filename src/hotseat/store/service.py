@@ -99,6 +99,12 @@ class Service:
     async def move_in(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
         return _sum(await self._turns.each(refs, deadline, self._steps.move_in))
 
+    async def ahead(self, refs: Sequence[ProcessRef], deadline: float) -> None:
+        raise NotImplementedError
+
+    async def claim(self, refs: Sequence[ProcessRef], deadline: float, *, alone: bool) -> dict[ProcessRef, Held]:
+        return self.held(refs)
+
     async def give(self, refs: Sequence[ProcessRef], deadline: float) -> dict[ProcessRef, Held]:
         await self._turns.each(refs, deadline, self._steps.give)
         return self.held(refs)

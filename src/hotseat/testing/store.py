@@ -34,6 +34,9 @@ class Kept:
     stored: bool = False
     progress: float | None = None
     connected: bool = True
+    ahead: dict[int, int] | None = None
+    """Out, and coming in ahead of its `move_in`: what has come. None: nobody asked for that."""
+    claimed: bool = False
     note: str = ""
 
     @property
@@ -89,6 +92,8 @@ class FakeStore:
     def end(self, ref: ProcessRef) -> None:
         kept = self.kept.pop(ref, None)
         self.parked.discard(ref)
+        if kept is not None:
+            self._give_up(kept)
         if (
             kept is not None
             and not kept.custom
@@ -127,11 +132,14 @@ class FakeStore:
                 total += kept.bytes
                 self._keep(kept, sign=-1)
                 kept.state = HeldState.OUT
+        self._come_ahead()
         return Moved(total=total, copied=total)
 
     async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         chosen = list(self._chosen(processes, HeldState.OUT, HeldState.YIELDED).values())
         coming = [kept for kept in chosen if kept.state is HeldState.OUT]
+        for kept in coming:
+            self._give_up(kept)
         for device in range(len(self.gpu.capacity)):
             lacking = sum(kept.blocks.get(device, 0) for kept in coming) - self.gpu.free(device)
             if lacking > 0:
@@ -141,6 +149,24 @@ class FakeStore:
             kept.state = HeldState.YIELDED
         total = sum(kept.bytes for kept in coming)
         return Moved(total=total, copied=total)
+
+    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        for kept in self._chosen(processes, *HeldState).values():
+            if kept.state is HeldState.OUT and kept.ahead is None:
+                kept.ahead = {}
+        self._come_ahead()
+
+    async def claim(
+        self, processes: Sequence[ProcessRef], *, alone: bool, deadline: float
+    ) -> Mapping[ProcessRef, Held]:
+        if not self.running:
+            return {}
+        for ref, kept in self.kept.items():
+            if ref in processes:
+                kept.claimed = kept.ahead is not None
+            elif alone and not kept.claimed:
+                self._give_up(kept)
+        return await self.held(processes, deadline=deadline)
 
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         chosen = self._chosen(processes, HeldState.YIELDED, HeldState.RUNNING)
@@ -297,6 +323,21 @@ class FakeStore:
             kept.state, kept.stored = HeldState.RUNNING, False
             self.parked.discard(ref)
 
+    def _come_ahead(self) -> None:
+        """Into what is free now."""
+        for kept in self.kept.values():
+            for device, nbytes in kept.blocks.items() if kept.ahead is not None else ():
+                assert kept.ahead is not None
+                more = min(nbytes - kept.ahead.get(device, 0), self.gpu.free(device))
+                self.gpu.allocate(KEEPER, device, more)
+                kept.ahead[device] = kept.ahead.get(device, 0) + more
+
+    def _give_up(self, kept: Kept) -> None:
+        """What has come ahead of it."""
+        for device, nbytes in (kept.ahead or {}).items():
+            self.gpu.allocate(KEEPER, device, -nbytes)
+        kept.ahead, kept.claimed = None, False
+
     def _shown(self, ref: ProcessRef) -> bool:
         return not (self.kept[ref].custom and self.kept[ref].state is HeldState.RUNNING)
 
@@ -336,6 +377,7 @@ class FakeStore:
             stored=kept.stored,
             disk_bytes=kept.bytes if kept.stored else 0,
             progress=kept.progress,
+            ahead_bytes={f"GPU-double-{device}": nbytes for device, nbytes in (kept.ahead or {}).items()},
             custom=kept.custom,
             connected=kept.connected,
             note=kept.note,

@@ -14,9 +14,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from hotseat.errors import NoRoom
+from hotseat.errors import DriverTimeout, NoRoom
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Slots
+from hotseat.store.coming import Filled, Patience
 from hotseat.store.cuda import OutOfMemory
 from hotseat.store.device import Device
 from hotseat.store.digest import CHUNK
@@ -26,9 +27,16 @@ from hotseat.store.tenant import Share, groups
 
 
 def filled(
-    device: Device, share: Share, slots: Slots, *, arena: Arena, stop: threading.Event, stream: Stream | None
-) -> tuple[list[int], ExitStack]:
-    """Descriptors, one a piece in their order; and what lets go of the memory here. Errors as of `Mover.fill`."""
+    device: Device,
+    share: Share,
+    slots: Slots,
+    *,
+    arena: Arena,
+    stop: threading.Event,
+    stream: Stream | None,
+    patience: Patience | None = None,
+) -> Filled:
+    """Errors as of `Mover.fill`. `patience`: memory that the device has not is waited for."""
     grouped = list(groups(share.pieces))
     chunks = [sum(piece.block.bytes for piece in group) // CHUNK for group in grouped]
     here = np.split(slots, np.cumsum(chunks)[:-1])
@@ -44,7 +52,7 @@ def filled(
                 for group in order:
                     blocks = []
                     for piece in grouped[group]:
-                        handle = _create(device, piece.block.bytes, share)
+                        handle = _create(device, piece.block.bytes, share, stop, patience)
                         undo.callback(device.release, handle)
                         blocks.append((handle, piece.block.bytes))
                     base = undo.enter_context(device.window(blocks))
@@ -70,17 +78,35 @@ def filled(
         return [fd for group in sorted(fds) for fd in fds[group]], undo.pop_all()
 
 
-def _create(device: Device, nbytes: int, share: Share) -> int:
-    try:
-        return device.create(nbytes)
-    except OutOfMemory as error:
+def _create(device: Device, nbytes: int, share: Share, stop: threading.Event, patience: Patience | None) -> int:
+    handle = _created(device, nbytes)
+    if handle is None and patience is not None:
+        with patience.shortage.waiting(device.uuid):
+            while handle is None and not patience.hurry.is_set():
+                if stop.is_set():
+                    raise DriverTimeout(f"{device.name} had no room in time", hint="park another workload of it first")
+                patience.shortage.pause()
+                handle = _created(device, nbytes)
+            if handle is None:  # room that came just before the hurry
+                handle = _created(device, nbytes)
+    if handle is None:
         total = sum(piece.block.bytes for piece in share.pieces)
         raise NoRoom(
             f"{device.name} has no room for {total >> 20} MiB",
             hint="park another workload of this device first",
             device=device.name,
             bytes=total,
-        ) from error
+        )
+    if patience is not None:
+        patience.made[device.uuid] = patience.made.get(device.uuid, 0) + nbytes
+    return handle
+
+
+def _created(device: Device, nbytes: int) -> int | None:
+    try:
+        return device.create(nbytes)
+    except OutOfMemory:
+        return None
 
 
 def _raise_first(jobs: Iterable[Future[None]]) -> None:

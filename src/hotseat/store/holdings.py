@@ -62,6 +62,9 @@ class Holdings:
         """Frees what it has in the arena, on disk and on the devices; the process stays known."""
         self.unplan(tenant)
         self.withdraw(tenant)
+        if tenant.ahead is not None:
+            ahead, tenant.ahead = tenant.ahead, None
+            ahead.let_go()
         self.unpark(tenant)
         self.drop_memory(tenant)
         tenant.pieces = []

@@ -6,7 +6,6 @@ only while it is. Beyond that the descriptors hold it.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Digests, Slots
+from hotseat.store.coming import Filled, Patience, close
 from hotseat.store.custom import Operation
 from hotseat.store.device import Device, Devices
 from hotseat.store.digest import CHUNK
@@ -180,10 +180,16 @@ class Mover:
         _each(one, shares)
 
     def fill(
-        self, shares: Sequence[Share], slots: Slots, stop: threading.Event, *, stream: Stream | None = None
-    ) -> tuple[list[int], ExitStack]:
-        """Creates the memory of all shares and fills it: from the arena, then with what `stream` has of the rest.
-        Descriptors, one a piece in their order; and what lets go of it here, which nobody needs to wait for.
+        self,
+        shares: Sequence[Share],
+        slots: Slots,
+        stop: threading.Event,
+        *,
+        stream: Stream | None = None,
+        patience: Patience | None = None,
+    ) -> Filled:
+        """Creates the memory of all shares and fills it: from the arena, then with what `stream` has of the rest. To
+        let go of it here is nothing that anybody needs to wait for. `patience`: to wait for the memory.
 
         `NoRoom` if a device lacks the memory, with nothing left allocated there. `VerifyFailed` as from the stream.
         """
@@ -192,7 +198,7 @@ class Mover:
 
         def one(share: Share) -> list[int]:
             device, some = self.devices.get(share.uuid), slots[share.first : share.first + share.chunks]
-            fds, undo = filled(device, share, some, arena=self.arena, stop=stop, stream=stream)
+            fds, undo = filled(device, share, some, arena=self.arena, stop=stop, stream=stream, patience=patience)
             made.extend(fds)
             mapped.push(undo)
             return fds
@@ -201,8 +207,10 @@ class Mover:
             return [fd for fds in _each(one, shares) for fd in fds], mapped
         except BaseException:
             mapped.close()
-            for fd in made:
-                os.close(fd)
+            close(made)
+            if patience is not None:
+                patience.made.clear()
+            self.shortage.freed()
             raise
 
 

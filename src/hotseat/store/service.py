@@ -100,9 +100,18 @@ class Service:
         return _sum(await self._turns.each(refs, deadline, self._steps.move_in))
 
     async def ahead(self, refs: Sequence[ProcessRef], deadline: float) -> None:
-        raise NotImplementedError
+        """Whoever cannot come now is left as it is."""
+        mover = self._steps.working()
+        for ref in refs:
+            if (tenant := self._holdings.tenants.get(ref)) is not None:
+                self._steps.aheads.begin(tenant, mover, deadline=deadline)
 
     async def claim(self, refs: Sequence[ProcessRef], deadline: float, *, alone: bool) -> dict[ProcessRef, Held]:
+        aheads, mine = self._steps.aheads, [one for ref, one in self._holdings.tenants.items() if ref in refs]
+        for tenant in mine:
+            aheads.claim(tenant, seconds=deadline)
+        if alone:
+            await aheads.make_way(but=mine)
         return self.held(refs)
 
     async def give(self, refs: Sequence[ProcessRef], deadline: float) -> dict[ProcessRef, Held]:
@@ -145,7 +154,11 @@ class Service:
         return self.held(refs)
 
     async def spill(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
-        return _sum(await self._turns.each(refs, deadline, self._spilling.spill))
+        async def one(tenant: Tenant, stop: threading.Event) -> Moved:
+            await self._steps.aheads.end(tenant)
+            return await self._spilling.spill(tenant, stop)
+
+        return _sum(await self._turns.each(refs, deadline, one))
 
     async def fetch(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
         return _sum(await self._turns.each(refs, deadline, self._spilling.fetch))

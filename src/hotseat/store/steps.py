@@ -13,6 +13,7 @@ import numpy as np
 from hotseat.errors import DriverTimeout, HotseatError, ProcessGone, Refused, Unavailable
 from hotseat.store import wire
 from hotseat.store.agents import Agent
+from hotseat.store.aheads import Aheads
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Plan
 from hotseat.store.digest import CHUNK
@@ -43,6 +44,7 @@ class Steps:
     ) -> None:
         """`mover` None: there is no driver; `note` says why."""
         self.note = ""
+        self.aheads = Aheads(holdings, spilling=spilling)
         self.ready_changed = asyncio.Event()
         self._holdings = holdings
         self._arena, self._growth, self._mover, self._spilling = arena, growth, mover, spilling
@@ -169,6 +171,7 @@ class Steps:
         tenant.state = HeldState.OUT
         with tenant.part("free"):
             await asyncio.to_thread(self._holdings.drop_memory, tenant)
+        self.working().shortage.freed()
         return moved
 
     async def keep(self, tenant: Tenant, stop: threading.Event) -> Moved:
@@ -228,9 +231,12 @@ class Steps:
         self.expect(tenant, HeldState.OUT)
         assert tenant.slots is not None
         mover = self.working()
-        async with self._spilling.coming_in(tenant.slots) as (slots, stream):
-            with tenant.part("fill"):
-                fds, mapped = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
+        with tenant.part("fill"):
+            filled = await self.aheads.taken(tenant, stop)
+            if filled is None:
+                async with self._spilling.coming_in(tenant.slots) as (slots, stream):
+                    filled = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)
+        fds, mapped = filled
         tenant.closing = asyncio.ensure_future(asyncio.to_thread(mapped.close))
         for piece, fd in zip(tenant.pieces, fds, strict=True):
             piece.fd, piece.made = fd, True

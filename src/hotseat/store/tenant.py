@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hotseat.store.agents import Agent
 from hotseat.store.book import ZERO, Book, Digests, Plan, Slots
+from hotseat.store.coming import Ahead
 from hotseat.store.custom import Operation
 from hotseat.store.device import device_name
 from hotseat.store.digest import CHUNK
@@ -105,6 +106,8 @@ class Tenant:
     pieces: list[Piece] = field(default_factory=list)
     view: View | None = None
     """Yielded, and not out since: its memory as the store sees it."""
+    ahead: Ahead | None = None
+    """Out, and coming in before anybody asked for it."""
     closing: asyncio.Future[None] | None = None
     """It was filled, and what had it mapped for that lets go of it."""
     plan: Plan | None = None
@@ -203,11 +206,16 @@ class Tenant:
             stored=self.stored,
             disk_bytes=0 if self.slots is None else round(pages.bytes_of(self.slots)),
             progress=self.progress,
+            ahead_bytes=self._ahead_bytes(),
             parts=dict(self.parts),
             connected=self.custom or self.agent is not None,
             custom=self.custom,
             note=self.note,
         )
+
+    def _ahead_bytes(self) -> dict[str, int]:
+        made = self.ahead.patience.made if self.ahead is not None else {}
+        return {device_name(uuid): nbytes for uuid, nbytes in list(made.items())}
 
     def parked(self) -> ParkedProcess:
         assert self.slots is not None

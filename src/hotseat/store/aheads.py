@@ -1,0 +1,84 @@
+"""Bringing in ahead: a process that is out and wanted soon comes into memory that is free, or becomes free while
+another moves out. It is out until its `move_in`, which takes what has come; nothing of it is in the record or at the
+keeper, so that a worker that dies leaves a device without it and the process where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Collection
+
+from hotseat.store.coming import Ahead, Filled, Patience
+from hotseat.store.holdings import Holdings
+from hotseat.store.moving import Mover
+from hotseat.store.port import HeldState
+from hotseat.store.spilling import Spilling
+from hotseat.store.tenant import Tenant
+
+LOOK_AGAIN = 0.1
+"""Seconds between two looks whether a move in that waits for the rest is still wanted."""
+
+
+class Aheads:
+    def __init__(self, holdings: Holdings, *, spilling: Spilling) -> None:
+        self._holdings, self._spilling = holdings, spilling
+
+    def begin(self, tenant: Tenant, mover: Mover, *, deadline: float) -> None:
+        """It is given up after `deadline` seconds. One that cannot come now is left as it is."""
+        busy = tenant.lock.locked() or tenant.ahead is not None
+        if busy or tenant.gone or tenant.custom or tenant.state is not HeldState.OUT:
+            return
+        patience, stop = Patience(mover.shortage), threading.Event()
+        task = asyncio.ensure_future(self._bring(tenant, mover, stop, patience))
+        tenant.ahead = ahead = Ahead(patience, task, stop)
+        asyncio.get_running_loop().call_later(deadline, self._expire, tenant, ahead)
+
+    async def _bring(self, tenant: Tenant, mover: Mover, stop: threading.Event, patience: Patience) -> Filled:
+        assert tenant.slots is not None
+        shares = tenant.shares()
+        async with self._spilling.coming_in(tenant.slots) as (slots, stream):
+            return await asyncio.to_thread(mover.fill, shares, slots, stop, stream=stream, patience=patience)
+
+    async def taken(self, tenant: Tenant, stop: threading.Event) -> Filled | None:
+        """What has come of it, and the rest; None where nothing has, or that failed."""
+        if tenant.ahead is None:
+            return None
+        ahead, tenant.ahead = tenant.ahead, None
+        ahead.patience.hurry.set()
+        ahead.patience.shortage.freed()
+        while not (await asyncio.wait([ahead.task], timeout=LOOK_AGAIN))[0]:
+            if stop.is_set():
+                ahead.stop.set()
+        return None if ahead.task.cancelled() or ahead.task.exception() is not None else ahead.task.result()
+
+    def claim(self, tenant: Tenant, *, seconds: float) -> None:
+        if tenant.ahead is not None:
+            tenant.ahead.claimed_until = time.monotonic() + seconds
+
+    async def make_way(self, *, but: Collection[Tenant] = ()) -> None:
+        """What has come of all without a claim is given up, and free when this returns."""
+        await asyncio.gather(
+            *(
+                self.end(tenant)
+                for tenant in self._holdings.tenants.values()
+                if tenant not in but and tenant.ahead is not None and not tenant.ahead.claimed
+            )
+        )
+
+    async def end(self, tenant: Tenant) -> None:
+        """Claimed or not."""
+        if tenant.ahead is not None:
+            ahead, tenant.ahead = tenant.ahead, None
+            await ahead.end()
+
+    def _expire(self, tenant: Tenant, ahead: Ahead) -> None:
+        if tenant.ahead is not ahead:
+            return
+        if ahead.claimed:
+            left = ahead.claimed_until - time.monotonic()
+            asyncio.get_running_loop().call_later(left, self._expire, tenant, ahead)
+            return
+        tenant.ahead = None
+        ahead.let_go()

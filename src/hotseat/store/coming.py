@@ -1,0 +1,71 @@
+"""What comes in ahead of its `move_in`: its end, and how it waits for memory that a device has not yet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from hotseat.store.shortage import Shortage
+
+Filled = tuple[list[int], ExitStack]
+"""Descriptors, one a piece in their order; and what lets go of the memory here."""
+
+
+@dataclass(slots=True)
+class Patience:
+    """Of a fill that may wait for memory."""
+
+    shortage: Shortage
+    hurry: threading.Event = field(default_factory=threading.Event)
+    """From now on memory that is not there is an error."""
+    made: dict[bytes, int] = field(default_factory=dict)
+    """Bytes by device that are there."""
+
+
+@dataclass(slots=True, eq=False)
+class Ahead:
+    """On the event loop."""
+
+    patience: Patience
+    task: asyncio.Task[Filled]
+    stop: threading.Event
+    claimed_until: float = 0.0
+    """By `time.monotonic`: until then it is given up for nobody."""
+
+    @property
+    def claimed(self) -> bool:
+        return time.monotonic() < self.claimed_until
+
+    def let_go(self) -> None:
+        """Once it has ended nothing of it is there."""
+        self.stop.set()
+        self.task.add_done_callback(self._ended)
+
+    async def end(self) -> None:
+        """The same, and waits for that."""
+        self.stop.set()
+        await asyncio.wait([self.task])
+        if not self.task.cancelled() and self.task.exception() is None:
+            await asyncio.to_thread(free, self.task.result(), self.patience.shortage)
+
+    def _ended(self, task: asyncio.Task[Filled]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            asyncio.get_running_loop().run_in_executor(None, free, task.result(), self.patience.shortage)
+
+
+def free(filled: Filled, shortage: Shortage) -> None:
+    """The device has it back. Blocks for a moment."""
+    fds, mapped = filled
+    mapped.close()
+    close(fds)
+    shortage.freed()
+
+
+def close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -62,32 +62,35 @@ class Plan:
 
 
 class Index:
-    """Slots by the digest that is known of each. Sorted when it is asked the first time after a change."""
+    """Slots by the digest that is known of each, sorted by its first word. What is given up stays in it, and is passed
+    over, until others are learned."""
 
     def __init__(self, digests: Digests, known: NDArray[np.bool_]) -> None:
-        """Both are the book's: it changes them, and says so by `stale`."""
+        """Both are the book's, which changes them."""
         self._digests, self._known = digests, known
         self._words, self._slots = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int32)
-        self._sorted = True
 
-    def stale(self) -> None:
-        self._sorted = False
+    def learn(self, slots: Slots) -> None:
+        """These have other digests than before. Merged, for to sort all takes as long as the plan of a swap."""
+        true = self._known[self._slots] & (self._digests[self._slots, 0] == self._words)
+        other = np.zeros(len(self._known), dtype=np.bool_)
+        other[slots] = True
+        true &= ~other[self._slots]
+        words, there = self._words[true], self._slots[true]
+        new = slots[np.argsort(self._digests[slots, 0])]
+        words = np.concatenate([words, self._digests[new, 0]])
+        order = np.argsort(words, kind="stable")  # two runs, which it merges
+        self._words, self._slots = words[order], np.concatenate([there, new])[order]
 
     def find(self, digests: Digests) -> Slots:
         """The slot of each, `ZERO` where there is none."""
         found = np.full(len(digests), ZERO, dtype=np.int32)
-        if not len(digests):
-            return found
-        if not self._sorted:
-            slots = np.flatnonzero(self._known).astype(np.int32)
-            words = self._digests[slots, 0]
-            order = np.argsort(words)
-            self._words, self._slots, self._sorted = words[order], slots[order], True
-        if len(self._words):
-            at = np.minimum(np.searchsorted(self._words, digests[:, 0]), len(self._words) - 1)
+        if len(digests) and len(self._words):
+            order = np.argsort(digests[:, 0])  # neighbours are found faster
+            at = np.minimum(np.searchsorted(self._words, digests[order, 0]), len(self._words) - 1)
             slots = self._slots[at]
-            equal = (self._digests[slots] == digests).all(axis=1)
-            found[equal] = slots[equal]
+            equal = self._known[slots] & _same(self._digests[slots], digests[order])
+            found[order[equal]] = slots[equal]
         return found
 
 
@@ -134,7 +137,7 @@ class Book:
         slots = np.full(len(digests), ZERO, dtype=np.int32)
         if before is not None:
             there = np.flatnonzero((before > ZERO) & ~zero)
-            same = self._known[before[there]] & (self._digests[before[there]] == digests[there]).all(axis=1)
+            same = self._known[before[there]] & _same(self._digests[before[there]], digests[there])
             slots[there[same]] = before[there[same]]
         unchanged = int((slots != ZERO).sum())
         other = np.flatnonzero((slots == ZERO) & ~zero)
@@ -233,13 +236,13 @@ class Book:
 
     def _learn(self, slots: Slots, digests: Digests) -> None:
         self._known[slots], self._digests[slots] = True, digests
-        self._index.stale()
+        self._index.learn(slots)
 
     def _hold(self, slots: Slots) -> None:
-        np.add.at(self._refs, slots, 1)
+        self._refs += np.bincount(slots, minlength=self.size).astype(np.int32)
 
     def _let_go(self, slots: Slots) -> None:
-        np.subtract.at(self._refs, slots, 1)
+        self._refs -= np.bincount(slots, minlength=self.size).astype(np.int32)
         self._now += 1
         self._idle_since[slots] = self._now
 
@@ -276,10 +279,14 @@ class Book:
             cached = np.flatnonzero(unheld & known).astype(np.int32)
             given = cached[np.argsort(self._idle_since[cached], kind="stable")[:short]]
             self._known[given] = False
-            self._index.stale()
             self.forgot = True
             empty = np.sort(np.concatenate([empty, given]))
         return empty[:count]
+
+
+def _same(one: Digests, other: Digests) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = (one[:, 0] == other[:, 0]) & (one[:, 1] == other[:, 1])
+    return same
 
 
 def _distinct(digests: Digests) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

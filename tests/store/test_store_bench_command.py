@@ -52,9 +52,14 @@ async def test_every_case_runs_and_every_byte_is_right(environ: dict[str, str], 
     ways = {(figure["case"], figure["direction"]) for figure in seen["figures"]}
     restored = [f"{what} changed, context {how}" for what in ("all", "nothing") for how in ("restored", "kept")]
     restored += [f"nothing changed, large, context {how}" for how in ("restored", "kept")]
+    full = [
+        f"B in {when} A goes out, device full, context {how}"
+        for when in ("while", "after")
+        for how in ("restored", "kept")
+    ]
     cases = ["driver alone", *restored, "80 % zero, the rest changed"]
     assert ways == {(case, way) for case in cases for way in ("out", "in")} | {
-        ("A out and B in at once, half changed", "out and in")
+        (case, "out and in") for case in ["A out and B in at once, half changed", *full]
     }
     zero = next(figure for figure in seen["figures"] if figure["case"].startswith("80 %"))
     assert zero["bytes"] == 8 * MIB

@@ -48,6 +48,7 @@ class Plan:
         needs = {
             "one": 2 * self.bytes,
             "at-once": 5 * self.pair // 2,
+            "full": 5 * self.pair // 2,
             "large": self.large,
             "zero": self.large // 2,
             "fine-tunes": 2 * self.tune,
@@ -58,7 +59,8 @@ class Plan:
 
     def device(self, cases: Sequence[str], *, context: int) -> int:
         """What these take of the device."""
-        needs = {"at-once": 2 * (self.pair + context), "large": self.large + context, "zero": self.large + context}
+        pair = 2 * (self.pair + context)
+        needs = {"at-once": pair, "full": pair, "large": self.large + context, "zero": self.large + context}
         return max(needs.get(case, self.bytes + context) for case in cases)
 
 
@@ -133,6 +135,35 @@ async def at_once(stage: Stage, plan: Plan, rates: Rates) -> Found:
             await stage.content(case, parked)
     pinned = plan.pair / rates[IN]
     return [figure(case, "out and in", times, nbytes=plan.pair, pinned=pinned, steps={})], []
+
+
+async def full(stage: Stage, plan: Plan, rates: Rates) -> Found:
+    """The same two on a device that somebody else fills but for a quarter of one of them: B comes in block by block
+    into what A leaves, ahead of its own move in. Beside one after the other."""
+    figures: list[Figure] = []
+    gpu, store, room = stage.gpu, stage.store, whole(plan.pair // 4)
+    async with stage.subject(plan.pair) as a, stage.subject(plan.pair) as b:
+        await out_by_store(gpu, store, b.ref, keep=False, clock=Clock())
+        free = (await gpu.use())[0].free_bytes
+        async with stage.subject(whole(free - room - 2 * stage.context), interposed=False):
+            seated, parked, seed, stayed = a, b, 700, False
+            for keep, ahead in ((False, False), (False, True), (True, False), (True, True)):
+                when, how = "while" if ahead else "after", "kept" if keep else "restored"
+                case, times = f"B in {when} A goes out, device full, context {how}", []
+                for cycle in range(1 + plan.cycles):
+                    seed += 1
+                    await seated.ask("fill", seed, 0, 500)
+                    then, began = parked.ref if ahead else None, time.perf_counter()
+                    await out_by_store(gpu, store, seated.ref, keep=keep, clock=Clock(), then=then)
+                    await in_by_store(gpu, store, parked.ref, keep=stayed, clock=Clock())
+                    if cycle:  # the first comes back from the way before
+                        times.append(time.perf_counter() - began)
+                    seated, parked, stayed = parked, seated, keep
+                    await stage.content(case, seated)
+                figures.append(
+                    figure(case, "out and in", times, nbytes=plan.pair, pinned=plan.pair / rates[IN], steps={})
+                )
+    return figures, []
 
 
 async def large(stage: Stage, plan: Plan, rates: Rates) -> Found:
@@ -210,6 +241,7 @@ CASES: Mapping[str, Case] = {
     "driver": driver,
     "one": one,
     "at-once": at_once,
+    "full": full,
     "large": large,
     "zero": mostly_zero,
     "fine-tunes": fine_tunes,

@@ -62,13 +62,18 @@ async def by_driver(gpu: CheckpointDriver, ref: ProcessRef) -> Move:
     return Move(out=out, into=into, steps=steps)
 
 
-async def out_by_store(gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool, clock: Clock) -> Moved:
-    """`keep`: the context stays on the device."""
+async def out_by_store(
+    gpu: CheckpointDriver, store: Store, ref: ProcessRef, *, keep: bool, clock: Clock, then: ProcessRef | None = None
+) -> Moved:
+    """`keep`: the context stays on the device. `then`: who comes in ahead, into what this one leaves."""
     taken = await clock.of("take", store.take([ref], deadline=STEP))
     clock.parts |= {f"take: {name}": seconds for name, seconds in taken[ref].parts.items()}
+    if not keep:
+        await clock.of("lock", gpu.lock([ref], timeout=LOCK))
+    if then is not None:
+        await store.ahead([then], deadline=STEP)
     if keep:
         return await clock.of("move_out", store.move_out([ref], deadline=STEP))
-    await clock.of("lock", gpu.lock([ref], timeout=LOCK))
     _, moved = await asyncio.gather(
         clock.of("checkpoint", gpu.checkpoint([ref], deadline=STEP)),
         clock.of("move_out", store.move_out([ref], deadline=STEP)),

@@ -37,7 +37,7 @@ async def run(
     _fits(plan, cases, uses, arena=arena)
     block = min(BLOCK, plan.bytes)
     emulated = any(use.device.emulated for use in uses)
-    settle = 0.0 if emulated else SETTLE
+    settle, context = (0.0, 0) if emulated else (SETTLE, CONTEXT)
     figures: list[Figure] = []
     facts: list[Fact] = []
     checks: list[tuple[str, bool]] = []
@@ -59,7 +59,7 @@ async def run(
 
     # Those without a store come first: the driver takes as much of the host's memory as the arena would.
     for nbytes, some in ((0, [name for name in cases if name in ALONE]), (arena, [n for n in cases if n not in ALONE])):
-        async with set_stage(arena=nbytes, block=block, settle=settle, tick=tick) as stage:
+        async with set_stage(arena=nbytes, block=block, settle=settle, context=context, tick=tick) as stage:
             if not rates:
                 tick("pinned copies")
                 rates = await pinned_rates(stage)
@@ -82,7 +82,7 @@ def _fits(plan: Plan, cases: Sequence[str], uses: Sequence[DeviceUse], *, arena:
         raise NoRoom(
             f"{first.device.name} has {first.free_bytes >> 20} MiB free, and this takes {need >> 20}",
             rule=rule,
-            hint="smaller sizes (--size, --pair, --large), or leave out the case at-once, which needs its own twice",
+            hint="smaller sizes (--size, --pair, --large), or leave out at-once and full, which need theirs twice",
             missing=need - first.free_bytes,
         )
     host = max(arena, plan.bytes if "driver" in cases else 0)

@@ -132,6 +132,8 @@ class Stage:
     tick: Callable[[str], None]
     settle: float
     """Seconds between out and in of one process; see `moves.by_store`."""
+    context: int
+    """Bytes that one takes of the device, at most."""
     checks: list[tuple[str, bool]] = field(default_factory=list)
     """What was claimed, and whether it was so."""
 
@@ -174,7 +176,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_stage(*, arena: int, block: int, settle: float, tick: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def set_stage(
+    *, arena: int, block: int, settle: float, context: int, tick: Callable[[str], None]
+) -> AsyncIterator[Stage]:
     """`arena` 0: without a store."""
     async with AsyncExitStack() as stack:
         gpu = await stack.enter_async_context(GpuClient())
@@ -183,4 +187,4 @@ async def set_stage(*, arena: int, block: int, settle: float, tick: Callable[[st
         if arena:
             tick("populating the arena")
             running = await stack.enter_async_context(running_store(arena=arena, threads=min(os.cpu_count() or 1, 16)))
-        yield Stage(gpu=gpu, running=running, block=block, settle=settle, tick=tick)
+        yield Stage(gpu=gpu, running=running, block=block, settle=settle, context=context, tick=tick)

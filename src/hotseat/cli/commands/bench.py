@@ -60,8 +60,8 @@ def swap(
 @bench.command(
     epilog="""\b
 Cases: driver (the driver alone), one (nothing or all changed, context restored or kept), at-once (A out and B in),
-large (nothing changed), zero (80 % zero), fine-tunes (five that share 80 %), many (swap after swap, then nothing may
-be left).
+full (the same on a device without room for both), large (nothing changed), zero (80 % zero), fine-tunes (five that
+share 80 %), many (swap after swap, then nothing may be left).
 Exit code 1: a byte differed, or something else was not as it must be.
 
 \b
@@ -72,7 +72,7 @@ Examples:
 """
 )
 @click.option("--size", metavar="SIZE", help="Device memory of one process: 16GiB unless told; 640MiB with --quick.")
-@click.option("--pair", metavar="SIZE", help="Of each of the two of the case at-once: as --size unless told.")
+@click.option("--pair", metavar="SIZE", help="Of each of the two of the cases at-once and full: as --size unless told.")
 @click.option("--large", metavar="SIZE", help="Of the cases large and zero: as --size unless told.")
 @click.option("--cycles", type=click.IntRange(1, 100), help="Times out and in of each case: 3, or 1 with --quick.")
 @click.option("--swaps", type=click.IntRange(1, 100000), help="Of the case many: 200, or 10 with --quick.")

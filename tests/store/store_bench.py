@@ -38,6 +38,14 @@ async def hotseat(*words: str, environ: Mapping[str, str]) -> tuple[int, str, st
     return process.returncode, out.decode(), err.decode()
 
 
+def short(tmp_path: Path, *, sudden: str = "") -> tuple[Path, dict[str, str]]:
+    """The file that says that somebody waits for memory of all devices, and the environment of a store that takes two
+    chunks at a time. `sudden`: a place where it ends once `tmp_path`/now is there, see ./sudden."""
+    flag, here = tmp_path / "short", Path(__file__).with_name("short")
+    environ = {"PYTHONPATH": str(here), "SHORT": str(flag)}
+    return flag, environ | ({"SUDDEN": f"{sudden}:{tmp_path / 'now'}"} if sudden else {})
+
+
 class Workload:
     """One agent process; `ask` speaks its commands."""
 

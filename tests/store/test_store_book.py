@@ -180,6 +180,19 @@ def test_what_two_bring_at_once_is_one_unless_the_bytes_differ() -> None:
     assert (book.used, book.cached) == (0, 1)
 
 
+def test_a_plan_of_which_some_is_filled_goes_on_with_the_rest() -> None:
+    book = Book(4)
+    made = plan(book, [1, 2, 1, 0, 3])
+    first, second, third = made.fresh.tolist()
+    book.commit(made, filled=np.array([True, False, True]))
+    assert known(book) == {first: digest(1), third: digest(3)}
+    assert copies(made) == [(1, second)]
+    assert copies(plan(book, [3, 1])) == []
+    book.commit(made)
+    assert known(book) == {first: digest(1), second: digest(2), third: digest(3)}
+    assert copies(made) == []
+
+
 def runs_of(pairs: list[tuple[int, int]], *, edge: int) -> list[Run]:
     """(chunk, slot); chunk 0 lies at `BASE`."""
     addresses = np.array([BASE + chunk * CHUNK for chunk, _ in pairs], dtype=np.uint64)

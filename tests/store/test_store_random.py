@@ -1,5 +1,5 @@
-"""Random programs: allocate, write, free, park, spill, fetch, seat, give back, kill the worker; every byte is checked
-after each."""
+"""Random programs: allocate, write, free, park, fail to, spill, fetch, seat, give back, kill the worker, while somebody
+waits for memory or not; every byte is checked after each."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from pathlib import Path
 
 import pytest
 from agent import pattern
-from store_bench import WITHIN, Bench, Workload
+from store_bench import WITHIN, Bench, Workload, short
 
+from hotseat.emulator.faults import Fault, FaultKind
 from hotseat.emulator.node import EmulatedNode
-from hotseat.errors import NoRoom
+from hotseat.errors import DriverFailed, NoRoom
 from hotseat.store.port import HeldState
 from hotseat.store.wire import GRANULE
 
 pytestmark = pytest.mark.emulated
 ACTIONS = (
     *("alloc", "write", "write", "free", "park", "park", "seat", "seat"),
-    *("touch", "ahead", "kill_worker", "spill", "spill", "fetch"),
+    *("touch", "ahead", "come", "kill_worker", "spill", "spill", "fetch", "fail", "fail", "out"),
 )
 SEEDS = (0, 1, 2, 3, 4)
 """Few contents, so that chunks are often equal; 0 is zero."""
+COPY = "cuMemcpyDtoHAsync_v2"
 
 
 class Model:
@@ -72,12 +74,25 @@ class Model:
                 moved = await client.move_out(refs, deadline=WITHIN)
                 total = sum(map(len, self.blocks.values())) * GRANULE
                 assert moved.copied + moved.unchanged + moved.zero + moved.shared == moved.total == total
+            case "fail" if running:  # before, within or after the copies
+                with contextlib.suppress(NoRoom):
+                    await client.take(refs, deadline=WITHIN)
+                    worker = (await client.status(deadline=WITHIN)).worker
+                    fault = Fault(kind=FaultKind.RESULT, op=COPY, pid=worker, value=719, skip=dice.randint(0, 3))
+                    index = bench.node.set_fault(fault)
+                    with contextlib.suppress(DriverFailed):
+                        await client.move_out(refs, deadline=WITHIN)
+                    bench.node.clear_fault(index)
+            case "out" if held.state is HeldState.YIELDED:
+                await client.move_out(refs, deadline=WITHIN)
             case "touch" if running:
                 with contextlib.suppress(NoRoom):
                     await client.take(refs, deadline=WITHIN)
                 await client.give(refs, deadline=WITHIN)
             case "ahead" if not running:
                 await client.move_in(refs, deadline=WITHIN)
+            case "come":
+                await client.ahead(refs, deadline=WITHIN)
             case "spill" if held.state is HeldState.OUT:
                 await client.spill(refs, deadline=WITHIN)
                 assert (await bench.held(self.workload)).stored
@@ -92,7 +107,10 @@ class Model:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_byte_differs_whatever_happened(node: EmulatedNode, tmp_path: Path, seed: int) -> None:
-    async with Bench(node, tmp_path / "store", arena=10) as bench:
+    flag, environ = short(tmp_path)
+    if seed:
+        flag.touch()
+    async with Bench(node, tmp_path / "store", arena=10, environ=environ) as bench:
         await program(bench, random.Random(seed))
 
 

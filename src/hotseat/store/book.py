@@ -124,10 +124,14 @@ class Book:
     def references(self, slot: int) -> int:
         return int(self._refs[slot])
 
-    def shares(self, slots: Slots) -> float:
-        """How many slots these chunks take: what several chunks refer to counts in parts."""
+    def shares(self, slots: Slots, *, plan: Plan | None = None) -> float:
+        """How many slots these chunks take: what several chunks refer to counts in parts. `plan`: of the same process,
+        so what it holds is no other's."""
         held = slots[slots > ZERO]
-        return float((1.0 / np.maximum(self._refs[held], 1)).sum())
+        refs = self._refs[held]
+        if plan is not None:
+            refs = refs - np.bincount(plan.slots[plan.slots > ZERO], minlength=self.size)[held]
+        return float((1.0 / np.maximum(refs, 1)).sum())
 
     def plan(self, digests: Digests, zero: NDArray[np.bool_], *, before: Slots | None = None) -> Plan:
         """Takes slots for chunks. `before`: where the same chunks were the last time, to tell unchanged from shared.
@@ -162,20 +166,29 @@ class Book:
             shared=len(other) - len(fresh),
         )
 
-    def commit(self, plan: Plan, *, equal: Callable[[int, int], bool] | None = None) -> None:
-        """What was to be filled is. Chunks that another plan brought in the meantime are kept once. `equal`: whether
-        two slots with equal digests have the same bytes; those that have not stay apart, and are found by nobody."""
-        twins = self._index.find(plan.digests)
+    def commit(
+        self,
+        plan: Plan,
+        *,
+        filled: NDArray[np.bool_] | None = None,
+        equal: Callable[[int, int], bool] | None = None,
+    ) -> None:
+        """What was to be filled is. Chunks that another plan brought in the meantime are kept once. `filled`: which of
+        the fresh ones are; the plan goes on with the others. `equal`: whether two slots with equal digests have the
+        same bytes; those that have not stay apart, and are found by nobody."""
+        now = np.ones(len(plan.fresh), dtype=np.bool_) if filled is None else filled
+        fresh, digests = plan.fresh[now], plan.digests[now]
+        plan.fresh, plan.digests = plan.fresh[~now], plan.digests[~now]
+        twins = self._index.find(digests)
         mine = twins == ZERO
-        for slot, twin in zip(plan.fresh[~mine].tolist(), twins[~mine].tolist(), strict=True):
+        for slot, twin in zip(fresh[~mine].tolist(), twins[~mine].tolist(), strict=True):
             if equal is not None and not equal(slot, twin):
                 continue
             chunks = np.flatnonzero(plan.slots == slot)
             plan.slots[chunks] = twin
             self._hold(np.full(len(chunks), twin, dtype=np.int32))
             self._let_go(np.full(len(chunks), slot, dtype=np.int32))
-        self._learn(plan.fresh[mine], plan.digests[mine])
-        plan.fresh, plan.digests = plan.fresh[:0], plan.digests[:0]
+        self._learn(fresh[mine], digests[mine])
 
     def split(self, plan: Plan, chunks: Iterable[int]) -> None:
         """Gives these chunks, whose digest is known but whose bytes are not those of the slot, slots of their own that

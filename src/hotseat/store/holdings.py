@@ -1,11 +1,16 @@
 """What the store holds of whom, and the order in which that is let go of. On the event loop; every change is made here
 or in the steps that use it.
 
-Order of what must outlive this process. Out: bytes in the arena -> record says out -> descriptors dropped. In: memory
-filled -> descriptors kept -> ... -> (give) record no longer says out -> blocks handed over. To disk: file written ->
-record names its pages -> slots let go of; back: slots filled -> record names them -> file removed. And before a slot is
-filled that had bytes of a known digest: record forgets that digest (`before_filling`). So whoever takes over believes
-the record first, and the descriptors where the record says nothing.
+Order of what must outlive this process:
+- Out: bytes in the arena -> record says out -> descriptors dropped. Where somebody waits for the memory, some blocks at
+  a time, of which the record then says that they are away.
+- In: memory filled -> descriptors kept -> ... -> (give) record no longer says out -> blocks handed over. What was away
+  before the rest, and comes back: memory filled -> descriptors kept -> record no longer names it -> slots let go of.
+- To disk: file written -> record names its pages -> slots let go of; back: slots filled -> record names them -> file
+  removed.
+- Before a slot is filled that had bytes of a known digest: record forgets that digest (`before_filling`).
+
+So whoever takes over believes the record first, and the descriptors where the record says nothing.
 """
 
 from __future__ import annotations
@@ -21,21 +26,31 @@ from hotseat.store.keeping import Keeping
 from hotseat.store.pages import Pages
 from hotseat.store.port import Held, HeldState
 from hotseat.store.record import DiskPage, Record, RecordFiles
-from hotseat.store.tenant import Tenant
+from hotseat.store.shortage import Shortage
+from hotseat.store.tenant import Piece, Tenant
 from hotseat.words import ProcessRef
 
 
 class Holdings:
-    """`disk` None: nothing can be spilled."""
+    """`disk` None: nothing can be spilled. `shortage` is told when memory of a device was let go of."""
 
     end_operation: Callable[[Operation], None]
     """Unmaps what custom storage mapped of a process that is no more; from any thread."""
 
-    def __init__(self, *, book: Book, keeping: Keeping, record: RecordFiles, disk: Disk | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        book: Book,
+        keeping: Keeping,
+        record: RecordFiles,
+        disk: Disk | None = None,
+        shortage: Shortage | None = None,
+    ) -> None:
         self.end_operation = lambda operation: None
         self.tenants: dict[ProcessRef, Tenant] = {}
         self.book, self.pages = book, Pages()
         self.keeping, self.disk = keeping, disk
+        self.shortage = shortage or Shortage()
         self._record = record
 
     def held(self, refs: Sequence[ProcessRef]) -> dict[ProcessRef, Held]:
@@ -65,8 +80,8 @@ class Holdings:
         if tenant.ahead is not None:
             ahead, tenant.ahead = tenant.ahead, None
             ahead.let_go()
+        self.drop_memory(tenant)  # first: of one that is partly away nobody must take the rest for all of it
         self.unpark(tenant)
-        self.drop_memory(tenant)
         tenant.pieces = []
         if tenant.operation is not None:  # what was mapped of it
             operation, tenant.operation = tenant.operation, None
@@ -86,8 +101,9 @@ class Holdings:
 
     def unpark(self, tenant: Tenant) -> None:
         """What is parked of it counts no more; the record says so first."""
-        if tenant.slots is not None:
-            slots, tenant.slots, tenant.stored = tenant.slots, None, False
+        slots = tenant.kept()
+        if slots is not None:
+            tenant.slots, tenant.left, tenant.stored = None, {}, False
             self.write_record()
             self.let_go(slots)
 
@@ -104,6 +120,7 @@ class Holdings:
     def drop_kept(self, ref: ProcessRef, ident: int) -> None:
         """At the keeper: what no process has any more."""
         self.keeping.drop(ref, [ident])
+        self.shortage.freed()
 
     def close_view(self, tenant: Tenant) -> None:
         if tenant.view is not None:
@@ -114,10 +131,15 @@ class Holdings:
         """Lets go of its memory here, and closes the last descriptors here and at the keeper: the device has it back.
         Blocks for a moment; from any thread."""
         self.close_view(tenant)
-        held = [piece for piece in tenant.pieces if piece.fd >= 0]
+        self.drop_pieces(tenant, tenant.pieces)
+
+    def drop_pieces(self, tenant: Tenant, pieces: Sequence[Piece]) -> None:
+        """As `drop_memory`, of some that nothing here has mapped."""
+        held = [piece for piece in pieces if piece.fd >= 0]
         for piece in held:
             piece.close()
         self.keeping.drop(tenant.ref, [piece.block.id for piece in held])
+        self.shortage.freed()
 
     def drop_own(self, tenant: Tenant) -> None:
         """It runs, so what it offered and did not let go of is its own again."""
@@ -133,8 +155,7 @@ class Holdings:
             return
         for piece in tenant.pieces:
             if piece.block.id == ident and piece.block.lent:
-                piece.close()
-                self.keeping.drop(tenant.ref, [ident])
+                self.drop_pieces(tenant, [piece])
                 tenant.pieces.remove(piece)
                 blocks, nbytes, lent = tenant.said
                 tenant.said = (max(0, blocks - 1), max(0, nbytes - piece.block.bytes), max(0, lent - piece.block.bytes))
@@ -147,7 +168,7 @@ class Holdings:
             self.write_record()
 
     def write_record(self) -> None:
-        parked = [tenant.parked() for tenant in self.tenants.values() if tenant.slots is not None]
+        parked = [tenant.parked() for tenant in self.tenants.values() if tenant.slots is not None or tenant.left]
         pages = [DiskPage(number, *page) for number, page in self.pages.all().items()]
         self.book.forgot = False
         slots, digests = self.book.digests()

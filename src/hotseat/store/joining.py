@@ -15,6 +15,7 @@ import numpy as np
 from hotseat.gpu.procfs import start_time
 from hotseat.store import wire
 from hotseat.store.agents import Agent, peer
+from hotseat.store.digest import CHUNK
 from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
 from hotseat.store.keeping import Kept
@@ -52,6 +53,7 @@ class Joining:
     def adopt(self, record: Record | None, kept: list[tuple[Kept, int]]) -> None:
         """Before `start`: processes that live keep what they had, of the others nothing stays."""
         book, pages = self._holdings.book, self._holdings.pages
+        last, partly = -1, dict[ProcessRef, int]()
         if record is not None:
             known = np.frombuffer(record.slots, dtype=np.int32)
             book.remember(known, np.frombuffer(record.digests, dtype=np.uint64).reshape(-1, 2))
@@ -60,20 +62,26 @@ class Joining:
                 tenant = self.tenant(ProcessRef(parked.pid, parked.start))
                 if tenant is None:
                     continue
-                tenant.state = HeldState.OUT
                 tenant.pieces = [Piece(Block(b.id, b.address, b.bytes, b.uuid, True)) for b in parked.blocks]
-                tenant.slots = np.frombuffer(parked.slots, dtype=np.int32).copy()
                 tenant.stored, tenant.custom = parked.stored, parked.custom
-                book.adopt(tenant.slots)
-                pages.hold(tenant.slots)
+                slots = np.frombuffer(parked.slots, dtype=np.int32).copy()
+                if parked.beside:
+                    tenant.state, partly[tenant.ref] = HeldState.YIELDED, parked.beside
+                    ends = np.cumsum([b.bytes // CHUNK for b in parked.blocks])
+                    parts = np.split(slots, ends[:-1])
+                    tenant.left = {block.id: part for block, part in zip(parked.blocks, parts, strict=True)}
+                else:
+                    tenant.state, tenant.slots = HeldState.OUT, slots
+                book.adopt(slots)
+                pages.hold(slots)
+                last = max(last, int(slots.max(initial=-1)))
             pages.sweep()
-            held = [int(t.slots.max()) for t in self._holdings.tenants.values() if t.slots is not None and len(t.slots)]
-            self._growth.want(max((slot + 1 for slot in [*known.tolist(), *held]), default=0))
+            self._growth.want(max((slot + 1 for slot in [*known.tolist(), last]), default=0))
         if self._holdings.disk is not None:
             empty(self._holdings.disk.directory, keep=pages.files)
         for one, fd in kept:
             tenant = self.tenant(one.ref)
-            if tenant is None or tenant.state is HeldState.OUT:
+            if tenant is None or tenant.state is HeldState.OUT or one.id in tenant.left:
                 os.close(fd)
                 self._holdings.drop_kept(one.ref, one.id)
                 continue
@@ -81,6 +89,10 @@ class Joining:
             tenant.state = HeldState.YIELDED
             tenant.pieces.append(Piece(one.block, fd, made=one.block.lent))
             tenant.sort()
+        for ref, beside in partly.items():
+            tenant = self._holdings.tenants[ref]
+            if len(tenant.there()) != beside:
+                self._holdings.lose(tenant, "a part of its memory is gone: a store ended while it forgot it")
 
     def tenant(self, ref: ProcessRef) -> Tenant | None:
         """The one there is, or a new one; None if that process has ended."""
@@ -186,7 +198,7 @@ class Joining:
             self._holdings.empty(tenant)
             tenant.state, tenant.note = HeldState.RUNNING, ""
         elif hello.state == wire.STATE_RUNNING:
-            if tenant.state is HeldState.YIELDED and tenant.slots is None:
+            if tenant.state is HeldState.YIELDED and tenant.kept() is None:
                 self._holdings.unplan(tenant)
                 self._holdings.drop_own(tenant)
                 tenant.state = HeldState.RUNNING

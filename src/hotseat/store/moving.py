@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Digests, Slots
 from hotseat.store.coming import Filled, Patience, close
+from hotseat.store.copied import Copied
 from hotseat.store.custom import Operation
 from hotseat.store.device import Device, Devices
 from hotseat.store.digest import CHUNK
@@ -120,31 +121,41 @@ class Mover:
         stop: threading.Event,
         *,
         last: bool,
+        copied: Copied | None = None,
     ) -> None:
         """These chunks, each to its slot. `last`: of the view nothing is needed once it is copied, also if this fails;
-        it is let go of piece by piece, beside the copies of the rest."""
+        it is let go of piece by piece, beside the copies of the rest, and `copied` is told."""
         wanted = np.full(sum(share.chunks for share in shares), ZERO, dtype=np.int32)
         wanted[chunks] = slots
 
         def one(share: Share) -> None:
-            firsts = _firsts(share)
-            under_way: deque[tuple[int, Window]] = deque()
+            firsts = share.firsts()
+            under_way: deque[tuple[int, Window, NDArray[np.intp]]] = deque()
+
+            def over(window: Window, mine: NDArray[np.intp]) -> None:
+                window.close()
+                if copied is not None:
+                    filled = wanted[mine]
+                    copied.done(window.pieces, mine, filled[filled != ZERO])
+
+            windows: Iterable[tuple[Window, NDArray[np.intp]]]
+            windows = ((window, _chunks(window, firsts)) for window in view.windows(share.uuid))
+            if copied is not None and copied.wanted(share.uuid):  # first, what needs no copy
+                windows = sorted(windows, key=lambda one: bool((wanted[one[1]] != ZERO).any()))
             with self.devices.get(share.uuid).copies(arena=self.arena.address, stop=stop) as copies:
-                for window in view.windows(share.uuid):
-                    spans = ((firsts[piece.block.id], piece.block.bytes // CHUNK) for piece in window.pieces)
-                    here = wanted[np.concatenate([np.arange(first, first + count) for first, count in spans])]
-                    addresses = addresses_of(window.base, len(here))
+                for window, mine in windows:
+                    here, addresses = wanted[mine], addresses_of(window.base, len(mine))
                     copies.out(runs(addresses[here != ZERO], here[here != ZERO], edge=self.arena.edge), end=window.end)
                     if window.end is not None and (rest := window.end - window.base - (len(here) - 1) * CHUNK) < CHUNK:
                         self._clear(int(here[-1]), rest)
-                    under_way.append((copies.mark(), window))
+                    under_way.append((copies.mark(), window, mine))
                     if last and len(under_way) > 1:
-                        mark, done = under_way.popleft()
+                        mark, first, theirs = under_way.popleft()
                         copies.wait(mark)
-                        done.close()
+                        over(first, theirs)
             if last:
-                for _, window in under_way:
-                    window.close()
+                for _, window, mine in under_way:
+                    over(window, mine)
 
         _each(one, shares)
 
@@ -218,13 +229,10 @@ def _place(piece: Piece) -> tuple[bytes, int]:
     return piece.block.uuid, piece.block.address
 
 
-def _firsts(share: Share) -> dict[int, int]:
-    """Of each block of it, by its id: which chunk of the process is its first."""
-    out, at = {}, share.first
-    for piece in share.pieces:
-        out[piece.block.id] = at
-        at += piece.block.bytes // CHUNK
-    return out
+def _chunks(window: Window, firsts: Mapping[int, int]) -> NDArray[np.intp]:
+    """Which chunks of the process it has, by the first one of each block."""
+    spans = ((firsts[piece.block.id], piece.block.bytes // CHUNK) for piece in window.pieces)
+    return np.concatenate([np.arange(first, first + count) for first, count in spans])
 
 
 def _each(work: Callable[[Share], T], shares: Sequence[Share]) -> list[T]:

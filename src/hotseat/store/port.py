@@ -32,7 +32,8 @@ class HeldState(enum.StrEnum):
     RUNNING = "running"
     """Mapped in the process, its gate is open."""
     YIELDED = "yielded"
-    """In the store's hands, on the device; the process waits behind its gate."""
+    """In the store's hands, on the device, or partly so after a move out that failed; the process waits behind its
+    gate."""
     OUT = "out"
     """In the store's arena or, where `Held.stored` says so, on its disk; the device memory is free."""
     LOST = "lost"
@@ -162,12 +163,14 @@ class Store(Protocol):
     async def move_out(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         """yielded -> out: copies what changed into the arena, then frees the device memory. May run beside the
         driver's checkpoint. `NoRoom`: the arena lacks room; nothing is freed, each is still yielded. What is out
-        already stays so."""
+        already stays so. While somebody waits for memory of a device (`ahead`), what is copied is freed before the rest
+        is: one that fails may have left in part, and is still yielded."""
         ...
 
     async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         """out -> yielded: allocates on the devices and fills. May run beside the driver's restore. `NoRoom`: a device
-        lacks the memory; what was allocated is freed again, each is still out. What is in already stays so."""
+        lacks the memory; what was allocated is freed again, each is still out. What is in already stays so. Of one that
+        is yielded, and had left in part: what had comes back."""
         ...
 
     async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
@@ -185,7 +188,8 @@ class Store(Protocol):
 
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         """yielded -> running: hands the blocks over and opens the gates. After unlock: it waits for the processes'
-        answer. One that runs already is left as it is."""
+        answer. One that runs already is left as it is. `NoRoom`: of one that had left in part, a device lacks the
+        memory for that; it is still yielded."""
         ...
 
     async def admit(self, processes: Mapping[ProcessRef, Mapping[str, int]], *, deadline: float) -> None:

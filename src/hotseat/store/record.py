@@ -28,7 +28,8 @@ class ParkedBlock(msgspec.Struct, array_like=True, frozen=True):
 
 class ParkedProcess(msgspec.Struct, array_like=True, frozen=True):
     """`slots`: int32 of the machine, one a chunk, of all blocks in their order. `stored`: it was spilled to disk.
-    `custom`: it left by custom storage."""
+    `custom`: it left by custom storage. `beside`: so many blocks more it has on the devices, known by their descriptors
+    alone: it was on its way out."""
 
     pid: int
     start: int
@@ -36,6 +37,7 @@ class ParkedProcess(msgspec.Struct, array_like=True, frozen=True):
     slots: bytes
     stored: bool = False
     custom: bool = False
+    beside: int = 0
 
 
 class DiskPage(msgspec.Struct, array_like=True, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from hotseat.store.book import ZERO, Plan
 from hotseat.store.digest import CHUNK
 from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
+from hotseat.store.leaving import Leaving
 from hotseat.store.moving import Mover
 from hotseat.store.port import HeldState, Moved
 from hotseat.store.spilling import Spilling
@@ -49,6 +51,7 @@ class Steps:
         self._holdings = holdings
         self._arena, self._growth, self._mover, self._spilling = arena, growth, mover, spilling
         self._compare = compare
+        self._leaving = Leaving(holdings)
 
     async def take(self, tenant: Tenant, stop: threading.Event, *, deadline: float) -> Moved:
         self.working()
@@ -125,11 +128,12 @@ class Steps:
     async def _plan(self, tenant: Tenant) -> Plan:
         view = await self._view(tenant)
         with tenant.part("plan"):
-            digests, zero = view.digests(tenant.pieces)
+            digests, zero = view.digests(tenant.there())
             await self.room(int(len(zero) - zero.sum()), but=tenant.promised)
             # What was kept free for it is its own, and nobody can come in between.
             self._holdings.withdraw(tenant)
-            return self._holdings.book.plan(digests, zero, before=tenant.slots_before())
+            plan = self._holdings.book.plan(digests, zero, before=tenant.slots_before())
+            return self._leaving.whole(tenant, plan)
 
     async def _view(self, tenant: Tenant) -> View:
         if tenant.view is None and tenant.operation is not None:
@@ -138,7 +142,7 @@ class Steps:
         if tenant.view is None:
             view = self.working().view()
             try:
-                await asyncio.to_thread(view.add, tenant.pieces)
+                await asyncio.to_thread(view.add, tenant.there())
             except BaseException:
                 await asyncio.to_thread(view.close)
                 raise
@@ -171,28 +175,36 @@ class Steps:
         tenant.state = HeldState.OUT
         with tenant.part("free"):
             await asyncio.to_thread(self._holdings.drop_memory, tenant)
-        self.working().shortage.freed()
         return moved
 
     async def keep(self, tenant: Tenant, stop: threading.Event) -> Moved:
-        """Copies what it has on the devices, and writes down that the arena has it."""
+        """Copies what it has on the devices, and writes down that the arena has it. What is copied may leave the device
+        before the rest, where somebody waits for that."""
         plan = tenant.plan = tenant.plan or await self._plan(tenant)
         view = await self._view(tenant)
         chunks, slots = plan.copies()
         self._holdings.before_filling()
         out = partial(self.working().out, view, tenant.shares(), chunks, slots, stop, last=not self._compare)
+        # What is compared is needed to the end, and what custom storage has mapped goes as a whole.
+        whole = self._compare or tenant.custom
         with tenant.part("copy"):
             try:
-                await asyncio.to_thread(out)
+                async with nullcontext() if whole else self._leaving.beside(tenant, plan, slots) as told:
+                    await asyncio.to_thread(partial(out, copied=told))
             except BaseException:
                 await asyncio.to_thread(self._holdings.close_view, tenant)
                 raise
-        copied = len(chunks) + (await self._verify(tenant, plan, stop) if self._compare else 0)
+        # Also what an earlier try copied.
+        copied = len(plan.slots) - plan.unchanged - plan.zero - plan.shared
+        copied += await self._verify(tenant, plan, stop) if self._compare else 0
         tenant.measured = tenant.bytes - (plan.shared + plan.zero) * CHUNK
         with tenant.part("record"):
             self._holdings.book.commit(plan, equal=self._arena.equal if self._compare else None)
-            tenant.slots, tenant.plan = plan.slots, None
+            left = tenant.kept()
+            tenant.slots, tenant.plan, tenant.left = plan.slots, None, {}
             self._holdings.write_record()
+            if left is not None:
+                self._holdings.book.release(left)
         return Moved(
             total=tenant.bytes,
             copied=copied * CHUNK,
@@ -227,6 +239,7 @@ class Steps:
 
     async def move_in(self, tenant: Tenant, stop: threading.Event) -> Moved:
         if tenant.state is HeldState.YIELDED:
+            await self._all_there(tenant, stop)
             return Moved()
         self.expect(tenant, HeldState.OUT)
         assert tenant.slots is not None
@@ -256,6 +269,7 @@ class Steps:
             return Moved()
         self.expect(tenant, HeldState.YIELDED)
         agent = self._agent(tenant)
+        await self._all_there(tenant, stop)
         self._holdings.unplan(tenant)
         if tenant.slots is not None:
             tenant.remember_slots()
@@ -283,6 +297,13 @@ class Steps:
         tenant.said = (len(tenant.pieces), tenant.bytes, tenant.bytes)
         self.learn()
         return Moved()
+
+    async def _all_there(self, tenant: Tenant, stop: threading.Event) -> None:
+        """What has left before the rest comes back; what has come ahead of others makes way."""
+        if tenant.left:
+            mover = self.working()
+            await self.aheads.make_way()
+            await self._leaving.come_back(tenant, mover, stop)
 
     async def localise(self, tenant: Tenant, stop: threading.Event) -> Moved:
         await tenant.settled()

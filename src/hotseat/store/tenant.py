@@ -70,6 +70,25 @@ class Share:
     first: int
     chunks: int
 
+    def firsts(self) -> dict[int, int]:
+        """Of each block of it, by its id: which chunk of the process is its first."""
+        out, at = {}, self.first
+        for piece in self.pieces:
+            out[piece.block.id] = at
+            at += piece.block.bytes // CHUNK
+        return out
+
+
+def shares(pieces: Sequence[Piece]) -> list[Share]:
+    """Of sorted ones; chunks are numbered in their order."""
+    out, first = [], 0
+    for uuid, group in groupby(pieces, key=lambda piece: piece.block.uuid):
+        some = list(group)
+        chunks = sum(piece.block.bytes for piece in some) // CHUNK
+        out.append(Share(uuid, some, first, chunks))
+        first += chunks
+    return out
+
 
 GROUP = 1 << 30
 """Bytes, unless one piece alone has more."""
@@ -114,6 +133,8 @@ class Tenant:
     """Yielded, and its slots are reserved: what a move out will do."""
     slots: Slots | None = None
     """Out, or moved in and not given yet: where its bytes are, in the arena or on disk (`pages`)."""
+    left: dict[int, Slots] = field(default_factory=dict)
+    """Yielded, with `slots` None: by block id, where the bytes of those are that have left the device already."""
     stored: bool = False
     """It was spilled: what no seated or parked one needs beside it is on disk."""
     fetching: bool = False
@@ -161,19 +182,31 @@ class Tenant:
         self.pieces.sort(key=lambda piece: (piece.block.uuid, piece.block.address))
 
     def shares(self) -> list[Share]:
-        out, first = [], 0
-        for uuid, group in groupby(self.pieces, key=lambda piece: piece.block.uuid):
-            pieces = list(group)
-            chunks = sum(piece.block.bytes for piece in pieces) // CHUNK
-            out.append(Share(uuid, pieces, first, chunks))
-            first += chunks
-        return out
+        return shares(self.pieces)
+
+    def there(self) -> list[Piece]:
+        """On the devices still, of one that has yielded."""
+        return [piece for piece in self.pieces if piece.block.id not in self.left] if self.left else self.pieces
+
+    def away(self) -> list[Piece]:
+        """That have left the devices before the rest."""
+        return [piece for piece in self.pieces if piece.block.id in self.left] if self.left else []
+
+    def kept(self) -> Slots | None:
+        """Where the bytes are of what has left the devices, all or some of it, block by block; None: nothing has."""
+        if self.slots is None and self.left:
+            return np.concatenate([self.left[piece.block.id] for piece in self.away()])
+        return self.slots
+
+    def firsts(self) -> dict[int, int]:
+        """Of each block, by its id: which chunk of the process is its first."""
+        return {ident: first for share in self.shares() for ident, first in share.firsts().items()}
 
     def slots_before(self) -> Slots:
-        """One a chunk as `plan` wants it; `ZERO` for blocks that were not there."""
+        """One a chunk of what is there, as `plan` wants it; `ZERO` for blocks that were not."""
         nothing = np.empty(0, dtype=np.int32)
         parts = []
-        for piece in self.pieces:
+        for piece in self.there():
             chunks = piece.block.bytes // CHUNK
             known = self.before.get(piece.block.id, nothing)
             parts.append(known if len(known) == chunks else np.full(chunks, ZERO, dtype=np.int32))
@@ -189,7 +222,7 @@ class Tenant:
             at += chunks
 
     def held(self, book: Book, pages: Pages) -> Held:
-        running = self.state is HeldState.RUNNING
+        running, kept = self.state is HeldState.RUNNING, self.kept()
         known: dict[str, int] = {}
         for piece in self.pieces:
             name = device_name(piece.block.uuid)
@@ -201,10 +234,10 @@ class Tenant:
             device_bytes=known,
             lent_bytes=0 if self.custom else self.said[2] if running else self.bytes,
             made_bytes=sum(piece.block.bytes for piece in self.pieces if piece.made) if running else self.bytes,
-            parked_bytes=0 if self.slots is None else round(book.shares(self.slots) * CHUNK),
-            zero_bytes=0 if self.slots is None else int((self.slots == ZERO).sum()) * CHUNK,
+            parked_bytes=0 if kept is None else round(book.shares(kept, plan=self.plan) * CHUNK),
+            zero_bytes=0 if kept is None else int((kept == ZERO).sum()) * CHUNK,
             stored=self.stored,
-            disk_bytes=0 if self.slots is None else round(pages.bytes_of(self.slots)),
+            disk_bytes=0 if kept is None else round(pages.bytes_of(kept)),
             progress=self.progress,
             ahead_bytes=self._ahead_bytes(),
             parts=dict(self.parts),
@@ -218,6 +251,9 @@ class Tenant:
         return {device_name(uuid): nbytes for uuid, nbytes in list(made.items())}
 
     def parked(self) -> ParkedProcess:
-        assert self.slots is not None
-        blocks = [ParkedBlock(p.block.id, p.block.address, p.block.bytes, p.block.uuid) for p in self.pieces]
-        return ParkedProcess(self.ref.pid, self.ref.start_time, blocks, self.slots.tobytes(), self.stored, self.custom)
+        kept = self.kept()
+        assert kept is not None
+        pieces = self.away() or self.pieces
+        blocks = [ParkedBlock(p.block.id, p.block.address, p.block.bytes, p.block.uuid) for p in pieces]
+        beside = len(self.pieces) - len(pieces)
+        return ParkedProcess(*self.ref, blocks, kept.tobytes(), self.stored, self.custom, beside)

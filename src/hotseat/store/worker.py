@@ -29,6 +29,7 @@ from hotseat.store.moving import Mover
 from hotseat.store.port import TURNED_OFF
 from hotseat.store.record import RecordFiles
 from hotseat.store.service import Service
+from hotseat.store.shortage import Shortage
 from hotseat.store.spare import SMALL_PIECE
 from hotseat.store.spilling import Spilling
 from hotseat.store.steps import Steps
@@ -53,13 +54,13 @@ async def work(parts: dict[str, Any]) -> None:
     piece = SMALL_PIECE if parts["learned"] else PIECE
     arena, keeping, record = Arena(parts["arena"], piece=piece), Keeping(parts["keeping"]), RecordFiles(parts["index"])
     key = int.from_bytes(secret[:8], "little")
-    mover, note = None, ""
+    mover, note, shortage = None, "", Shortage()
     try:
-        mover = Mover(await asyncio.to_thread(Devices, parts["library"]), arena, key)
+        mover = Mover(await asyncio.to_thread(Devices, parts["library"]), arena, key, shortage)
     except HotseatError as error:
         note = error.message
     disk, no_disk = _disk(parts)
-    holdings = Holdings(book=Book(arena.slots, ready=0), keeping=keeping, record=record, disk=disk)
+    holdings = Holdings(book=Book(arena.slots, ready=0), keeping=keeping, record=record, disk=disk, shortage=shortage)
     spilling = Spilling(holdings, arena=arena, key=key, why=no_disk, compare=parts["compare"])
     growth = Growth(
         arena, holdings.book, learned=parts["learned"], devices=None if mover is None else mover.devices.bytes

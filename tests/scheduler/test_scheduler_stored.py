@@ -245,3 +245,56 @@ def test_the_order_of_the_table_does_not_matter(order: list[str], arena: int) ->
     shuffled = table(*first, *(views[name] for name in order), arena=arena)
     straight = table(*first, *views.values(), arena=arena)
     assert begun(decide(NOW, shuffled)) == begun(decide(NOW, straight))
+
+
+def test_who_comes_in_does_not_go_to_disk_in_the_same_decision() -> None:
+    """One of the two would be dropped, and its place found again in the next one."""
+    views = [
+        seated("a", 7),
+        parked("b", 10, since=NOW - 44),
+        parked("d", 8, since=NOW - 32, state=State.STORED, arena_bytes=0),
+    ]
+    assert begun(decide(NOW, table(*views, arena=10, size=18))) == [("swap in", "b")]
+
+
+SIZES = st.integers(0, 12)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    views, room = [], 20
+    for number in range(draw(st.integers(2, 5))):
+        state = draw(st.sampled_from([State.SEATED, State.PARKED, State.PARKED, State.STORED]))
+        context, blocks, arena = draw(st.integers(0, 3)), draw(st.integers(1, 12)), draw(st.booleans())
+        holds = context + blocks if state is State.SEATED else context
+        if holds > room:
+            state, context, holds = State.PARKED, 0, 0
+        room -= holds
+        away = state is not State.SEATED
+        since = NOW - draw(st.integers(0, 50)) if away and draw(st.booleans()) else None
+        views.append(
+            WorkloadView(
+                name=f"w{number}",
+                state=state,
+                holds={0: holds} if holds else {},
+                context={0: context} if context else {},
+                need={0: blocks + context},
+                can_start=draw(st.booleans()),
+                parkable=draw(st.booleans()),
+                pinned=draw(st.booleans()),
+                arena_bytes=blocks if arena and state is not State.STORED else 0,
+                host_bytes=0 if arena else blocks,
+                storable=arena and state is State.PARKED and draw(st.booleans()),
+                demand_since=since,
+                busy=since is not None or draw(st.booleans()),
+            )
+        )
+    on_host = sum(view.host_bytes for view in views if view.state is not State.SEATED)
+    in_arena = sum(view.arena_bytes for view in views if view.state is State.PARKED)
+    return table(*views, size=20, host=on_host + draw(SIZES), arena=in_arena + draw(SIZES))
+
+
+@given(snapshots())
+def test_one_decision_begins_one_thing_with_each(snapshot: Snapshot) -> None:
+    names = [action.workload for action in decide(NOW, snapshot).actions]
+    assert len(names) == len(set(names))

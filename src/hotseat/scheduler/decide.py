@@ -77,6 +77,8 @@ class Round:
     wake_at: float = math.inf
     leaving: set[str] = field(default_factory=set)
     """Already chosen to leave their seats."""
+    stowed: set[str] = field(default_factory=set)
+    """Already chosen to leave the host."""
     unserved: set[int] = field(default_factory=set)
     """Devices that a demand wants some of and has not been promised yet."""
     _ledger: Ledger | None = None
@@ -112,7 +114,7 @@ class Round:
         need = view.need if gives_up and view.need is not None else self.ledger.wants(view)
         if no := why.too_large(view, need, self.ledger):
             self.blocked[view.name] = no
-        elif self.ledger.fits_now(need) and not gives_up:
+        elif self.ledger.fits_now(need) and not gives_up and view.name not in self.stowed:
             self.seat(view, need)
             self._is_elder(view, need)
         else:
@@ -122,6 +124,7 @@ class Round:
         kind = Kind.START if view.state is State.STOPPED else Kind.SWAP_IN
         self.actions.append(Action(kind=kind, workload=view.name, why=why))
         self.ledger.seat(need)
+        self.host.spare([view])
         self._stays(view)
 
     def _stays(self, view: WorkloadView) -> None:
@@ -165,6 +168,10 @@ class Round:
         gone = whole(victims, missing) | {one.name for one in plan.stop}
         ready_at = max((victim.leaves_at for victim in victims), default=self.now)
         self.host.take(plan)
+        self.host.spare([victim.view for victim in victims])
+        for gone_from_host in (*plan.first, *plan.store):
+            self.stowed.add(gone_from_host.name)
+            self.seats.drop(gone_from_host)
         if ready_at > self.now:
             self.wake(ready_at)
         else:

@@ -87,6 +87,7 @@ class HostLedger:
         self._parked: list[WorkloadView] = []
         self._found: list[WorkloadView] | None = None
         self._disk: list[WorkloadView] | None = None
+        self._spared: set[str] = set()
         for view in snapshot.workloads if self._pools else ():
             if view.state not in _HOLDING or not (view.host_bytes or view.arena_bytes):
                 continue
@@ -99,7 +100,8 @@ class HostLedger:
     def _stoppable(self) -> list[WorkloadView]:
         """Parked, and may be stopped; the least lost first."""
         if self._found is None:
-            self._found = sorted(filter(self._may_stop, self._parked), key=lambda view: loss(view, now=self._at))
+            may = [view for view in self._parked if self._may_stop(view) and view.name not in self._spared]
+            self._found = sorted(may, key=lambda view: loss(view, now=self._at))
         return self._found
 
     @property
@@ -107,6 +109,7 @@ class HostLedger:
         """Parked, and may go to disk; the least lost first, and those that nobody wants before all others."""
         if self._disk is None:
             may = [view for view in self._parked if view.storable and view.arena_bytes and view.keep_until <= self._at]
+            may = [view for view in may if view.name not in self._spared]
             self._disk = sorted(may, key=lambda view: (not self._unwanted(view), loss_stored(view, now=self._at)))
         return self._disk
 
@@ -146,8 +149,9 @@ class HostLedger:
         must = [view for view in leaving if not view.parkable]
         if not all(map(self._may_end, must)):
             return None
-        may = [view for view in leaving if view.parkable]
-        stored = _fewest(self._storable, _arena, self.arena.lacks(may))
+        may, going = [view for view in leaving if view.parkable], {view.name for view in leaving}
+        storable = [view for view in self._storable if view.name not in going]
+        stored = _fewest(storable, _arena, self.arena.lacks(may))
         stopped: list[WorkloadView] = []
         for pool in self._pools:
             gone = [*stopped, *stored] if pool is self.arena else stopped
@@ -161,7 +165,6 @@ class HostLedger:
             stored = []  # what is stopped for the other kind of memory has made that room too
         stopped += must
         names = {view.name for view in stopped}
-        going = {view.name for view in leaving}
         park = [view for view in leaving if view.name not in names]
         return Plan(
             park=park,
@@ -198,9 +201,15 @@ class HostLedger:
                 pool.soon += sum(map(_arena, plan.store))
             if plan.ready:
                 pool.now -= parked
-        if gone := {view.name for view in (*plan.first, *plan.store)}:
-            self._found = [view for view in self._stoppable if view.name not in gone]
-            self._disk = [view for view in self._storable if view.name not in gone]
+        self.spare([*plan.first, *plan.store])
+
+    def spare(self, views: Sequence[WorkloadView]) -> None:
+        """Something else is begun with these."""
+        self._spared.update(view.name for view in views)
+        if self._found is not None:
+            self._found = [view for view in self._found if view.name not in self._spared]
+        if self._disk is not None:
+            self._disk = [view for view in self._disk if view.name not in self._spared]
 
     def holders(self) -> Sequence[WorkloadView]:
         """Who is parked and may not be stopped."""

@@ -44,6 +44,8 @@ class WorldGpu(FakeGpu):
         for ref in processes:
             self.rules(op, ref)
         async with self.world.call(op, error=DriverFailed(f"{op} says no", result=999)):
+            if op in ("lock", "restore"):
+                self.world.store.grow()
             return await super()._call(op, processes, deadline=deadline)
 
     def rules(self, op: str, ref: ProcessRef, *, by_store: bool = False) -> None:
@@ -83,6 +85,16 @@ class WorldStore(FakeStore):
         super().__init__(gpu=world.gpu)
         self.gpu: WorldGpu = world.gpu
         self.world = world
+        self.slow = False
+        """Nothing comes ahead but before the next call that would suffer from it."""
+
+    def grow(self) -> None:
+        """What comes ahead does so at any time, and above all at the worst."""
+        super()._come_ahead()
+
+    def _come_ahead(self) -> None:
+        if not self.slow:
+            self.grow()
 
     def _call(self, name: str, deadline: float) -> Call:
         error: HotseatError = DriverFailed(f"{name} says no", result=999)
@@ -117,10 +129,23 @@ class WorldStore(FakeStore):
             box = self.world.box_of(ref)
             promised = self.world.promised(box.container.key) if box is not None else {}
             for device, nbytes in self.kept[ref].blocks.items() if ref in self.kept else ():
-                if promised.get(device, 0) < nbytes:
+                here = (self.kept[ref].ahead or {}).get(device, 0)
+                if here and not self.kept[ref].claimed:
+                    self.world.violations.append(f"move in of {ref.pid}: what came ahead was not claimed")
+                if promised.get(device, 0) < nbytes - here:
                     self.world.violations.append(f"move in of {ref.pid} without a reservation: {promised}")
         async with self._call("move_in", deadline):
             return await super().move_in(processes, deadline=deadline)
+
+    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+        async with self._call("ahead", deadline):
+            await super().ahead(processes, deadline=deadline)
+
+    async def claim(
+        self, processes: Sequence[ProcessRef], *, alone: bool, deadline: float
+    ) -> Mapping[ProcessRef, Held]:
+        async with self._call("claim", deadline or 1000.0):
+            return await super().claim(processes, alone=alone, deadline=deadline)
 
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         self._rule("give", processes)

@@ -182,8 +182,9 @@ class Store(Protocol):
     async def claim(
         self, processes: Sequence[ProcessRef], *, alone: bool, deadline: float
     ) -> Mapping[ProcessRef, Held]:
-        """What has come ahead of these is theirs for `deadline` seconds from now, for their `move_in`. `alone`: what
-        has come of all others without a claim is given up, and free when this returns. None at all if no store runs."""
+        """What has come ahead of these is theirs for `deadline` seconds from now, for their `move_in`; 0: no more.
+        `alone`: what has come of all others without a claim is given up, and free when this returns. None at all if no
+        store runs."""
         ...
 
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:

@@ -195,6 +195,7 @@ class Effects:
     async def _restore(self) -> None:
         parked = self.scene.in_state(ProcessState.CHECKPOINTED)
         targets = [process for process in parked if not self.scene.cuda[process].custom]
+        await self._room.reserve_lost(self.scene, self._off_device())
         self._room.must_cover(self.scene, self._off_device())
 
         async def restore() -> None:
@@ -429,7 +430,8 @@ class Effects:
                 await self.scene.probe()
 
     async def abandon(self) -> None:
-        """Whatever happened: no thread stays held by us."""
+        """Whatever happened: no thread stays held by us, and nothing that came ahead is claimed for nothing."""
+        await self._room.disclaim(self.scene)
         try:
             await self._let_go()
         except HotseatError:

@@ -34,7 +34,9 @@ class Lender:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         while targets := self._scene.interposed:
-            self._scene.held = await states(self._store, targets, deadline=self._scene.deadlines.query)
+            held, self._scene.held = await look_up(self._store, targets, deadline=self._scene.deadlines.query)
+            here = ahead_of(held)
+            self._scene.ahead = {uuid: min(n, here.get(uuid, 0)) for uuid, n in self._scene.ahead.items()}
             if None not in self._scene.held.values() or loop.time() >= until:
                 return
             await asyncio.sleep(LOOK_AGAIN)
@@ -156,12 +158,28 @@ async def states(
     store: Store | None, processes: Collection[ProcessRef], *, deadline: float
 ) -> dict[ProcessRef, HeldState | None]:
     """Of processes that were interposed. None: no store answers. A store that runs and knows one not has lost it."""
+    return (await look_up(store, processes, deadline=deadline))[1]
+
+
+async def look_up(
+    store: Store | None, processes: Collection[ProcessRef], *, deadline: float
+) -> tuple[Mapping[ProcessRef, Held], dict[ProcessRef, HeldState | None]]:
+    """What the store says of them, and `states` of that."""
     if store is None:
-        return dict.fromkeys(processes)
+        return {}, dict.fromkeys(processes)
     try:
-        held: Mapping[ProcessRef, Held] = await store.held(list(processes), deadline=deadline)
+        held = await store.held(list(processes), deadline=deadline)
         running = len(held) == len(processes) or (await store.status(deadline=deadline)).running
     except HotseatError:
-        return dict.fromkeys(processes)
+        return {}, dict.fromkeys(processes)
     unknown = HeldState.LOST if running else None
-    return {process: held[process].state if process in held else unknown for process in processes}
+    return held, {process: held[process].state if process in held else unknown for process in processes}
+
+
+def ahead_of(held: Mapping[ProcessRef, Held]) -> dict[str, int]:
+    """Bytes by device UUID that have come ahead of all of them."""
+    out: dict[str, int] = {}
+    for one in held.values():
+        for uuid, nbytes in one.ahead_bytes.items():
+            out[uuid] = out.get(uuid, 0) + nbytes
+    return out

@@ -97,6 +97,9 @@ class StoreRoom:
     """Bytes in all."""
     disk_free: int = 0
     """Bytes that may still be written to its disk; 0: it has none, or that is full."""
+    ahead: Mapping[str, int] = field(default_factory=dict)
+    """Device UUID -> bytes there of parked workloads, ahead of their swaps in. Whoever is to have them takes them, or
+    finds them free."""
 
 
 class Swapper(Protocol):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from hotseat.swap import guard
@@ -75,6 +76,11 @@ class Reservations:
     def __init__(self, *, journal: Journal, alive: Callable[[ProcessRef], bool]) -> None:
         self._journal = journal
         self._alive = alive
+
+    def settling(self) -> AbstractContextManager[None]:
+        """Hold this from before the store is told who may come ahead until it is granted, or begun: nothing comes ahead
+        into what was granted to another meanwhile. `Busy` if any hotseat process has it: for some milliseconds."""
+        return guard.only_one(self._journal.locks, key="reservations", name="what comes ahead")
 
     def epoch(self) -> int:
         """Read this before the device."""

@@ -1,19 +1,26 @@
-"""Room on the devices for one swap in: wait for it, reserve it, and prove that it is reserved."""
+"""Room on the devices for one swap in: wait for it, reserve it, and prove that it is reserved.
+
+What the store brought in ahead of a swap (`hotseat.swap.ahead`) has no reservation. So before a device is read for a
+grant, all of it but the workload's own is given up, and its own is claimed: of that only the rest needs room."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 
 from hotseat.config.units import format_size
-from hotseat.errors import NoRoom
+from hotseat.errors import Busy, HotseatError, NoRoom
 from hotseat.gpu.port import DeviceTruth
 from hotseat.linux import proc
+from hotseat.store.port import HeldState, Store
+from hotseat.swap.lending import ahead_of, by_index
 from hotseat.swap.meter import Meter
 from hotseat.swap.records import Record
 from hotseat.swap.reservations import Reservations, Shortage
 from hotseat.swap.scene import Scene
-from hotseat.words import ProcessRef, State
+from hotseat.swap.truth import added, less
+from hotseat.words import DeviceUse, ProcessRef, State
 
 LOOKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25)
 """Seconds between two looks at devices without room; the last one again and again."""
@@ -24,32 +31,27 @@ SHOWN = 5
 class Room:
     """For one swap."""
 
-    def __init__(self, *, reservations: Reservations, devices: DeviceTruth, meter: Meter) -> None:
+    def __init__(self, *, reservations: Reservations, devices: DeviceTruth, store: Store | None, meter: Meter) -> None:
         self._reservations = reservations
         self._devices = devices
+        self._store = store
         self._meter = meter
+        self._uses: tuple[DeviceUse, ...] = ()
+        """As read for the last grant."""
+        self._claimed: list[ProcessRef] = []
+        self._ahead: dict[str, int] = {}
+        """What had come ahead at the last grant."""
 
     async def reserve(self, scene: Scene, processes: Collection[ProcessRef]) -> None:
         """Reserve what `processes` need, or `NoRoom` after `Deadlines.room`: memory may be released late."""
-        need = self._need(scene, processes)
-        if not need:
+        scene.ahead = {}
+        if not self._need(scene, processes):
             return
-        key = scene.workload.container.key
         loop = asyncio.get_running_loop()
         until = loop.time() + scene.deadlines.room
         attempt = 0
         while True:
-            epoch = self._reservations.epoch()
-            uses = await self._devices.use()
-            lacking = self._reservations.grant(
-                key=key,
-                name=scene.workload.name,
-                need=need,
-                pids=scene.pids,
-                uses=uses,
-                caps=scene.caps,
-                epoch=epoch,
-            )
+            lacking = await self._try(scene, processes)
             if lacking == []:
                 return
             if loop.time() >= until:
@@ -57,6 +59,55 @@ class Room:
             with self._meter.of("wait"):
                 await asyncio.sleep(LOOKS[min(attempt, len(LOOKS) - 1)] if lacking is not None else 0)
             attempt += lacking is not None
+
+    async def _try(self, scene: Scene, processes: Collection[ProcessRef]) -> list[Shortage] | None:
+        if self._store is None:
+            return await self._grant(scene, processes)
+        try:
+            with self._reservations.settling():
+                await self._claim(scene, self._store, seconds=scene.deadlines.move_floor)
+                lacking = await self._grant(scene, processes)
+                self._ahead = dict(scene.ahead)
+                if lacking != []:
+                    await self.disclaim(scene)  # more may come of it, and none of that is promised
+                return lacking
+        except Busy:
+            await asyncio.sleep(LOOKS[0])
+            return None
+
+    async def _grant(self, scene: Scene, processes: Collection[ProcessRef]) -> list[Shortage] | None:
+        epoch = self._reservations.epoch()
+        self._uses = await self._devices.use()
+        return self._reservations.grant(
+            key=scene.workload.container.key,
+            name=scene.workload.name,
+            need=self._need(scene, processes),
+            pids=scene.pids,
+            uses=self._uses,
+            caps=scene.caps,
+            epoch=epoch,
+        )
+
+    async def _claim(self, scene: Scene, store: Store, *, seconds: float) -> None:
+        """Of a store that does not answer nothing is known to have come."""
+        self._claimed = scene.blocks_in(HeldState.OUT)
+        scene.ahead = {}
+        with contextlib.suppress(HotseatError, TimeoutError):
+            async with asyncio.timeout(scene.deadlines.store):
+                scene.ahead = ahead_of(await store.claim(self._claimed, alone=True, deadline=seconds))
+
+    async def disclaim(self, scene: Scene) -> None:
+        """What has come ahead may be given up for others again."""
+        claimed, self._claimed, self._ahead, scene.ahead = self._claimed, [], {}, {}
+        if self._store is not None and claimed:
+            with contextlib.suppress(HotseatError, TimeoutError):
+                async with asyncio.timeout(scene.deadlines.query):
+                    await self._store.claim(claimed, alone=False, deadline=0.0)
+
+    async def reserve_lost(self, scene: Scene, processes: Collection[ProcessRef]) -> None:
+        """Anew, if less is there than had come ahead when it was granted: the store's worker has died since."""
+        if scene.ahead != self._ahead:
+            await self.reserve(scene, processes)
 
     def must_cover(self, scene: Scene, processes: Collection[ProcessRef]) -> None:
         """The last line of defence: a restore without a reservation that covers it is a bug of ours, and not tried."""
@@ -70,7 +121,9 @@ class Room:
             )
 
     def arrived(self, scene: Scene, nbytes: Mapping[int, int]) -> None:
-        """So much of what was reserved is on the devices now."""
+        """So much of it is on the devices now: what was reserved, and what had come ahead."""
+        nbytes = less(nbytes, by_index(scene.ahead, self._uses))
+        self._claimed, self._ahead, scene.ahead = [], {}, {}
         self._reservations.lower(scene.workload.container.key, nbytes)
 
     def give_back(self, scene: Scene) -> None:
@@ -79,7 +132,7 @@ class Room:
     def _need(self, scene: Scene, processes: Collection[ProcessRef]) -> dict[int, int]:
         record: Record = scene.record(state=State.PARKED)
         margin = scene.policy.device_margin
-        here = scene.on_device(processes)
+        here = added(scene.on_device(processes), by_index(scene.ahead, self._uses))
         return {index: nbytes - here.get(index, 0) + margin for index, nbytes in record.need(processes).items()}
 
 

@@ -31,6 +31,9 @@ class Scene:
     """As last read, or as a successful call left them; None: not known since a call failed."""
     held: dict[ProcessRef, HeldState | None] = field(default_factory=dict)
     """Where the store has the memory of those that are interposed, as last read; None: it does not say."""
+    ahead: dict[str, int] = field(default_factory=dict)
+    """Device UUID -> bytes that the store has there already, ahead of the move in, and were claimed with the
+    reservation."""
     offer: Offer = field(default_factory=Offer)
     """Whether the store moves processes without the interposer too."""
     stowed: dict[ProcessRef, HeldState | None] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hotseat.errors import HotseatError, Refused
 from hotseat.store.port import HeldState, Moved, Store
+from hotseat.swap.lending import ahead_of
 from hotseat.swap.port import Deadlines, Observation, Progress, StoreRoom
 from hotseat.words import ProcessRef, State
 
@@ -87,4 +88,8 @@ async def room(store: Store | None, *, deadlines: Deadlines) -> StoreRoom | None
         status = await store.status(deadline=deadlines.query)
     except HotseatError:
         return None
-    return StoreRoom(arena=max(status.arena, status.may_grow), disk_free=status.disk_free) if status.running else None
+    if not status.running:
+        return None
+    return StoreRoom(
+        arena=max(status.arena, status.may_grow), disk_free=status.disk_free, ahead=ahead_of(status.processes)
+    )

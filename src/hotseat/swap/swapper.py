@@ -14,7 +14,7 @@ from hotseat.gpu.preload import Preload, Preloads
 from hotseat.linux.port import ThreadFreezer
 from hotseat.platforms.port import Status
 from hotseat.store.port import HeldState, Moved, Store
-from hotseat.swap import guard, plan, rules, storing, truth
+from hotseat.swap import ahead, guard, plan, rules, storing, truth
 from hotseat.swap.classify import LIVING
 from hotseat.swap.custom import Customs
 from hotseat.swap.executor import Cancelled, to_a_stable_end
@@ -124,6 +124,23 @@ class ContainerSwapper:
                 progress=progress,
                 part=part,
             )
+
+    async def ahead(self, workload: Workload) -> None:
+        """Begin to bring what is parked in ahead of its swap in; see `hotseat.swap.ahead`."""
+        if self._store is not None:
+            await ahead.begin(
+                workload.container,
+                store=self._store,
+                devices=self._devices,
+                journal=self._journal,
+                reservations=self._reservations,
+                deadlines=self._deadlines,
+            )
+
+    async def none_ahead(self) -> None:
+        """What has come ahead of others is given up: somebody is to find that memory free."""
+        if self._store is not None:
+            await self._store.claim([], alone=True, deadline=self._deadlines.store)
 
     async def store_room(self) -> StoreRoom | None:
         return await storing.room(self._store, deadlines=self._deadlines)

@@ -67,7 +67,7 @@ class Transaction:
         self._begun = time.time()
         self._committed = False
         self._stable = False
-        room = Room(reservations=reservations, devices=devices, meter=meter)
+        room = Room(reservations=reservations, devices=devices, store=store, meter=meter)
         self._effects = Effects(
             scene=scene,
             driver=driver,

@@ -163,7 +163,7 @@ class FakeStore:
             return {}
         for ref, kept in self.kept.items():
             if ref in processes:
-                kept.claimed = kept.ahead is not None
+                kept.claimed = kept.ahead is not None and deadline > 0
             elif alone and not kept.claimed:
                 self._give_up(kept)
         return await self.held(processes, deadline=deadline)

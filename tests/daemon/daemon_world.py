@@ -136,6 +136,8 @@ class World:
         """Of whom it was written down what was learned."""
         self.sought: list[str] = []
         """Whose containers discovery was asked about."""
+        self.ahead: list[str] = []
+        """Who was to come in ahead of its swap in."""
         self.jobs: dict[str, JobKind] = {}
         self.whole: dict[str, bool] = {}
         """Of each one's last job: nothing of it may stay on the device."""
@@ -158,6 +160,8 @@ class World:
                     assert name not in self.jobs, f"two jobs of {name} at once"
                     self.jobs[name], self.whole[name] = kind, whole
                     self.check_host(kind, name)
+                case m.Ahead(workload=name):
+                    self.ahead.append(name)
                 case m.Keep(learned=learned):
                     self.kept += learned
                 case m.Probe(workload=name, number=number):

@@ -96,6 +96,14 @@ def test_a_cap_is_the_size() -> None:
     assert (room.size, room.foreign, room.capacity) == (8, 2, 6)
 
 
+def test_what_came_ahead_of_a_parked_one_is_as_good_as_free_and_counted_once_while_that_one_swaps_in() -> None:
+    assert rooms.foreign(use(8), [record("b", State.PARKED)], ahead=6) == 2
+    assert rooms.foreign(use(8), [record("b", State.PARKED, job=JobKind.SWAP_IN)], ahead=6) == 2
+    assert rooms.foreign(use(9, c=4), [record("b", State.PARKED), record("c", State.SEATED)], ahead=3) == 2
+    (room,) = rooms.rooms([use(8)], {}, [], ahead={"GPU-0": 6, "GPU-1": 2})
+    assert (room.foreign, room.capacity) == (2, 8)
+
+
 def test_a_seat_is_kept_at_least_as_long_as_it_costs() -> None:
     one = record("b", State.SEATED)
     assert one.min_stay == 5.0

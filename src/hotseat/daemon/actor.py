@@ -20,6 +20,7 @@ from hotseat.daemon.learned_store import LearnedStore
 from hotseat.daemon.waits import Waits
 from hotseat.errors import Failed, HotseatError, Unavailable
 from hotseat.events import EventBus
+from hotseat.linux.memory import available_bytes
 from hotseat.store.port import Moved
 from hotseat.swap.port import Observation
 from hotseat.words import DeviceUse, SwapReport
@@ -52,6 +53,7 @@ class Actor:
         self._events = events
         self._inbox: deque[m.Message] = deque()
         self._something = asyncio.Event()
+        self._gauging = asyncio.Lock()
         self._jobs: set[asyncio.Task[None]] = set()
         """Swaps, starts, recoveries: awaited at the end, never dropped."""
         self._errands: set[asyncio.Task[None]] = set()
@@ -170,6 +172,8 @@ class Actor:
                 self._events.publish(kind, workload=workload, **data)
             case m.Launch(kind=kind, workload=name, whole=whole):
                 self._spawn(self._jobs, self._job(kind, name, whole=whole))
+            case m.Ahead(workload=name):
+                self._spawn(self._errands, self._ahead(name))
             case m.Keep(learned=learned):
                 self._keep(learned)
             case m.Probe(workload=name, number=number):
@@ -230,7 +234,7 @@ class Actor:
         except Exception as error:
             failure = _bug(f"the {kind} of {name}", error)
         try:
-            seen = await self._hands.observe(name)
+            seen, _ = await asyncio.gather(self._hands.observe(name), self._gauge_after(name))
         except HotseatError as error:
             _log.warning("cannot look at %s: %s", name, error.message)
         except asyncio.CancelledError:
@@ -238,6 +242,39 @@ class Actor:
         except Exception as error:
             _bug(f"looking at {name} after its {kind}", error)  # what the job came to is known all the same
         self.send(m.JobEnded(workload=name, report=report, moved=moved, error=failure, observation=seen))
+
+    async def gauge(self) -> None:
+        """Read the devices and the store's room and tell the core. `HotseatError` if the devices cannot be read."""
+        async with self._gauging:  # an older reading never comes after a newer one
+            uses: Sequence[DeviceUse] = ()
+            trouble: HotseatError | None = None
+            try:
+                uses = await self._hands.devices()
+            except HotseatError as error:
+                trouble = error
+            # After the devices: what comes ahead between the two must not look like a stranger's.
+            self.send(m.HostMemory(available=available_bytes(), store=await self._hands.store_room()))
+            if trouble is not None:
+                raise trouble
+            self.send(m.Devices(uses=uses))
+
+    async def _gauge_after(self, name: str) -> None:
+        """At the end of a job, before that is told: by older figures, what has left would look like a stranger's."""
+        try:
+            await self.gauge()
+        except HotseatError as error:
+            _log.warning("the devices cannot be read after a job of %s: %s", name, error.message)
+        except Exception as error:
+            _bug(f"reading the devices after a job of {name}", error)
+
+    async def _ahead(self, name: str) -> None:
+        """Whatever comes of it, its swap in does not need it."""
+        try:
+            await self._hands.ahead(name)
+        except HotseatError as error:
+            _log.debug("%s does not come in ahead: %s", name, error.message)
+        except Exception as error:
+            _bug(f"bringing {name} in ahead", error)
 
     def _drained(self, name: str) -> Callable[[], Coroutine[Any, Any, Any]]:
         return lambda: self.ask(lambda answer: m.Drained(workload=name, answer=answer))

@@ -77,6 +77,8 @@ class Job:
     """A swap out after which no context of it is on a device."""
     gives_up: bool = False
     """A swap out of what was parked already: its context leaves."""
+    leaves: bool = False
+    """A swap out past its commit: it is frozen, and takes no more memory."""
     lost: bool = False
     """A stop of what a swap has lost: its answers are gone, so nobody waits for their end."""
     answers: list[Answer] = field(default_factory=list)

@@ -147,6 +147,9 @@ def swap(core: Core, going_in: Record, going_out: Record, answer: Answer, now: f
             answer(value, error)
 
         park(core, going_out, parked, now)
+        job = going_out.job
+        if job is not None and job.kind is JobKind.SWAP_OUT and job.makes_room_for is None:
+            job.makes_room_for = going_in.name
 
 
 def prewarm(core: Core, record: Record, message: Prewarm, now: float) -> None:

@@ -14,7 +14,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hotseat.config import HostMemory, Workload
-from hotseat.daemon import changing, commands, healing, observing, parting, picture, seating, storing, verdicts, waits
+from hotseat.daemon import (
+    ahead,
+    changing,
+    commands,
+    healing,
+    observing,
+    parting,
+    picture,
+    seating,
+    storing,
+    verdicts,
+    waits,
+)
 from hotseat.daemon import messages as m
 from hotseat.daemon.book import AWAY, Answer, Job, JobKind, Record, Ticket, Wish
 from hotseat.daemon.hostroom import HostBudget
@@ -83,6 +95,7 @@ class Core:
                 job = self.records[name].job
                 if job is not None:
                     job.step = f"at {phase}" if status == "start" else "undoing" if status == "undo" else job.step
+                    ahead.beside(self, job, phase, status, now)
                 return
             case m.PartDone(workload=name, part=part):
                 if (job := self.records[name].job) is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from hotseat.config import Store
@@ -14,12 +15,13 @@ from hotseat.daemon.interposing import interposer_for
 from hotseat.daemon.making import explained, made
 from hotseat.errors import Busy, EngineFailed, HotseatError, NotFound, PlatformFailed, Unavailable
 from hotseat.gateway.health import Health
+from hotseat.gpu.port import DeviceTruth
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.scheduler import STOP_DRAIN
 from hotseat.store.port import Moved
 from hotseat.swap.port import Observation, Progress, StoreRoom, Swapper, Workload
 from hotseat.swap.storing import Part
-from hotseat.words import Direction, PhaseTime, State, SwapReport
+from hotseat.words import DeviceUse, Direction, PhaseTime, State, SwapReport
 
 _LOOPBACK = "127.0.0.1"
 LOOK_EVERY = 0.25
@@ -62,6 +64,12 @@ class Hands(Protocol):
         """What of it is on the store's disk comes back into its arena; done already, if it is there."""
         ...
 
+    async def ahead(self, name: str) -> None:
+        """Begin to bring in what is parked of it, if the store has it. It stays parked until its swap in."""
+        ...
+
+    async def devices(self) -> Sequence[DeviceUse]: ...
+
     async def store_room(self) -> StoreRoom | None:
         """None: there is no store, or it does not answer."""
         ...
@@ -98,6 +106,10 @@ class Stores(Protocol):
 
     async def store_room(self) -> StoreRoom | None: ...
 
+    async def ahead(self, workload: Workload) -> None: ...
+
+    async def none_ahead(self) -> None: ...
+
 
 class RealHands:
     def __init__(
@@ -105,6 +117,7 @@ class RealHands:
         specs: Mapping[str, Spec],
         *,
         swapper: Swapper,
+        devices: DeviceTruth,
         platforms: Mapping[str, Platform],
         health: Health,
         hooks: HookCalls,
@@ -118,6 +131,10 @@ class RealHands:
         self._platforms = platforms
         self._health = health
         self._caps = caps
+        self._devices = devices
+        self._starts = 0
+        """Cold starts so far: they reserve nothing."""
+        self._who_comes = asyncio.Lock()
 
     def equip(self, specs: Mapping[str, Spec], *, caps: Mapping[int, int]) -> None:
         self._specs = specs
@@ -168,6 +185,7 @@ class RealHands:
         """Start its container (make it first, if it is a process) and wait until the engine answers."""
         spec, platform = self._specs[name], self._platform(name)
         begun, clock = time.time(), time.perf_counter()
+        await self._none_ahead()
         progress("start", "start")
         container = await made(name, spec, platform, interposer=interposer_for(spec, self._store))
         if container.status is Status.PAUSED:
@@ -239,6 +257,24 @@ class RealHands:
         if not isinstance(self._swapper, Stores):
             return None
         return await self._swapper.fetch(await self._workload(name), progress=progress, part=part)
+
+    async def ahead(self, name: str) -> None:
+        if isinstance(self._swapper, Stores):
+            starts, workload = self._starts, await self._workload(name)
+            async with self._who_comes:
+                if starts == self._starts:
+                    await self._swapper.ahead(workload)
+
+    async def _none_ahead(self) -> None:
+        """What begins to start finds the memory free, and from now on nobody comes ahead into it."""
+        self._starts += 1
+        if isinstance(self._swapper, Stores):
+            async with self._who_comes:
+                with contextlib.suppress(HotseatError):
+                    await self._swapper.none_ahead()
+
+    async def devices(self) -> Sequence[DeviceUse]:
+        return await self._devices.use()
 
     async def store_room(self) -> StoreRoom | None:
         return await self._swapper.store_room() if isinstance(self._swapper, Stores) else None

@@ -240,6 +240,13 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """Begin to bring it in ahead of its swap in, if the store has it. Nobody waits for that."""
+
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     workload: str
     number: int
@@ -288,4 +295,4 @@ class Tell:
     error: HotseatError | None = None
 
 
-Effect = Launch | Probe | Look | Seek | Equip | Keep | Say | Tell
+Effect = Launch | Ahead | Probe | Look | Seek | Equip | Keep | Say | Tell

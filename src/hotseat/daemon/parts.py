@@ -65,6 +65,7 @@ async def assemble(
         hands = RealHands(
             config.workloads,
             swapper=runtime.swapper,
+            devices=runtime.devices,
             platforms=runtime.platforms,
             health=health,
             hooks=hooks,
@@ -79,7 +80,7 @@ async def assemble(
         actor = Actor(
             config.workloads, hands=hands, events=events, caps=config.caps(), host=config.host_memory, store=store
         )
-        watch = Watch(actor, hands=hands, platforms=runtime.platforms, devices=runtime.devices)
+        watch = Watch(actor, hands=hands, platforms=runtime.platforms)
         house = house_of(actor, events=events, platforms=runtime.platforms)
         keys = KeyRing(config.keys)
         admin = AdminSite(AdminDesk(house))

@@ -17,7 +17,8 @@ def snapshot(core: Core, now: float) -> Snapshot:
     """Devices, host memory and workloads as they are known now."""
     disk = core.store.disk_free if core.store is not None else 0
     views = tuple(record.view(now, disk_free=disk) for record in core.records.values() if record.looked)
-    devices = rooms.rooms(core.uses, core.caps, tuple(core.records.values()))
+    here = core.store.ahead if core.store is not None else {}
+    devices = rooms.rooms(core.uses, core.caps, tuple(core.records.values()), ahead=here)
     arena = HostRoom(budget=core.store.arena) if core.store is not None else None
     return Snapshot(devices=devices, workloads=views, host=core.host.room, arena=arena)
 

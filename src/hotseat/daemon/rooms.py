@@ -14,10 +14,11 @@ from hotseat.swap.truth import with_blocks
 from hotseat.words import DeviceUse, State
 
 
-def foreign(use: DeviceUse, records: Iterable[Record]) -> int:
+def foreign(use: DeviceUse, records: Iterable[Record], *, ahead: int = 0) -> int:
     """Bytes of it that processes outside hotseat's care hold. What was never looked at is not in its care yet: the
-    scheduler is not told of it, so its memory must be somebody's."""
-    ours = contexts = 0
+    scheduler is not told of it, so its memory must be somebody's. `ahead`: bytes there that the store brought in of
+    parked ones, which is as good as free."""
+    ours = contexts = coming = 0
     for record in records:
         if not record.looked:
             continue
@@ -29,9 +30,11 @@ def foreign(use: DeviceUse, records: Iterable[Record]) -> int:
                 contexts += more
             else:
                 ours += more
+                coming += more if record.state is State.SWAPPING_IN else 0
     # Its processes are known, and nothing of it is in the store's name: it answers only for what nobody is named for.
     # Where the figures are older than its context, that is nothing, and would hide what strangers hold.
     ours += min(contexts, max(0, use.used_bytes - sum(use.processes.values())))
+    ours += max(0, ahead - coming)  # whoever has come ahead and swaps in answers for it already
     return max(0, use.used_bytes - ours)
 
 
@@ -50,13 +53,19 @@ def _moving(record: Record, index: int, unknown: int) -> int:
     return max(held, unknown if record.need is None else record.need.get(index, 0))
 
 
-def rooms(uses: Sequence[DeviceUse], caps: Mapping[int, int], records: Sequence[Record]) -> tuple[DeviceRoom, ...]:
-    """What the scheduler may give. `caps`: bytes by device index."""
+def rooms(
+    uses: Sequence[DeviceUse],
+    caps: Mapping[int, int],
+    records: Sequence[Record],
+    *,
+    ahead: Mapping[str, int] | None = None,
+) -> tuple[DeviceRoom, ...]:
+    """What the scheduler may give. `caps`: bytes by device index. `ahead`: as `foreign` has it, by device UUID."""
     return tuple(
         DeviceRoom(
             index=use.device.index,
             size=min(use.device.total_bytes, caps.get(use.device.index, use.device.total_bytes)),
-            foreign=foreign(use, records),
+            foreign=foreign(use, records, ahead=(ahead or {}).get(use.device.uuid, 0)),
         )
         for use in uses
     )

@@ -13,10 +13,7 @@ from collections.abc import Mapping
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import JobKind, Record
 from hotseat.daemon.hands import Hands
-from hotseat.daemon.messages import Devices, HostMemory
 from hotseat.errors import HotseatError
-from hotseat.gpu.port import DeviceTruth
-from hotseat.linux.memory import available_bytes
 from hotseat.platforms.port import Container, Platform
 
 _log = logging.getLogger(__name__)
@@ -33,22 +30,19 @@ class Watch:
         *,
         hands: Hands,
         platforms: Mapping[str, Platform],
-        devices: DeviceTruth,
         period: float = 1.0,
         whole: int = 5,
     ) -> None:
         self._actor = actor
         self._hands = hands
         self._platforms = platforms
-        self._devices = devices
         self._period = period
         self._whole = whole
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def look_at_all(self) -> None:
         """Devices and every workload, once. `HotseatError` if the devices cannot be read."""
-        self._actor.send(HostMemory(available=available_bytes(), store=await self._hands.store_room()))
-        self._actor.send(Devices(uses=await self._devices.use()))
+        await self._actor.gauge()
         await asyncio.gather(*(self._look(name) for name in self._actor.records))
 
     async def run(self) -> None:
@@ -99,9 +93,8 @@ class Watch:
         said = ""
         while True:
             await asyncio.sleep(self._period)
-            self._actor.send(HostMemory(available=available_bytes(), store=await self._hands.store_room()))
             try:
-                self._actor.send(Devices(uses=await self._devices.use()))
+                await self._actor.gauge()
                 said = ""
             except HotseatError as error:
                 said = _warn("the devices cannot be read", error, said)

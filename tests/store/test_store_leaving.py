@@ -77,9 +77,12 @@ async def half(
     deadline: float = WITHIN,
     sudden: str = "",
     armed: bool = False,
+    skip: int = 3,
+    first: Callable[[Bench, Workload], Awaitable[None]] | None = None,
     waits: Callable[[Bench], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Half]:
-    """`sudden`: where the worker ends, once that is `armed`. `waits`: who begins to, else nobody in particular."""
+    """`sudden`: where the worker ends, once that is `armed`. `skip`: copies that do not hang. `first`: what happens
+    before it leaves. `waits`: who begins to, else nobody in particular."""
     flag, environ = short(tmp_path, sudden=sudden)
     if waits is None:
         flag.touch()
@@ -88,12 +91,14 @@ async def half(
         # Five times two, each with something to copy; some are zero, some equal, to others of their own or of the rest.
         for ident, seed in enumerate((100, 0, 101, 100, 101, 102, 103, 103, 104, 0), 1):
             await one.ask("alloc", ident, 1, seed)
+        if first is not None:
+            await first(bench, one)
         if waits is not None:
             await waits(bench)
         before, full = await one.ask("read"), bench.device_bytes()
         await bench.client.take([one.ref], deadline=WITHIN)
         worker = (await bench.client.status(deadline=WITHIN)).worker
-        fault = Fault(kind=FaultKind.HANG, op="cuMemcpyDtoHAsync_v2", pid=worker, skip=3, times=None)
+        fault = Fault(kind=FaultKind.HANG, op="cuMemcpyDtoHAsync_v2", pid=worker, skip=skip, times=None)
         hang = node.set_fault(fault)
         if armed:
             arm(tmp_path)
@@ -120,14 +125,17 @@ def test_nothing_may_go_before_all_its_bytes_are_there(data: st.DataObject) -> N
     )
     order = data.draw(st.permutations(range(len(sizes))), label="order of the windows")
     waits_from = data.draw(st.integers(0, len(order)), label="windows until somebody waits")
+    elsewhere = data.draw(st.sets(st.sampled_from(order)), label="windows on a device for which nobody does")
     with contextlib.ExitStack() as waiting:
         for at, one in enumerate(order):
             if at == waits_from:
                 waiting.enter_context(shortage.waiting(UUID))
             mine = [chunk for chunk in windows[one].tolist() if fills[chunk]]
-            copied.done([Piece(Block(one, 0, sizes[one] * GRANULE, UUID, True))], windows[one], slots[mine])
+            uuid = bytes(range(16)) if one in elsewhere else UUID
+            copied.done([Piece(Block(one, 0, sizes[one] * GRANULE, uuid, True))], windows[one], slots[mine])
             there |= set(slots[mine].tolist())
-            due = [w for w in order[: at + 1] if w not in gone and set(slots[windows[w]].tolist()) <= there | {ZERO}]
+            whole = [w for w in order[: at + 1] if set(slots[windows[w]].tolist()) <= there | {ZERO}]
+            due = [w for w in whole if w not in gone and w not in elsewhere]
             if at < waits_from or at == len(order) - 1:
                 due = []
             assert bool(told) == bool(due)
@@ -149,6 +157,21 @@ async def test_what_is_copied_is_the_devices_while_the_rest_is_still_to_be(node:
         assert (moved.copied, moved.zero, moved.shared) == (5 * GRANULE, 2 * GRANULE, 3 * GRANULE)
         assert way.bench.device_bytes() == way.full - 10 * GRANULE
         assert (await way.bench.client.status(deadline=WITHIN)).used == 5 * GRANULE
+        await way.go("move_in", "give")
+        await way.runs_as_before()
+
+
+@pytest.mark.emulated
+async def test_what_needs_no_copy_leaves_before_all_else(node: EmulatedNode, tmp_path: Path) -> None:
+    async def first(bench: Bench, one: Workload) -> None:
+        for step in STEPS:
+            await getattr(bench.client, step)([one.ref], deadline=WITHIN)
+        await one.ask("write", 5, 0, 500)
+
+    async with half(node, tmp_path, skip=0, first=first) as way:
+        await way.bench.until(lambda _: way.bench.device_bytes() == way.full - 8 * GRANULE)
+        way.go_on()
+        assert (await way.out).copied == GRANULE
         await way.go("move_in", "give")
         await way.runs_as_before()
 

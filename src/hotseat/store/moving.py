@@ -140,8 +140,8 @@ class Mover:
 
             windows: Iterable[tuple[Window, NDArray[np.intp]]]
             windows = ((window, _chunks(window, firsts)) for window in view.windows(share.uuid))
-            if copied is not None and copied.wanted(share.uuid):  # first, what needs no copy
-                windows = sorted(windows, key=lambda one: bool((wanted[one[1]] != ZERO).any()))
+            if copied is not None and copied.wanted(share.uuid):  # what needs the fewest copies is free the soonest
+                windows = sorted(windows, key=lambda one: int((wanted[one[1]] != ZERO).sum()))
             with self.devices.get(share.uuid).copies(arena=self.arena.address, stop=stop) as copies:
                 for window, mine in windows:
                     here, addresses = wanted[mine], addresses_of(window.base, len(mine))
@@ -149,7 +149,7 @@ class Mover:
                     if window.end is not None and (rest := window.end - window.base - (len(here) - 1) * CHUNK) < CHUNK:
                         self._clear(int(here[-1]), rest)
                     under_way.append((copies.mark(), window, mine))
-                    if last and len(under_way) > 1:
+                    if last and (len(under_way) > 1 or not copies.mark()):  # one is copied beside, where any is at all
                         mark, first, theirs = under_way.popleft()
                         copies.wait(mark)
                         over(first, theirs)

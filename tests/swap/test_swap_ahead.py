@@ -216,6 +216,8 @@ async def test_of_all_others_nothing_comes(world: World, two: Mapping[str, Workl
     whole = world.gpu._use
     world.gpu._use = lambda index: replace(whole(index), processes=dict.fromkeys(whole(index).processes, 0))  # type: ignore[method-assign]
     await swapper.ahead(two["b"])
+    world.gpu._use = lambda index: replace(whole(index), processes={})  # type: ignore[method-assign]
+    await swapper.ahead(two["b"])
     assert came(world, "a") == came(world) == 0
     assert "ahead" not in world.calls
 

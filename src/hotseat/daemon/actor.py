@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections import deque
@@ -26,6 +27,10 @@ from hotseat.swap.port import Observation
 from hotseat.words import DeviceUse, SwapReport
 
 _log = logging.getLogger(__name__)
+
+LAG, LOOK_AGAIN = 1.5, 0.05
+"""Seconds for which a device may go on showing memory that is free already (FACTS.md: up to one), and between two looks
+at it meanwhile."""
 
 
 class Actor:
@@ -242,6 +247,7 @@ class Actor:
         except Exception as error:
             _bug(f"looking at {name} after its {kind}", error)  # what the job came to is known all the same
         self.send(m.JobEnded(workload=name, report=report, moved=moved, error=failure, observation=seen))
+        self._spawn(self._errands, self._look_for_room())
 
     async def gauge(self) -> None:
         """Read the devices and the store's room and tell the core. `HotseatError` if the devices cannot be read."""
@@ -266,6 +272,16 @@ class Actor:
             _log.warning("the devices cannot be read after a job of %s: %s", name, error.message)
         except Exception as error:
             _bug(f"reading the devices after a job of {name}", error)
+
+    async def _look_for_room(self) -> None:
+        """A device may be late to show what left: whoever lacks room does not wait for the next second's look."""
+        until = self.clock() + LAG
+        while self.clock() < until:
+            await asyncio.sleep(LOOK_AGAIN)
+            if all(record.blocked_since is None for record in self.records.values()):
+                return
+            with contextlib.suppress(HotseatError):
+                await self.gauge()
 
     async def _ahead(self, name: str) -> None:
         """Whatever comes of it, its swap in does not need it."""

@@ -55,5 +55,5 @@ async def begin(
 def _tells(uses: Sequence[DeviceUse], wanted: Collection[int]) -> bool:
     """Each of these devices says how much each of its processes holds. Else what one gives up could not be told from
     what another takes meanwhile."""
-    by_index = {use.device.index: use for use in uses}
-    return all(index in by_index and all(by_index[index].processes.values()) for index in wanted)
+    tell = {use.device.index: all((use.processes or {0: not use.used_bytes}).values()) for use in uses}
+    return all(tell.get(index, False) for index in wanted)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_bench import Bench
+from store_bench import WITHIN, Bench, short
 
 from hotseat.daemon.wiring import Runtime, build
 from hotseat.emulator.faults import Fault, FaultKind
@@ -165,3 +167,37 @@ async def test_a_context_that_stayed_leaves_when_it_is_to(bench: Bench, tmp_path
             await runtime.swapper.swap_out(it)
         await runtime.swapper.swap_in(it)
         assert await one.ask("read") == before
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_copies_that_fail_when_some_blocks_have_left_lose_nothing(
+    node: EmulatedNode, tmp_path: Path, times: int
+) -> None:
+    """They are tried once more; if that fails too, all comes back."""
+    flag, more = short(tmp_path)
+    flag.touch()
+    async with (
+        Bench(node, tmp_path / "store", environ=more) as bench,
+        build(state=tmp_path / "state", environ=environ(bench)) as runtime,
+    ):
+        one = await bench.start()
+        for ident in range(10):
+            await one.ask("alloc", ident, 1, 100 + ident)
+        before, full = await one.ask("read"), bench.device_bytes()
+        it = await workload(runtime, one.ref.pid)
+        worker = (await bench.client.status(deadline=WITHIN)).worker
+        copy = Fault(kind=FaultKind.HANG, op="cuMemcpyDtoHAsync_v2", pid=worker, times=None)
+        hang = node.set_fault(replace(copy, skip=5 + 3))  # so often it looks at them all, and copies some
+        out = asyncio.ensure_future(runtime.swapper.swap_out(it))
+        await bench.until(lambda _: bench.device_bytes() < full - CONTEXT)
+        node.set_fault(replace(copy, kind=FaultKind.RESULT, value=719, times=times))
+        node.clear_fault(hang)
+        if times == 1:
+            await out
+            await runtime.swapper.swap_in(it)
+        else:
+            with pytest.raises(RolledBack, match="it was brought back and runs on"):
+                await out
+        assert (await runtime.swapper.observe(it)).state is State.SEATED
+        assert await one.ask("read") == before
+        assert bench.device_bytes() == full

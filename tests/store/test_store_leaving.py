@@ -152,6 +152,7 @@ async def test_what_is_copied_is_the_devices_while_the_rest_is_still_to_be(node:
         held = await way.bench.held(way.one)
         assert (held.state, held.bytes) == (HeldState.YIELDED, 10 * GRANULE)
         assert GRANULE <= held.parked_bytes <= 3 * GRANULE
+        assert held.left_bytes == {node.uuids()[0]: way.full - way.bench.device_bytes()}
         way.go_on()
         moved = await way.out
         assert (moved.copied, moved.zero, moved.shared) == (5 * GRANULE, 2 * GRANULE, 3 * GRANULE)

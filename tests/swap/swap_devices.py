@@ -129,8 +129,11 @@ class WorldStore(FakeStore):
             box = self.world.box_of(ref)
             promised = self.world.promised(box.container.key) if box is not None else {}
             for device, nbytes in self.kept[ref].blocks.items() if ref in self.kept else ():
-                here = (self.kept[ref].ahead or {}).get(device, 0)
-                if here and not self.kept[ref].claimed:
+                kept = self.kept[ref]
+                here = (kept.ahead or {}).get(device, 0)
+                if kept.state is HeldState.YIELDED:
+                    here = nbytes - kept.left.get(device, 0)
+                elif here and not kept.claimed:
                     self.world.violations.append(f"move in of {ref.pid}: what came ahead was not claimed")
                 if promised.get(device, 0) < nbytes - here:
                     self.world.violations.append(f"move in of {ref.pid} without a reservation: {promised}")
@@ -149,6 +152,9 @@ class WorldStore(FakeStore):
 
     async def give(self, processes: Sequence[ProcessRef], *, deadline: float) -> Mapping[ProcessRef, Held]:
         self._rule("give", processes)
+        for ref in processes:
+            if ref in self.kept and self.kept[ref].left:
+                self.world.violations.append(f"give of {ref.pid} of which a part has left: its room was not reserved")
         async with self._call("give", deadline):
             return await super().give(processes, deadline=deadline)
 

@@ -111,6 +111,36 @@ async def test_who_takes_its_place_finds_that_memory_free(world: World, two: Map
         assert (await stable(world, name)).state is state
 
 
+async def test_one_of_which_half_has_left_comes_back_into_what_is_promised_to_it(
+    world: World, two: Mapping[str, Workload]
+):
+    """Its copies fail twice, and b has begun to come into what left."""
+    world.store.halves = 2
+    promised: list[int] = []
+
+    def progress(phase: str, status: str) -> None:
+        promised.append(world.promised(two["a"].container.key).get(0, 0))
+
+    await world.swapper().ahead(two["b"])
+    with pytest.raises(RolledBack):
+        await world.swapper().swap_out(two["a"], progress=progress)
+    assert max(promised) == CONTEXT + SIZES["a"] // 4 * 3
+    assert came(world) == 0
+    assert (await stable(world, "a")).state is State.SEATED
+    await out_beside(world, two["a"], two["b"])
+    await world.swapper().swap_in(two["b"])
+    for name, state in (("b", State.SEATED), ("a", State.PARKED)):
+        assert (await stable(world, name)).state is state
+
+
+async def test_one_of_which_half_has_left_is_parked_at_the_second_try(world: World, two: Mapping[str, Workload]):
+    world.store.halves = 1
+    await out_beside(world, two["a"], two["b"])
+    assert (await stable(world, "a")).state is State.PARKED
+    await world.swapper().swap_in(two["b"])
+    assert (await stable(world, "b")).state is State.SEATED
+
+
 async def test_one_that_cannot_leave_after_all_gets_its_memory_back(world: World, two: Mapping[str, Workload]):
     world.gpu.faults.append(Fault(op="checkpoint", effect=Effect.RESULT, times=1))
     seen: list[int] = []
@@ -252,11 +282,13 @@ async def test_what_a_dead_hotseat_had_claimed_is_in_nobodys_way_for_ever(world:
         st.tuples(st.sampled_from("bbcd"), st.sampled_from(["ahead", "ahead", "in"]), moments), min_size=1, max_size=6
     ),
     fails=st.booleans(),
+    halves=st.integers(0, 1),
 )
 def test_whoever_comes_when_nobody_takes_what_is_promised_to_another(
-    leaves: float, others: list[tuple[str, str, float]], fails: bool
+    leaves: float, others: list[tuple[str, str, float]], fails: bool, halves: int
 ) -> None:
-    """a leaves, or cannot; b and d come ahead, b, c and d come in: at any time, and no restore runs out of memory."""
+    """a leaves, or cannot, or at its second try; b and d come ahead, b, c and d come in: at any time, and no restore
+    runs out of memory."""
 
     async def at(moment: float, world: World, name: str, what: str) -> None:
         await asyncio.sleep(moment)
@@ -273,7 +305,7 @@ def test_whoever_comes_when_nobody_takes_what_is_promised_to_another(
             world.container("d", {0: CONTEXT})
             await world.swapper().swap_out(world.interpose("d", {0: 250 * MIB}))
             await two_of(world)
-            world.gpu.call_seconds, world.store.slow = 0.04, True
+            world.gpu.call_seconds, world.store.slow, world.store.halves = 0.04, True, halves
             if fails:
                 world.gpu.faults.append(Fault(op="checkpoint", effect=Effect.RESULT))
             await asyncio.gather(

@@ -68,6 +68,8 @@ class Held:
     """Of a spill or a fetch under way: 0 to 1."""
     ahead_bytes: Mapping[str, int] = field(default_factory=dict)
     """Of one that is out: what of it is on devices already, ahead of its move in; as `device_bytes`."""
+    left_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Of one that is yielded, after a move out that failed: what of it has left the devices; as `device_bytes`."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Seconds of the parts of its last step, some beside others: where the time went."""
     custom: bool = False

@@ -223,15 +223,11 @@ class Tenant:
 
     def held(self, book: Book, pages: Pages) -> Held:
         running, kept = self.state is HeldState.RUNNING, self.kept()
-        known: dict[str, int] = {}
-        for piece in self.pieces:
-            name = device_name(piece.block.uuid)
-            known[name] = known.get(name, 0) + piece.block.bytes
         return Held(
             state=self.state,
             blocks=self.said[0] if running else len(self.pieces),
             bytes=self.said[1] if running else self.bytes,
-            device_bytes=known,
+            device_bytes=_by_device(self.pieces),
             lent_bytes=0 if self.custom else self.said[2] if running else self.bytes,
             made_bytes=sum(piece.block.bytes for piece in self.pieces if piece.made) if running else self.bytes,
             parked_bytes=0 if kept is None else round(book.shares(kept, plan=self.plan) * CHUNK),
@@ -240,6 +236,7 @@ class Tenant:
             disk_bytes=0 if kept is None else round(pages.bytes_of(kept)),
             progress=self.progress,
             ahead_bytes=self._ahead_bytes(),
+            left_bytes=_by_device(self.away()),
             parts=dict(self.parts),
             connected=self.custom or self.agent is not None,
             custom=self.custom,
@@ -257,3 +254,12 @@ class Tenant:
         blocks = [ParkedBlock(p.block.id, p.block.address, p.block.bytes, p.block.uuid) for p in pieces]
         beside = len(self.pieces) - len(pieces)
         return ParkedProcess(*self.ref, blocks, kept.tobytes(), self.stored, self.custom, beside)
+
+
+def _by_device(pieces: Sequence[Piece]) -> dict[str, int]:
+    """Bytes, by the device's name."""
+    out: dict[str, int] = {}
+    for piece in pieces:
+        name = device_name(piece.block.uuid)
+        out[name] = out.get(name, 0) + piece.block.bytes
+    return out

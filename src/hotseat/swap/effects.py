@@ -211,8 +211,9 @@ class Effects:
 
     def _off_device(self) -> list[ProcessRef]:
         """Those of whom a part is to come back: what the driver has, or what the store has."""
-        out, parked = self.scene.blocks_in(HeldState.OUT), self.scene.in_state(ProcessState.CHECKPOINTED)
-        return [process for process in self.scene.cuda if process in parked or process in out]
+        parked = self.scene.in_state(ProcessState.CHECKPOINTED)
+        off = {*parked, *self.scene.blocks_in(HeldState.OUT), *self.scene.left}
+        return [process for process in self.scene.cuda if process in off]
 
     async def _beside(self, driver: Coroutine[Any, Any, None], *store: Coroutine[Any, Any, None]) -> None:
         """All at once, each to its own end, for none can be called back. Of several errors the first counts, the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from hotseat.errors import HotseatError, Unavailable, VerifyFailed
@@ -35,6 +35,7 @@ class Lender:
         until = loop.time() + patience
         while targets := self._scene.interposed:
             held, self._scene.held = await look_up(self._store, targets, deadline=self._scene.deadlines.query)
+            self._scene.left = {process: one.left_bytes for process, one in held.items() if one.left_bytes}
             here = ahead_of(held)
             self._scene.ahead = {uuid: min(n, here.get(uuid, 0)) for uuid, n in self._scene.ahead.items()}
             if None not in self._scene.held.values() or loop.time() >= until:
@@ -113,14 +114,14 @@ class Lender:
             await self._needed().move_out(targets, deadline=self._deadline(targets))
 
     async def move_in(self) -> Mapping[int, int]:
-        """Bytes by device index that are there now."""
-        targets = self._scene.blocks_in(HeldState.OUT)
-        if not targets:
+        """Also of those of which a part had left. Bytes by device index that are there now, but for these."""
+        out = self._scene.blocks_in(HeldState.OUT)
+        if not (targets := [*out, *self._scene.left]):
             return {}
         await self._needed().move_in(targets, deadline=self._deadline(targets))
         self._scene.held |= dict.fromkeys(targets, HeldState.YIELDED)
         arrived: Mapping[int, int] = {}
-        for process in targets:
+        for process in out:
             arrived = added(arrived, self._scene.cuda[process].blocks or {})
         return arrived
 
@@ -178,8 +179,12 @@ async def look_up(
 
 def ahead_of(held: Mapping[ProcessRef, Held]) -> dict[str, int]:
     """Bytes by device UUID that have come ahead of all of them."""
+    return summed([one.ahead_bytes for one in held.values()])
+
+
+def summed(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
     out: dict[str, int] = {}
-    for one in held.values():
-        for uuid, nbytes in one.ahead_bytes.items():
+    for one in several:
+        for uuid, nbytes in one.items():
             out[uuid] = out.get(uuid, 0) + nbytes
     return out

@@ -14,7 +14,7 @@ from hotseat.errors import Busy, HotseatError, NoRoom
 from hotseat.gpu.port import DeviceTruth
 from hotseat.linux import proc
 from hotseat.store.port import HeldState, Store
-from hotseat.swap.lending import ahead_of, by_index
+from hotseat.swap.lending import ahead_of, by_index, summed
 from hotseat.swap.meter import Meter
 from hotseat.swap.records import Record
 from hotseat.swap.reservations import Reservations, Shortage
@@ -121,9 +121,12 @@ class Room:
             )
 
     def arrived(self, scene: Scene, nbytes: Mapping[int, int]) -> None:
-        """So much of it is on the devices now: what was reserved, and what had come ahead."""
-        nbytes = less(nbytes, by_index(scene.ahead, self._uses))
-        self._claimed, self._ahead, scene.ahead = [], {}, {}
+        """So much of it is on the devices now: what was reserved, and what had come ahead. Beside that, what had left
+        before the rest."""
+        nbytes = added(
+            less(nbytes, by_index(scene.ahead, self._uses)), by_index(summed(scene.left.values()), self._uses)
+        )
+        self._claimed, self._ahead, scene.ahead, scene.left = [], {}, {}, {}
         self._reservations.lower(scene.workload.container.key, nbytes)
 
     def give_back(self, scene: Scene) -> None:
@@ -133,6 +136,8 @@ class Room:
         record: Record = scene.record(state=State.PARKED)
         margin = scene.policy.device_margin
         here = added(scene.on_device(processes), by_index(scene.ahead, self._uses))
+        if self._uses:  # else it is not read yet, and asked only whether there is anything
+            here = less(here, by_index(summed(scene.left.values()), self._uses))
         return {index: nbytes - here.get(index, 0) + margin for index, nbytes in record.need(processes).items()}
 
 

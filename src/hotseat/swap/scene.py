@@ -34,6 +34,8 @@ class Scene:
     ahead: dict[str, int] = field(default_factory=dict)
     """Device UUID -> bytes that the store has there already, ahead of the move in, and were claimed with the
     reservation."""
+    left: dict[ProcessRef, Mapping[str, int]] = field(default_factory=dict)
+    """Of those that have yielded: bytes by device UUID that have left the devices before the rest, as last read."""
     offer: Offer = field(default_factory=Offer)
     """Whether the store moves processes without the interposer too."""
     stowed: dict[ProcessRef, HeldState | None] = field(default_factory=dict)

@@ -37,6 +37,8 @@ class Kept:
     ahead: dict[int, int] | None = None
     """Out, and coming in ahead of its `move_in`: what has come. None: nobody asked for that."""
     claimed: bool = False
+    left: dict[int, int] = field(default_factory=dict)
+    """Yielded, with a part of it off the devices."""
     note: str = ""
 
     @property
@@ -56,6 +58,8 @@ class FakeStore:
     """What a spill or a fetch takes; it tells ten times how far it is."""
     running: bool = True
     custom_storage: bool = False
+    halves: int = 0
+    """So many moves out fail when half of the blocks' bytes have left."""
     kept: dict[ProcessRef, Kept] = field(default_factory=dict)
     parked: set[ProcessRef] = field(default_factory=set)
     """Of the custom ones: those whose memory is in the arena."""
@@ -128,16 +132,23 @@ class FakeStore:
         chosen = self._chosen(processes, HeldState.YIELDED, HeldState.OUT)
         total = 0
         for kept in chosen.values():
-            if kept.state is HeldState.YIELDED:
+            if kept.state is HeldState.YIELDED and self.halves:
+                more = {device: (nbytes - kept.left.get(device, 0)) // 2 for device, nbytes in kept.blocks.items()}
+                self._leave(kept, more)
+            elif kept.state is HeldState.YIELDED:
                 total += kept.bytes
                 self._keep(kept, sign=-1)
-                kept.state = HeldState.OUT
+                kept.state, kept.left = HeldState.OUT, {}
         self._come_ahead()
+        if self.halves:
+            self.halves -= 1
+            raise DriverFailed("a copy failed when half had left")
         return Moved(total=total, copied=total)
 
     async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         chosen = list(self._chosen(processes, HeldState.OUT, HeldState.YIELDED).values())
         coming = [kept for kept in chosen if kept.state is HeldState.OUT]
+        self._come_back([kept for kept in chosen if kept.left])
         for kept in coming:
             self._give_up(kept)
         for device in range(len(self.gpu.capacity)):
@@ -173,6 +184,7 @@ class FakeStore:
         for ref, kept in chosen.items():
             if kept.state is HeldState.YIELDED:
                 self._must_answer(ref)
+                self._come_back([kept])
                 kept.state, kept.lent, kept.stored = HeldState.RUNNING, True, False
         return {ref: self._held(kept) for ref, kept in chosen.items()}
 
@@ -357,7 +369,24 @@ class FakeStore:
 
     def _keep(self, kept: Kept, *, sign: int) -> None:
         for device, nbytes in kept.blocks.items():
-            self.gpu.allocate(KEEPER, device, sign * nbytes)
+            self.gpu.allocate(KEEPER, device, sign * (nbytes - kept.left.get(device, 0)))
+
+    def _leave(self, kept: Kept, nbytes: Mapping[int, int]) -> None:
+        """So much of it leaves the devices, by device."""
+        for device, some in nbytes.items():
+            self.gpu.allocate(KEEPER, device, -some)
+            kept.left[device] = kept.left.get(device, 0) + some
+
+    def _come_back(self, several: Sequence[Kept]) -> None:
+        """What of them has left before the rest; what has come ahead of others makes way."""
+        for other in self.kept.values() if any(kept.left for kept in several) else ():
+            if not other.claimed:
+                self._give_up(other)
+        for kept in several:
+            if any(self.gpu.free(device) < nbytes for device, nbytes in kept.left.items()):
+                raise NoRoom("a device lacks room for what has left", rule="device memory", hint="park something")
+            self._leave(kept, {device: -nbytes for device, nbytes in kept.left.items()})
+            kept.left = {}
 
     def _used(self, *states: HeldState) -> int:
         held = sum(kept.bytes for kept in self.kept.values() if kept.state in states and not kept.stored)
@@ -378,6 +407,7 @@ class FakeStore:
             disk_bytes=kept.bytes if kept.stored else 0,
             progress=kept.progress,
             ahead_bytes={f"GPU-double-{device}": nbytes for device, nbytes in (kept.ahead or {}).items()},
+            left_bytes={f"GPU-double-{device}": nbytes for device, nbytes in kept.left.items()},
             custom=kept.custom,
             connected=kept.connected,
             note=kept.note,

@@ -13,10 +13,10 @@ from hotseat.daemon.wiring import Runtime, build
 from hotseat.emulator.faults import Fault, FaultKind
 from hotseat.emulator.node import EmulatedNode
 from hotseat.errors import Refused, RolledBack
-from hotseat.store.port import HeldState
+from hotseat.store.port import HeldState, Status
 from hotseat.store.wire import GRANULE
 from hotseat.swap.port import Workload
-from hotseat.words import State
+from hotseat.words import ProcessRef, State
 
 pytestmark = pytest.mark.emulated
 CONTEXT = GRANULE
@@ -98,6 +98,49 @@ async def test_lent_memory_is_not_parked_without_the_store(bench: Bench, tmp_pat
         with pytest.raises(Refused, match="could not be restored"):
             await alone.swapper.swap_out(it)
     assert await one.ask("read") == before
+
+
+async def test_what_came_ahead_is_given_up_for_one_that_cannot_leave_after_all(
+    node: EmulatedNode, tmp_path: Path
+) -> None:
+    """The next one is there in part, and more of it comes while the last one's blocks go out; its checkpoint fails."""
+    async with (
+        Bench(node, tmp_path / "store", arena=96) as bench,
+        build(state=tmp_path / "state", environ=environ(bench)) as runtime,
+    ):
+        swapper, contents = runtime.swapper, dict[ProcessRef, object]()
+        workloads = list[Workload]()
+        for seed in (100, 5000):
+            agent = await bench.start()
+            for block in range(5):
+                await agent.ask("alloc", block + 1, 8, seed + 100 * block)
+            contents[agent.ref] = await agent.ask("read")
+            workloads.append(await workload(runtime, agent.ref.pid))
+            if seed == 100:
+                first = agent
+                await swapper.swap_out(workloads[0])
+        coming, going = workloads
+
+        def here(status: Status) -> bool:
+            return sum(status.processes[first.ref].ahead_bytes.values()) > 0
+
+        await swapper.ahead(coming)
+        await bench.until(here)
+        bench.node.set_fault(Fault(kind=FaultKind.RESULT, op="checkpoint", pid=agent.ref.pid, value=999))
+        with pytest.raises(RolledBack):
+            await swapper.swap_out(going)
+        assert (await swapper.observe(going)).state is State.SEATED
+        assert await agent.ask("read") == contents[agent.ref]
+        assert not here(await bench.client.status(deadline=WITHIN))
+        out = await swapper.swap_out(going)
+        await swapper.ahead(coming)
+        await bench.until(here)
+        back = await swapper.swap_in(coming)
+        assert out.gpu_bytes == back.gpu_bytes == {0: 40 * GRANULE + CONTEXT}
+        assert await first.ask("read") == contents[first.ref]
+        await swapper.swap_out(coming)
+        await swapper.swap_in(going)
+        assert await agent.ask("read") == contents[agent.ref]
 
 
 async def test_a_process_that_refuses_to_yield_runs_on(bench: Bench, tmp_path: Path) -> None:

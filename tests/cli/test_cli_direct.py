@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotseat.cli.access.direct import Direct
-from hotseat.errors import NoRoom, NotFound, Quarantined, Refused
+from hotseat.errors import NoRoom, NotFound, Quarantined, Refused, Unavailable
 from hotseat.words import State
 
 GIB = 1 << 30
@@ -32,6 +32,19 @@ async def test_swap_parks_the_one_in_the_way(machine) -> None:
     reports = await Direct(machine).swap("b", None, progress=quiet)
     assert [(report.direction, report.workload) for report in reports] == [("out", "a"), ("in", "b")]
     assert machine.parked == {"a"}
+
+
+async def test_the_one_that_comes_begins_to_while_the_other_goes(machine, monkeypatch) -> None:
+    async def ahead(workload) -> None:
+        machine.log.append(f"ahead {workload.name}")
+        raise Unavailable("no store answers")
+
+    monkeypatch.setattr(machine, "ahead", ahead, raising=False)
+    told: list[tuple[str, str]] = []
+    await Direct(machine).swap("b", "a", progress=lambda *one: told.append(one))
+    assert sorted(machine.log) == ["ahead b", "in b", "out a"]
+    assert machine.log[-1] == "in b"
+    assert ("checkpoint", "start") in told
 
 
 async def test_swap_parks_nobody_if_there_is_room(machine) -> None:

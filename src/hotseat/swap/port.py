@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hotseat.platforms.port import Container, Platform
 from hotseat.store.port import Held
@@ -100,6 +100,16 @@ class StoreRoom:
     ahead: Mapping[str, int] = field(default_factory=dict)
     """Device UUID -> bytes there of parked workloads, ahead of their swaps in. Whoever is to have them takes them, or
     finds them free."""
+
+
+@runtime_checkable
+class BringsAhead(Protocol):
+    """A swapper that has a store."""
+
+    async def ahead(self, workload: Workload) -> None:
+        """Begin to bring in what the store has of a parked workload, ahead of its swap in, while another goes out. It
+        stays parked, and nothing is promised to it. Returns at once; nothing to do is no error."""
+        ...
 
 
 class Swapper(Protocol):

@@ -12,7 +12,8 @@ from hotseat.cli.view import Row
 from hotseat.errors import HotseatError, NotFound, Refused
 from hotseat.gpu.port import DeviceTruth
 from hotseat.platforms.port import Container, Platform, Status
-from hotseat.swap.port import Observation, Progress, Swapper, Workload
+from hotseat.swap.plan import CHECKPOINT
+from hotseat.swap.port import BringsAhead, Observation, Progress, Swapper, Workload
 from hotseat.words import DeviceUse, State, SwapReport
 
 IN_A_SWAP = (State.PARKED, State.QUARANTINED, State.SWAPPING_OUT, State.SWAPPING_IN)
@@ -96,7 +97,7 @@ class Direct:
                 rule="only a parked workload can be seated",
                 hint=f"to free the GPU only: hotseat park {going_out.name}",
             )
-        parked = await self._parts.swapper.swap_out(going_out, progress=progress)
+        parked = await self._out_beside(going_out, going_in, progress=progress)
         try:
             return [parked, await self._parts.swapper.swap_in(going_in, progress=progress)]
         except HotseatError as error:
@@ -106,6 +107,21 @@ class Direct:
 
     async def aclose(self) -> None:
         """The parts belong to whoever built them."""
+
+    async def _out_beside(self, going_out: Workload, going_in: Workload, *, progress: Progress) -> SwapReport:
+        """And as far as the store has the other, that one begins to come in ahead; its swap in does not need it."""
+        swapper = self._parts.swapper
+        begun: list[asyncio.Task[None]] = []
+
+        def told(phase: str, status: str) -> None:
+            progress(phase, status)
+            if (phase, status) == (CHECKPOINT.name, "start") and isinstance(swapper, BringsAhead):
+                begun.append(asyncio.create_task(swapper.ahead(going_in)))
+
+        try:
+            return await swapper.swap_out(going_out, progress=told)
+        finally:
+            await asyncio.gather(*begun, return_exceptions=True)
 
     async def _give_back(self, workload: Workload, *, progress: Progress, because: HotseatError) -> None:
         """The other could not sit: the seat goes back to who had it, and the error tells how that went."""

@@ -205,3 +205,14 @@ async def test_who_runs_or_goes_is_left_alone(bench: Bench) -> None:
     await bench.client.ahead([one.ref], deadline=WITHIN)
     await bench.client.give([one.ref], deadline=WITHIN)
     assert await one.ask("read") == before
+
+
+async def test_who_claims_it_no_more_is_in_nobodys_way(bench: Bench) -> None:
+    one = await start(bench, seed=1)
+    await leave(bench, one)
+    empty = bench.device_bytes()
+    await ahead(bench, one, chunks=40)
+    await bench.client.claim([one.ref], alone=False, deadline=WITHIN)
+    await bench.client.claim([one.ref], alone=False, deadline=0.0)
+    await bench.client.claim([], alone=True, deadline=WITHIN)
+    assert bench.device_bytes() == empty

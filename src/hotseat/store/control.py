@@ -116,6 +116,6 @@ def _request(line: bytes) -> Request:
         )
     if request.op == "admit" and len(request.device_bytes) != len(request.processes):
         raise UsageError("admit needs the bytes of each process")
-    if not request.deadline > 0:
+    if not (request.deadline > 0 or (request.op == "claim" and request.deadline == 0)):  # which says: no more
         raise UsageError("a deadline must be above 0 seconds")
     return request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,14 +35,14 @@ async def two(world: World) -> dict[str, Workload]:
     return await two_of(world)
 
 
-async def two_of(world: World) -> dict[str, Workload]:
+async def two_of(world: World, *, keep: bool = False) -> dict[str, Workload]:
     """a sits, b is parked, and they do not fit together: beside a there are 350 MiB free."""
     out: dict[str, Workload] = {}
     for name in ("b", "a"):
         world.container(name, {0: CONTEXT})
         out[name] = world.interpose(name, {0: SIZES[name]})
         if name == "b":
-            await world.swapper().swap_out(out["b"])
+            await world.swapper().swap_out(out["b"], keep=keep)
     return out
 
 
@@ -283,17 +284,19 @@ async def test_what_a_dead_hotseat_had_claimed_is_in_nobodys_way_for_ever(world:
     ),
     fails=st.booleans(),
     halves=st.integers(0, 1),
+    keep=st.booleans(),
 )
 def test_whoever_comes_when_nobody_takes_what_is_promised_to_another(
-    leaves: float, others: list[tuple[str, str, float]], fails: bool, halves: int
+    leaves: float, others: list[tuple[str, str, float]], fails: bool, halves: int, keep: bool
 ) -> None:
     """a leaves, or cannot, or at its second try; b and d come ahead, b, c and d come in: at any time, and no restore
-    runs out of memory."""
+    runs out of memory. `keep`: the contexts of a and b stay on the device."""
 
     async def at(moment: float, world: World, name: str, what: str) -> None:
         await asyncio.sleep(moment)
         swapper, workload = world.swapper(), world.workload(name)
-        call = {"out": swapper.swap_out, "in": swapper.swap_in, "ahead": swapper.ahead}[what]
+        out = functools.partial(swapper.swap_out, keep=keep)
+        call = {"out": out, "in": swapper.swap_in, "ahead": swapper.ahead}[what]
         with contextlib.suppress(HotseatError):
             await call(workload)
 
@@ -304,7 +307,7 @@ def test_whoever_comes_when_nobody_takes_what_is_promised_to_another(
             await world.swapper().swap_out(world.workload("c"))
             world.container("d", {0: CONTEXT})
             await world.swapper().swap_out(world.interpose("d", {0: 250 * MIB}))
-            await two_of(world)
+            await two_of(world, keep=keep)
             world.gpu.call_seconds, world.store.slow, world.store.halves = 0.04, True, halves
             if fails:
                 world.gpu.faults.append(Fault(op="checkpoint", effect=Effect.RESULT))

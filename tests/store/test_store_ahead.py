@@ -99,6 +99,19 @@ async def test_one_comes_into_what_another_leaves_on_a_device_that_has_not_room_
     assert await other.ask("read") == {ident: digest for ident, digest in contents[1].items() if ident in ("4", "5")}
 
 
+async def test_what_is_to_stay_free_stays_free_but_for_its_move_in(bench: Bench) -> None:
+    one = await start(bench, seed=1)
+    before = await one.ask("read")
+    await leave(bench, one)
+    empty = bench.device_bytes()
+    left = {bench.node.uuids()[0]: 64 * GRANULE - empty - 20 * GRANULE}
+    await bench.client.ahead([one.ref], leave=left, deadline=WITHIN)
+    await come_ahead(bench, one, chunks=16)
+    await come(bench, one)
+    assert await one.ask("read") == before
+    assert bench.device_bytes() == empty + 40 * GRANULE
+
+
 async def test_who_claims_it_keeps_it_and_the_rest_makes_way(bench: Bench) -> None:
     one, other = await start(bench, seed=1, blocks=2), await start(bench, seed=1000, blocks=3)
     before = [await one.ask("read"), await other.ask("read")]

@@ -140,9 +140,11 @@ class WorldStore(FakeStore):
         async with self._call("move_in", deadline):
             return await super().move_in(processes, deadline=deadline)
 
-    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+    async def ahead(
+        self, processes: Sequence[ProcessRef], *, leave: Mapping[str, int] | None = None, deadline: float
+    ) -> None:
         async with self._call("ahead", deadline):
-            await super().ahead(processes, deadline=deadline)
+            await super().ahead(processes, leave=leave, deadline=deadline)
 
     async def claim(
         self, processes: Sequence[ProcessRef], *, alone: bool, deadline: float

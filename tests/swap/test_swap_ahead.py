@@ -83,6 +83,19 @@ async def test_the_next_one_is_there_when_the_last_one_has_left(world: World, tw
     assert world.gpu.free(0) == 1000 * MIB - SIZES["b"] - CONTEXT
 
 
+async def test_no_more_comes_than_the_cap_allows(world: World, two: Mapping[str, Workload]):
+    """Of 1000 MiB: as much as is left of the cap while a sits, and more as it leaves."""
+    caps = {0: 900 * MIB}
+    beyond = world.gpu.free(0) - 100 * MIB
+    await world.swapper().ahead(two["b"], caps=caps)
+    assert (came(world), world.gpu.free(0)) == (beyond, 100 * MIB)
+    await out_beside(world, two["a"], two["b"])
+    assert came(world) == SIZES["b"]
+    assert world.gpu.free(0) >= 100 * MIB
+    await world.swapper().swap_in(two["b"], caps=caps)
+    assert (await stable(world, "b")).state is State.SEATED
+
+
 async def test_while_its_grant_holds_nobody_else_is_promised_what_it_still_lacks(
     world: World, two: Mapping[str, Workload]
 ):

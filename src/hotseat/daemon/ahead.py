@@ -2,8 +2,8 @@
 
 Part of the core: synchronous, no I/O.
 
-Not before the last: one that still runs may want the memory that others have left. And not where memory is anybody's
-who has no reservation of it: on a device with a cap, or beside a cold start.
+Not before the last: one that still runs may want the memory that others have left. And not beside a cold start, which
+has no reservation of the memory that it takes.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ def _comes(core: Core, target: Record, job: Job, now: float) -> bool:
     if not wanted or target.job is not None or target.state not in AWAY:
         return False
     devices = {index for index, nbytes in (target.need or {}).items() if nbytes}
-    return not any(index in core.caps for index in devices) and not any(
-        _stays(one, target) or _may_take(one, devices) for one in core.records.values()
-    )
+    return not any(_stays(one, target) or _may_take(one, devices) for one in core.records.values())
 
 
 def _stays(record: Record, target: Record) -> bool:

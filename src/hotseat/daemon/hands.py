@@ -106,7 +106,7 @@ class Stores(Protocol):
 
     async def store_room(self) -> StoreRoom | None: ...
 
-    async def ahead(self, workload: Workload) -> None: ...
+    async def ahead(self, workload: Workload, *, caps: Mapping[int, int] | None = None) -> None: ...
 
     async def none_ahead(self) -> None: ...
 
@@ -263,7 +263,7 @@ class RealHands:
             starts, workload = self._starts, await self._workload(name)
             async with self._who_comes:
                 if starts == self._starts:
-                    await self._swapper.ahead(workload)
+                    await self._swapper.ahead(workload, caps=self._caps)
 
     async def _none_ahead(self) -> None:
         """What begins to start finds the memory free, and from now on nobody comes ahead into it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from hotseat.store.coming import Ahead, Filled, Patience
 from hotseat.store.holdings import Holdings
@@ -25,12 +25,13 @@ class Aheads:
     def __init__(self, holdings: Holdings, *, spilling: Spilling) -> None:
         self._holdings, self._spilling = holdings, spilling
 
-    def begin(self, tenant: Tenant, mover: Mover, *, deadline: float) -> None:
-        """It is given up after `deadline` seconds. One that cannot come now is left as it is."""
+    def begin(self, tenant: Tenant, mover: Mover, *, leave: Mapping[str, int], deadline: float) -> None:
+        """`leave`: bytes by device UUID that stay free. It is given up after `deadline` seconds. One that cannot come
+        now is left as it is."""
         busy = tenant.lock.locked() or tenant.ahead is not None
         if busy or tenant.gone or tenant.custom or tenant.state is not HeldState.OUT:
             return
-        patience, stop = Patience(mover.shortage), threading.Event()
+        patience, stop = Patience(mover.shortage, leave), threading.Event()
         task = asyncio.ensure_future(self._bring(tenant, mover, stop, patience))
         tenant.ahead = ahead = Ahead(patience, task, stop)
         asyncio.get_running_loop().call_later(deadline, self._expire, tenant, ahead)

@@ -39,8 +39,10 @@ class StoreClient:
     async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         return (await self._ask("move_in", processes, deadline)).moved or Moved()
 
-    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
-        await self._ask("ahead", processes, deadline)
+    async def ahead(
+        self, processes: Sequence[ProcessRef], *, leave: Mapping[str, int] | None = None, deadline: float
+    ) -> None:
+        await self._ask("ahead", processes, deadline, leave=leave)
 
     async def claim(
         self, processes: Sequence[ProcessRef], *, alone: bool, deadline: float
@@ -94,10 +96,13 @@ class StoreClient:
         deadline: float,
         *,
         device_bytes: list[dict[str, int]] | None = None,
+        leave: Mapping[str, int] | None = None,
         alone: bool = False,
     ) -> Answer:
         named = [(ref.pid, ref.start_time) for ref in processes]
-        request = Request(op, named, deadline=deadline, device_bytes=device_bytes or [], alone=alone)
+        request = Request(
+            op, named, deadline=deadline, device_bytes=device_bytes or [], leave=dict(leave or {}), alone=alone
+        )
         try:
             async with asyncio.timeout(deadline + GRACE):
                 line = await self._exchange(msgspec.json.encode(request) + b"\n")

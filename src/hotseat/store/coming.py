@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -21,6 +21,8 @@ class Patience:
     """Of a fill that may wait for memory."""
 
     shortage: Shortage
+    leave: Mapping[str, int] = field(default_factory=dict)
+    """Bytes by device UUID that stay free, but for who is in a hurry: room was made sure of for that one."""
     hurry: threading.Event = field(default_factory=threading.Event)
     """From now on memory that is not there is an error."""
     made: dict[bytes, int] = field(default_factory=dict)

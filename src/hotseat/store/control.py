@@ -74,7 +74,7 @@ class Control:
             case "move_out":
                 return Answer(moved=await service.move_out(refs, deadline))
             case "ahead":
-                await service.ahead(refs, deadline)
+                await service.ahead(refs, deadline, leave=request.leave)
                 return Answer()
             case "claim":
                 return Answer(held=flat(await service.claim(refs, deadline, alone=request.alone)))

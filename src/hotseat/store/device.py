@@ -79,6 +79,13 @@ class Device:
 
     # Memory
 
+    def free(self) -> int:
+        """Bytes."""
+        self.enter()
+        free, total = c_size_t(), c_size_t()
+        self._cuda.call("cuMemGetInfo_v2", byref(free), byref(total))
+        return free.value
+
     def create(self, nbytes: int) -> int:
         """`OutOfMemory` if the device has no room."""
         self.enter()

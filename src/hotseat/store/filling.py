@@ -79,16 +79,16 @@ def filled(
 
 
 def _create(device: Device, nbytes: int, share: Share, stop: threading.Event, patience: Patience | None) -> int:
-    handle = _created(device, nbytes)
+    handle = _created(device, nbytes, patience)
     if handle is None and patience is not None:
         with patience.shortage.waiting(device.uuid):
             while handle is None and not patience.hurry.is_set():
                 if stop.is_set():
                     raise DriverTimeout(f"{device.name} had no room in time", hint="park another workload of it first")
                 patience.shortage.pause()
-                handle = _created(device, nbytes)
+                handle = _created(device, nbytes, patience)
             if handle is None:  # room that came just before the hurry
-                handle = _created(device, nbytes)
+                handle = _created(device, nbytes, patience)
     if handle is None:
         total = sum(piece.block.bytes for piece in share.pieces)
         raise NoRoom(
@@ -102,7 +102,10 @@ def _create(device: Device, nbytes: int, share: Share, stop: threading.Event, pa
     return handle
 
 
-def _created(device: Device, nbytes: int) -> int | None:
+def _created(device: Device, nbytes: int, patience: Patience | None) -> int | None:
+    leave = patience.leave.get(device.name, 0) if patience is not None and not patience.hurry.is_set() else 0
+    if leave and device.free() < nbytes + leave:
+        return None
     try:
         return device.create(nbytes)
     except OutOfMemory:

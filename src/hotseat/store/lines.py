@@ -24,6 +24,8 @@ class Request(msgspec.Struct):
     version: int = VERSION
     device_bytes: list[dict[str, int]] = []
     """Of `admit`: bytes by device UUID, one a process."""
+    leave: dict[str, int] = {}
+    """Of `ahead`: bytes by device UUID."""
     alone: bool = False
     """Of `claim`."""
 

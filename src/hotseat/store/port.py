@@ -175,10 +175,13 @@ class Store(Protocol):
         is yielded, and had left in part: what had comes back."""
         ...
 
-    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+    async def ahead(
+        self, processes: Sequence[ProcessRef], *, leave: Mapping[str, int] | None = None, deadline: float
+    ) -> None:
         """Of processes that are out: begins to bring them in, into memory that is free and into what becomes free while
         others move out, and returns at once. They stay out until `move_in`, which takes what has come. It is given up
-        after `deadline` seconds, and where `claim` says so. Others are left as they are."""
+        after `deadline` seconds, and where `claim` says so. Others are left as they are. `leave`: bytes by device UUID
+        that stay free there, whatever becomes free."""
         ...
 
     async def claim(

@@ -99,12 +99,12 @@ class Service:
     async def move_in(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
         return _sum(await self._turns.each(refs, deadline, self._steps.move_in))
 
-    async def ahead(self, refs: Sequence[ProcessRef], deadline: float) -> None:
+    async def ahead(self, refs: Sequence[ProcessRef], deadline: float, *, leave: Mapping[str, int]) -> None:
         """Whoever cannot come now is left as it is."""
         mover = self._steps.working()
         for ref in refs:
             if (tenant := self._holdings.tenants.get(ref)) is not None:
-                self._steps.aheads.begin(tenant, mover, deadline=deadline)
+                self._steps.aheads.begin(tenant, mover, leave=leave, deadline=deadline)
 
     async def claim(self, refs: Sequence[ProcessRef], deadline: float, *, alone: bool) -> dict[ProcessRef, Held]:
         aheads, mine = self._steps.aheads, [one for ref, one in self._holdings.tenants.items() if ref in refs]

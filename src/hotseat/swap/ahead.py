@@ -7,7 +7,7 @@ and from a grant to the end of that swap nothing comes ahead into the same devic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hotseat.errors import Busy
 from hotseat.gpu.port import DeviceTruth
@@ -31,23 +31,32 @@ async def begin(
     journal: Journal,
     reservations: Reservations,
     deadlines: Deadlines,
+    caps: Mapping[int, int],
 ) -> None:
-    """Returns at once. Does nothing where nothing can come, or might come into what is promised to another."""
+    """Returns at once. Does nothing where nothing can come, or might come into what is promised to another. `caps`:
+    bytes by device index."""
     record = journal.read(container.key)
     if record is None or record.state is not State.PARKED or void(container, record):
         return
     mine = [holding.process for holding in record.holdings if holding.interposed]
     held = await store.held(mine, deadline=deadlines.query) if mine else {}
     out = [process for process in mine if process in held and held[process].state is HeldState.OUT]
-    if not out or not _tells(await devices.use(), record.parked):
+    uses = await devices.use() if out else ()
+    if not out or not _tells(uses, record.parked):
         return
+    # What is free beyond the cap now stays so, and so does what those who are over it leave until they are not.
+    leave = {
+        use.device.uuid: use.free_bytes - (caps[use.device.index] - use.used_bytes)
+        for use in uses
+        if use.device.index in caps
+    }
     try:
         with reservations.settling():
             if not any(
                 promise.nbytes and promise.device in record.parked and promise.key != container.key
                 for promise in reservations.all()
             ):
-                await store.ahead(out, deadline=WITHIN)
+                await store.ahead(out, leave=leave, deadline=WITHIN)
     except Busy:
         return  # somebody gets a grant in this very moment
 

@@ -106,7 +106,7 @@ class StoreRoom:
 class BringsAhead(Protocol):
     """A swapper that has a store."""
 
-    async def ahead(self, workload: Workload) -> None:
+    async def ahead(self, workload: Workload, *, caps: Mapping[int, int] | None = None) -> None:
         """Begin to bring in what the store has of a parked workload, ahead of its swap in, while another goes out. It
         stays parked, and nothing is promised to it. Returns at once; nothing to do is no error."""
         ...

@@ -125,8 +125,8 @@ class ContainerSwapper:
                 part=part,
             )
 
-    async def ahead(self, workload: Workload) -> None:
-        """Begin to bring what is parked in ahead of its swap in; see `hotseat.swap.ahead`."""
+    async def ahead(self, workload: Workload, *, caps: Mapping[int, int] | None = None) -> None:
+        """Begin to bring what is parked in ahead of its swap in; see `hotseat.swap.ahead`. `caps`: as of `swap_in`."""
         if self._store is not None:
             await ahead.begin(
                 workload.container,
@@ -135,6 +135,7 @@ class ContainerSwapper:
                 journal=self._journal,
                 reservations=self._reservations,
                 deadlines=self._deadlines,
+                caps=caps or {},
             )
 
     async def none_ahead(self) -> None:

@@ -36,6 +36,8 @@ class Kept:
     connected: bool = True
     ahead: dict[int, int] | None = None
     """Out, and coming in ahead of its `move_in`: what has come. None: nobody asked for that."""
+    leave: dict[str, int] = field(default_factory=dict)
+    """Bytes by device UUID that stay free beside that."""
     claimed: bool = False
     left: dict[int, int] = field(default_factory=dict)
     """Yielded, with a part of it off the devices."""
@@ -161,10 +163,12 @@ class FakeStore:
         total = sum(kept.bytes for kept in coming)
         return Moved(total=total, copied=total)
 
-    async def ahead(self, processes: Sequence[ProcessRef], *, deadline: float) -> None:
+    async def ahead(
+        self, processes: Sequence[ProcessRef], *, leave: Mapping[str, int] | None = None, deadline: float
+    ) -> None:
         for kept in self._chosen(processes, *HeldState).values():
             if kept.state is HeldState.OUT and kept.ahead is None:
-                kept.ahead = {}
+                kept.ahead, kept.leave = {}, dict(leave or {})
         self._come_ahead()
 
     async def claim(
@@ -340,7 +344,8 @@ class FakeStore:
         for kept in self.kept.values():
             for device, nbytes in kept.blocks.items() if kept.ahead is not None else ():
                 assert kept.ahead is not None
-                more = min(nbytes - kept.ahead.get(device, 0), self.gpu.free(device))
+                free = self.gpu.free(device) - kept.leave.get(f"GPU-double-{device}", 0)
+                more = max(0, min(nbytes - kept.ahead.get(device, 0), free))
                 self.gpu.allocate(KEEPER, device, more)
                 kept.ahead[device] = kept.ahead.get(device, 0) + more
 

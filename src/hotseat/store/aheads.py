@@ -9,6 +9,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from weakref import WeakSet
 
 from hotseat.store.coming import Ahead, Filled, Patience
 from hotseat.store.holdings import Holdings
@@ -18,12 +21,13 @@ from hotseat.store.spilling import Spilling
 from hotseat.store.tenant import Tenant
 
 LOOK_AGAIN = 0.1
-"""Seconds between two looks whether a move in that waits for the rest is still wanted."""
+"""Seconds between two looks whether somebody who waits still wants it."""
 
 
 class Aheads:
     def __init__(self, holdings: Holdings, *, spilling: Spilling) -> None:
         self._holdings, self._spilling = holdings, spilling
+        self._begun = WeakSet[Ahead]()
 
     def begin(self, tenant: Tenant, mover: Mover, *, leave: Mapping[str, int], deadline: float) -> None:
         """`leave`: bytes by device UUID that stay free. It is given up after `deadline` seconds. One that cannot come
@@ -34,13 +38,20 @@ class Aheads:
         patience, stop = Patience(mover.shortage, leave), threading.Event()
         task = asyncio.ensure_future(self._bring(tenant, mover, stop, patience))
         tenant.ahead = ahead = Ahead(patience, task, stop)
+        self._begun.add(ahead)
         asyncio.get_running_loop().call_later(deadline, self._expire, tenant, ahead)
 
     async def _bring(self, tenant: Tenant, mover: Mover, stop: threading.Event, patience: Patience) -> Filled:
         assert tenant.slots is not None
         shares = tenant.shares()
-        async with self._spilling.coming_in(tenant.slots) as (slots, stream):
-            return await asyncio.to_thread(mover.fill, shares, slots, stop, stream=stream, patience=patience)
+        # A thread of its own: it may wait for long, and whoever makes its room needs one of those that all share.
+        own = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        try:
+            async with self._spilling.coming_in(tenant.slots) as (slots, stream):
+                fill = partial(mover.fill, shares, slots, stop, stream=stream, patience=patience)
+                return await asyncio.get_running_loop().run_in_executor(own, fill)
+        finally:
+            own.shutdown(wait=False)
 
     async def taken(self, tenant: Tenant, stop: threading.Event) -> Filled | None:
         """What has come of it, and the rest; None where nothing has, or that failed."""
@@ -58,21 +69,24 @@ class Aheads:
         if tenant.ahead is not None:
             tenant.ahead.claimed_until = time.monotonic() + seconds
 
-    async def make_way(self, *, but: Collection[Tenant] = ()) -> None:
-        """What has come of all without a claim is given up, and free when this returns."""
-        await asyncio.gather(
-            *(
-                self.end(tenant)
-                for tenant in self._holdings.tenants.values()
-                if tenant not in but and tenant.ahead is not None and not tenant.ahead.claimed
-            )
-        )
+    async def make_way(self, *, but: Collection[Tenant] = (), stop: threading.Event | None = None) -> None:
+        """What has come of all without a claim is given up, and free when this returns, unless `stop` is set first;
+        also what others gave up before."""
+        for tenant in self._holdings.tenants.values():
+            if tenant not in but and tenant.ahead is not None and not tenant.ahead.claimed:
+                self._give_up(tenant)
+        going: set[asyncio.Future[None]] = {ahead.over for ahead in self._begun if ahead.over is not None}
+        while going and not (stop is not None and stop.is_set()):
+            _, going = await asyncio.wait(going, timeout=LOOK_AGAIN)
 
     async def end(self, tenant: Tenant) -> None:
         """Claimed or not."""
-        if tenant.ahead is not None:
-            ahead, tenant.ahead = tenant.ahead, None
-            await ahead.end()
+        if (over := self._give_up(tenant)) is not None:
+            await asyncio.wait([over])
+
+    def _give_up(self, tenant: Tenant) -> asyncio.Future[None] | None:
+        ahead, tenant.ahead = tenant.ahead, None
+        return None if ahead is None else ahead.give_up()
 
     def _expire(self, tenant: Tenant, ahead: Ahead) -> None:
         if tenant.ahead is not ahead:
@@ -81,5 +95,4 @@ class Aheads:
             left = ahead.claimed_until - time.monotonic()
             asyncio.get_running_loop().call_later(left, self._expire, tenant, ahead)
             return
-        tenant.ahead = None
-        ahead.let_go()
+        self._give_up(tenant)

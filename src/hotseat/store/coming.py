@@ -29,7 +29,7 @@ class Patience:
     """Bytes by device that are there."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Ahead:
     """On the event loop."""
 
@@ -38,34 +38,34 @@ class Ahead:
     stop: threading.Event
     claimed_until: float = 0.0
     """By `time.monotonic`: until then it is given up for nobody."""
+    over: asyncio.Future[None] | None = None
+    """It was given up: done once nothing of it is there."""
 
     @property
     def claimed(self) -> bool:
         return time.monotonic() < self.claimed_until
 
-    def let_go(self) -> None:
-        """Once it has ended nothing of it is there."""
+    def give_up(self) -> asyncio.Future[None]:
+        """`over`. Whoever waits for it must not cancel it."""
         self.stop.set()
-        self.task.add_done_callback(self._ended)
+        if self.over is None:
+            self.over = asyncio.ensure_future(self._free())
+        return self.over
 
-    async def end(self) -> None:
-        """The same, and waits for that."""
-        self.stop.set()
+    async def _free(self) -> None:
         await asyncio.wait([self.task])
         if not self.task.cancelled() and self.task.exception() is None:
             await asyncio.to_thread(free, self.task.result(), self.patience.shortage)
-
-    def _ended(self, task: asyncio.Task[Filled]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            asyncio.get_running_loop().run_in_executor(None, free, task.result(), self.patience.shortage)
 
 
 def free(filled: Filled, shortage: Shortage) -> None:
     """The device has it back. Blocks for a moment."""
     fds, mapped = filled
-    mapped.close()
-    close(fds)
-    shortage.freed()
+    try:
+        mapped.close()
+    finally:
+        close(fds)
+        shortage.freed()
 
 
 def close(fds: Sequence[int]) -> None:

@@ -52,6 +52,10 @@ def filled(
                 for group in order:
                     blocks = []
                     for piece in grouped[group]:
+                        if stop.is_set():  # what is given up takes no more, which others may be promised by now
+                            raise DriverTimeout(
+                                f"{device.name} was not filled in time", hint="give it a longer deadline"
+                            )
                         handle = _create(device, piece.block.bytes, share, stop, patience)
                         undo.callback(device.release, handle)
                         blocks.append((handle, piece.block.bytes))

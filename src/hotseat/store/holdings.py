@@ -79,7 +79,7 @@ class Holdings:
         self.withdraw(tenant)
         if tenant.ahead is not None:
             ahead, tenant.ahead = tenant.ahead, None
-            ahead.let_go()
+            ahead.give_up()
         self.drop_memory(tenant)  # first: of one that is partly away nobody must take the rest for all of it
         self.unpark(tenant)
         tenant.pieces = []

@@ -302,7 +302,7 @@ class Steps:
         """What has left before the rest comes back; what has come ahead of others makes way."""
         if tenant.left:
             mover = self.working()
-            await self.aheads.make_way()
+            await self.aheads.make_way(stop=stop)
             await self._leaving.come_back(tenant, mover, stop)
 
     async def localise(self, tenant: Tenant, stop: threading.Event) -> Moved:

@@ -137,7 +137,7 @@ class World:
         self.sought: list[str] = []
         """Whose containers discovery was asked about."""
         self.ahead: list[str] = []
-        """Who was to come in ahead of its swap in."""
+        """Who was to come in ahead of its swap in; "nobody": those who had begun were not wanted any more."""
         self.jobs: dict[str, JobKind] = {}
         self.whole: dict[str, bool] = {}
         """Of each one's last job: nothing of it may stay on the device."""
@@ -162,6 +162,8 @@ class World:
                     self.check_host(kind, name)
                 case m.Ahead(workload=name):
                     self.ahead.append(name)
+                case m.NoneAhead():
+                    self.ahead.append("nobody")
                 case m.Keep(learned=learned):
                     self.kept += learned
                 case m.Probe(workload=name, number=number):

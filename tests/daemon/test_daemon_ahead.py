@@ -61,6 +61,23 @@ def test_it_waits_for_the_last_of_those_who_make_its_room() -> None:
     assert checkpoint(world, "b") == ["d"]
 
 
+def test_who_began_to_come_and_is_not_wanted_any_more_gives_the_memory_back() -> None:
+    world = World(TEXT, seated="a")
+    ticket = world.ask("b")
+    assert checkpoint(world, "a") == ["b"]
+    world.send(m.Left(ticket=ticket))
+    assert world.ahead == ["b"], "a may still come back, and b be asked for again"
+    world.end_job("a")
+    assert world.ahead == ["b", "nobody"]
+    world = World(TEXT, seated="a")
+    world.ask("b")
+    assert checkpoint(world, "a") == ["b"]
+    world.end_job("a")
+    assert world.jobs == {"b": JobKind.SWAP_IN}
+    world.end_job("b")
+    assert world.ahead == ["b"]
+
+
 def test_who_has_left_is_not_waited_for() -> None:
     world = World(TEXT, seated="bc")
     world.ask("d")

@@ -179,6 +179,8 @@ class Actor:
                 self._spawn(self._jobs, self._job(kind, name, whole=whole))
             case m.Ahead(workload=name):
                 self._spawn(self._errands, self._ahead(name))
+            case m.NoneAhead():
+                self._spawn(self._errands, self._hands.none_ahead())
             case m.Keep(learned=learned):
                 self._keep(learned)
             case m.Probe(workload=name, number=number):

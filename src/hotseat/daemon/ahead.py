@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from hotseat.daemon import picture
 from hotseat.daemon.book import AWAY, Job, JobKind, Record
-from hotseat.daemon.messages import Ahead
+from hotseat.daemon.messages import Ahead, NoneAhead
 from hotseat.swap.plan import CHECKPOINT
+from hotseat.words import State
 
 if TYPE_CHECKING:
     from hotseat.daemon.core import Core
@@ -26,7 +27,23 @@ def beside(core: Core, job: Job, phase: str, status: str, now: float) -> None:
     job.leaves = True
     target = core.records.get(job.makes_room_for or "")
     if target is not None and not core.closing and _comes(core, target, job, now):
+        target.coming = True
         core.do(Ahead(workload=target.name))
+
+
+def settle(core: Core, now: float) -> None:
+    """Who began to come and is not wanted any more gives the memory back at once: one that sits may want it."""
+    for record in core.records.values():
+        if record.coming and record.job is None:
+            if record.state is State.SEATED:
+                record.coming = False
+            elif not picture.wants(record.view(now), now) and not _room_is_made(core, record):
+                record.coming = False
+                core.do(NoneAhead())
+
+
+def _room_is_made(core: Core, target: Record) -> bool:
+    return any(one.job is not None and one.job.makes_room_for == target.name for one in core.records.values())
 
 
 def _comes(core: Core, target: Record, job: Job, now: float) -> bool:

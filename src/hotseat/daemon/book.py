@@ -117,6 +117,8 @@ class Record:
     """Its engine answered since it was seated."""
     probing: int = 0
     """Number of the probe under way; 0 for none."""
+    coming: bool = False
+    """It began to come in ahead of a swap in, which has not ended yet."""
     stayed: Mapping[int, int] = field(default_factory=dict)
     """Of its contexts, when it was parked last and they stayed."""
     held: bool = False

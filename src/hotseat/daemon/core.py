@@ -202,6 +202,7 @@ class Core:
         changing.settle(self)
         if not self.closing:
             self._schedule(now)
+        ahead.settle(self, now)
         for record in self.records.values():  # after it was decided who leaves: those seats are not given any more
             seating.grant(self, record, now)
 

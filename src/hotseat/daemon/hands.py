@@ -68,6 +68,10 @@ class Hands(Protocol):
         """Begin to bring in what is parked of it, if the store has it. It stays parked until its swap in."""
         ...
 
+    async def none_ahead(self) -> None:
+        """What has come so is given up, and nothing more does that was asked for before. Never raises."""
+        ...
+
     async def devices(self) -> Sequence[DeviceUse]: ...
 
     async def store_room(self) -> StoreRoom | None:
@@ -185,7 +189,7 @@ class RealHands:
         """Start its container (make it first, if it is a process) and wait until the engine answers."""
         spec, platform = self._specs[name], self._platform(name)
         begun, clock = time.time(), time.perf_counter()
-        await self._none_ahead()
+        await self.none_ahead()
         progress("start", "start")
         container = await made(name, spec, platform, interposer=interposer_for(spec, self._store))
         if container.status is Status.PAUSED:
@@ -265,7 +269,7 @@ class RealHands:
                 if starts == self._starts:
                     await self._swapper.ahead(workload, caps=self._caps)
 
-    async def _none_ahead(self) -> None:
+    async def none_ahead(self) -> None:
         """What begins to start finds the memory free, and from now on nobody comes ahead into it."""
         self._starts += 1
         if isinstance(self._swapper, Stores):

@@ -247,6 +247,11 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoneAhead:
+    """What has come in ahead is wanted no more: the devices have it back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     workload: str
     number: int
@@ -295,4 +300,4 @@ class Tell:
     error: HotseatError | None = None
 
 
-Effect = Launch | Ahead | Probe | Look | Seek | Equip | Keep | Say | Tell
+Effect = Launch | Ahead | NoneAhead | Probe | Look | Seek | Equip | Keep | Say | Tell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -229,3 +230,33 @@ async def test_who_claims_it_no_more_is_in_nobodys_way(bench: Bench) -> None:
     await bench.client.claim([one.ref], alone=False, deadline=0.0)
     await bench.client.claim([], alone=True, deadline=WITHIN)
     assert bench.device_bytes() == empty
+
+
+async def test_who_has_no_room_beside_what_has_come_is_refused_once_that_is_lost(bench: Bench) -> None:
+    """Else it would take what another was promised meanwhile."""
+    one = await start(bench, seed=1)
+    before = await one.ask("read")
+    await leave(bench, one)
+    empty = bench.device_bytes()
+    await ahead(bench, one, chunks=40)
+    came = (await bench.held(one)).ahead_bytes
+    await bench.kill_worker()
+    await bench.connected(one)
+    with pytest.raises(NoRoom, match="not there any more"):
+        await bench.client.move_in([one.ref], ahead=came, deadline=WITHIN)
+    assert bench.device_bytes() <= empty
+    # Also where that is lost while it waits for the rest.
+    worker = (await bench.client.status(deadline=WITHIN)).worker
+    hang = bench.node.set_fault(Fault(kind=FaultKind.HANG, op="cuMemcpyHtoDAsync_v2", pid=worker, times=None))
+    await ahead(bench, one, chunks=40)
+    moves = asyncio.ensure_future(bench.client.move_in([one.ref], ahead=came, deadline=WITHIN))
+    await come_ahead(bench, one, chunks=0)
+    fails = bench.node.set_fault(Fault(kind=FaultKind.RESULT, op="cuMemcpyHtoDAsync_v2", pid=worker, value=719))
+    bench.node.clear_fault(hang)
+    with pytest.raises(NoRoom, match="not there any more"):
+        await moves
+    bench.node.clear_fault(fails)
+    assert bench.device_bytes() <= empty
+    await bench.client.move_in([one.ref], deadline=WITHIN)
+    await bench.client.give([one.ref], deadline=WITHIN)
+    assert await one.ask("read") == before

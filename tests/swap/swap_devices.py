@@ -124,8 +124,12 @@ class WorldStore(FakeStore):
         async with self._call("move_out", deadline):
             return await super().move_out(processes, deadline=deadline)
 
-    async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
-        for ref in processes:
+    async def move_in(
+        self, processes: Sequence[ProcessRef], *, ahead: Mapping[str, int] | None = None, deadline: float
+    ) -> Moved:
+        there = [one.ahead or {} for ref in processes if (one := self.kept.get(ref)) is not None]
+        lost = sum(sum(one.values()) for one in there) < sum((ahead or {}).values())
+        for ref in processes if not lost else ():  # else it refuses
             box = self.world.box_of(ref)
             promised = self.world.promised(box.container.key) if box is not None else {}
             for device, nbytes in self.kept[ref].blocks.items() if ref in self.kept else ():
@@ -138,7 +142,7 @@ class WorldStore(FakeStore):
                 if promised.get(device, 0) < nbytes - here:
                     self.world.violations.append(f"move in of {ref.pid} without a reservation: {promised}")
         async with self._call("move_in", deadline):
-            return await super().move_in(processes, deadline=deadline)
+            return await super().move_in(processes, ahead=ahead, deadline=deadline)
 
     async def ahead(
         self, processes: Sequence[ProcessRef], *, leave: Mapping[str, int] | None = None, deadline: float

@@ -234,6 +234,32 @@ async def test_what_had_come_and_is_lost_again_is_reserved_before_anything_is_re
     assert (await stable(world, "b")).state is State.SEATED
 
 
+async def test_what_had_come_and_is_lost_in_the_last_moment_is_not_taken_from_who_has_it_promised(
+    world: World, two: Mapping[str, Workload]
+):
+    """Its worker dies between the last look and the move in, and another is promised what became free by that."""
+    await out_beside(world, two["a"], two["b"])
+    swapper, reservations = world.swapper(), Reservations(journal=world.journal, alive=lambda process: True)
+    promised: list[int] = []
+
+    def progress(phase: str, status: str) -> None:
+        if (phase, status) == ("restore", "start") and not promised:
+            for kept in world.store.kept.values():
+                world.store._give_up(kept)
+            promised.append(world.gpu.free(0) - CONTEXT)
+            lacking = reservations.grant(key="c", name="c", need={0: promised[0]}, pids=[], uses=[world.gpu._use(0)],
+                                         caps={}, epoch=reservations.epoch())  # fmt: skip
+            assert lacking == []
+
+    with pytest.raises(HotseatError):
+        await swapper.swap_in(two["b"], progress=progress)
+    assert world.gpu.free(0) >= promised[0] > 0
+    assert (await stable(world, "b")).state is State.PARKED
+    reservations.give_back("c")
+    await swapper.swap_in(two["b"])
+    assert (await stable(world, "b")).state is State.SEATED
+
+
 @pytest.mark.parametrize("call", ["held", "use", "ahead"])
 async def test_what_fails_on_the_way_is_its_callers_to_hear_and_changes_nothing(
     world: World, two: Mapping[str, Workload], call: str

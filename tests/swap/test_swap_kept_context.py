@@ -114,7 +114,7 @@ async def test_what_stays_does_not_pass_for_what_was_promised(world: World, monk
     await world.swapper().swap_out(other)
     move_in = world.store.move_in
 
-    async def at_that_moment(processes: Sequence[ProcessRef], *, deadline: float) -> object:
+    async def at_that_moment(processes: Sequence[ProcessRef], *, ahead: object, deadline: float) -> object:
         with pytest.raises(NoRoom, match="are reserved for a"):
             await world.swapper().swap_in(other)
         return await move_in(processes, deadline=deadline)

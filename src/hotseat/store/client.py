@@ -36,8 +36,10 @@ class StoreClient:
     async def move_out(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
         return (await self._ask("move_out", processes, deadline)).moved or Moved()
 
-    async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
-        return (await self._ask("move_in", processes, deadline)).moved or Moved()
+    async def move_in(
+        self, processes: Sequence[ProcessRef], *, ahead: Mapping[str, int] | None = None, deadline: float
+    ) -> Moved:
+        return (await self._ask("move_in", processes, deadline, ahead=ahead)).moved or Moved()
 
     async def ahead(
         self, processes: Sequence[ProcessRef], *, leave: Mapping[str, int] | None = None, deadline: float
@@ -97,11 +99,18 @@ class StoreClient:
         *,
         device_bytes: list[dict[str, int]] | None = None,
         leave: Mapping[str, int] | None = None,
+        ahead: Mapping[str, int] | None = None,
         alone: bool = False,
     ) -> Answer:
         named = [(ref.pid, ref.start_time) for ref in processes]
         request = Request(
-            op, named, deadline=deadline, device_bytes=device_bytes or [], leave=dict(leave or {}), alone=alone
+            op,
+            named,
+            deadline=deadline,
+            device_bytes=device_bytes or [],
+            leave=dict(leave or {}),
+            ahead=dict(ahead or {}),
+            alone=alone,
         )
         try:
             async with asyncio.timeout(deadline + GRACE):

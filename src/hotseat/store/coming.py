@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from hotseat.errors import NoRoom
 from hotseat.store.shortage import Shortage
 
 Filled = tuple[list[int], ExitStack]
@@ -56,6 +57,14 @@ class Ahead:
         await asyncio.wait([self.task])
         if not self.task.cancelled() and self.task.exception() is None:
             await asyncio.to_thread(free, self.task.result(), self.patience.shortage)
+
+
+def lost_ahead(pid: int) -> NoRoom:
+    return NoRoom(
+        f"what had come ahead of process {pid} is not there any more",
+        rule="device memory",
+        hint="make sure of room for all of it, then try again",
+    )
 
 
 def free(filled: Filled, shortage: Shortage) -> None:

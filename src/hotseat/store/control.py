@@ -79,7 +79,7 @@ class Control:
             case "claim":
                 return Answer(held=flat(await service.claim(refs, deadline, alone=request.alone)))
             case "move_in":
-                return Answer(moved=await service.move_in(refs, deadline))
+                return Answer(moved=await service.move_in(refs, deadline, ahead=request.ahead))
             case "spill":
                 return Answer(moved=await service.spill(refs, deadline))
             case "fetch":

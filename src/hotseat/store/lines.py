@@ -26,6 +26,8 @@ class Request(msgspec.Struct):
     """Of `admit`: bytes by device UUID, one a process."""
     leave: dict[str, int] = {}
     """Of `ahead`: bytes by device UUID."""
+    ahead: dict[str, int] = {}
+    """Of `move_in`: the same."""
     alone: bool = False
     """Of `claim`."""
 

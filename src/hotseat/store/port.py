@@ -169,10 +169,13 @@ class Store(Protocol):
         is: one that fails may have left in part, and is still yielded."""
         ...
 
-    async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+    async def move_in(
+        self, processes: Sequence[ProcessRef], *, ahead: Mapping[str, int] | None = None, deadline: float
+    ) -> Moved:
         """out -> yielded: allocates on the devices and fills. May run beside the driver's restore. `NoRoom`: a device
         lacks the memory; what was allocated is freed again, each is still out. What is in already stays so. Of one that
-        is yielded, and had left in part: what had comes back."""
+        is yielded, and had left in part: what had comes back. `ahead`: bytes by device UUID that have come of them, and
+        for which the caller has no room beside: `NoRoom` where less is there, or it is lost on the way."""
         ...
 
     async def ahead(

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from hotseat.errors import HotseatError, Refused
+from hotseat.store.coming import lost_ahead
 from hotseat.store.custom import gone
 from hotseat.store.customs import Customs
 from hotseat.store.digest import CHUNK
@@ -96,8 +97,15 @@ class Service:
     async def move_out(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
         return _sum(await self._turns.each(refs, deadline, self._steps.move_out))
 
-    async def move_in(self, refs: Sequence[ProcessRef], deadline: float) -> Moved:
-        return _sum(await self._turns.each(refs, deadline, self._steps.move_in))
+    async def move_in(self, refs: Sequence[ProcessRef], deadline: float, *, ahead: Mapping[str, int]) -> Moved:
+        there = {ref: one.ahead_bytes for ref, one in self.held(refs).items() if ahead and one.ahead_bytes}
+        if any(sum(one.get(uuid, 0) for one in there.values()) < nbytes for uuid, nbytes in ahead.items()):
+            raise lost_ahead(refs[0].pid)
+
+        async def one(tenant: Tenant, stop: threading.Event) -> Moved:
+            return await self._steps.move_in(tenant, stop, counted=tenant.ref in there)
+
+        return _sum(await self._turns.each(refs, deadline, one))
 
     async def ahead(self, refs: Sequence[ProcessRef], deadline: float, *, leave: Mapping[str, int]) -> None:
         """Whoever cannot come now is left as it is."""

@@ -17,6 +17,7 @@ from hotseat.store.agents import Agent
 from hotseat.store.aheads import Aheads
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Plan
+from hotseat.store.coming import lost_ahead
 from hotseat.store.digest import CHUNK
 from hotseat.store.growth import Growth
 from hotseat.store.holdings import Holdings
@@ -237,7 +238,8 @@ class Steps:
             self._holdings.book.give_back(spare)
         return compared
 
-    async def move_in(self, tenant: Tenant, stop: threading.Event) -> Moved:
+    async def move_in(self, tenant: Tenant, stop: threading.Event, *, counted: bool = False) -> Moved:
+        """`counted`: whoever asks has no room for what has come ahead of it, should that be lost now."""
         if tenant.state is HeldState.YIELDED:
             await self._all_there(tenant, stop)
             return Moved()
@@ -246,6 +248,8 @@ class Steps:
         mover = self.working()
         with tenant.part("fill"):
             filled = await self.aheads.taken(tenant, stop)
+            if filled is None and counted:
+                raise lost_ahead(tenant.ref.pid)
             if filled is None:
                 async with self._spilling.coming_in(tenant.slots) as (slots, stream):
                     filled = await asyncio.to_thread(mover.fill, tenant.shares(), slots, stop, stream=stream)

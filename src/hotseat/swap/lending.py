@@ -118,7 +118,7 @@ class Lender:
         out = self._scene.blocks_in(HeldState.OUT)
         if not (targets := [*out, *self._scene.left]):
             return {}
-        await self._needed().move_in(targets, deadline=self._deadline(targets))
+        await self._needed().move_in(targets, ahead=self._scene.ahead, deadline=self._deadline(targets))
         self._scene.held |= dict.fromkeys(targets, HeldState.YIELDED)
         arrived: Mapping[int, int] = {}
         for process in out:

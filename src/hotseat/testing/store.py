@@ -147,8 +147,13 @@ class FakeStore:
             raise DriverFailed("a copy failed when half had left")
         return Moved(total=total, copied=total)
 
-    async def move_in(self, processes: Sequence[ProcessRef], *, deadline: float) -> Moved:
+    async def move_in(
+        self, processes: Sequence[ProcessRef], *, ahead: Mapping[str, int] | None = None, deadline: float
+    ) -> Moved:
         chosen = list(self._chosen(processes, HeldState.OUT, HeldState.YIELDED).values())
+        for uuid, nbytes in (ahead or {}).items():
+            if sum(self._held(kept).ahead_bytes.get(uuid, 0) for kept in chosen) < nbytes:
+                raise NoRoom("what had come ahead is not there any more", rule="device memory")
         coming = [kept for kept in chosen if kept.state is HeldState.OUT]
         self._come_back([kept for kept in chosen if kept.left])
         for kept in coming:

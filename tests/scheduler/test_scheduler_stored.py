@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -255,6 +256,33 @@ def test_who_comes_in_does_not_go_to_disk_in_the_same_decision() -> None:
         parked("d", 8, since=NOW - 32, state=State.STORED, arena_bytes=0),
     ]
     assert begun(decide(NOW, table(*views, arena=10, size=18))) == [("swap in", "b")]
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"preload": True}, {"warm_until": NOW + 9}, {"prefetch": True, "rate": 1.0, "in_seconds": 1.0}]
+)
+def test_who_goes_to_disk_does_not_come_in_unasked_by_the_same_decision(wanted: Any) -> None:
+    """On a device that has room for it."""
+    third = WorkloadView(name="c", state=State.PARKED, need={1: 8}, arena_bytes=8, storable=True, **wanted)
+    snapshot = Snapshot(
+        devices=tuple(DeviceRoom(index=index, size=10) for index in (0, 1)),
+        workloads=(seated("a", 8), parked("b", 8, since=NOW, storable=False), third),
+        arena=HostRoom(budget=16),
+    )
+    assert begun(decide(NOW, snapshot)) == [("store", "c")]
+
+
+def test_who_goes_to_disk_keeps_its_context_in_the_same_decision() -> None:
+    """Also where more sits than the cap of its device allows."""
+    third = parked("c", 8, holds={1: 3}, context={1: 3})
+    pinned = WorkloadView(name="d", state=State.SEATED, holds={1: 5}, need={1: 5}, pinned=True)
+    snapshot = Snapshot(
+        devices=(DeviceRoom(index=0, size=10), DeviceRoom(index=1, size=6)),
+        workloads=(seated("a", 8), parked("b", 8, since=NOW, storable=False), third, pinned),
+        host=HostRoom(budget=100),
+        arena=HostRoom(budget=16),
+    )
+    assert begun(decide(NOW, snapshot)) == [("store", "c")]
 
 
 SIZES = st.integers(0, 12)

@@ -109,6 +109,10 @@ class Round:
     def wake(self, at: float) -> None:
         self.wake_at = min(self.wake_at, at)
 
+    def goes(self, view: WorkloadView) -> bool:
+        """Off a device, or from the host, by this decision."""
+        return view.name in self.leaving or view.name in self.stowed
+
     def serve(self, view: WorkloadView) -> None:
         gives_up = view.name in self.leaving  # an earlier demand has its context
         need = view.need if gives_up and view.need is not None else self.ledger.wants(view)

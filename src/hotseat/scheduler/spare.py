@@ -45,7 +45,7 @@ def leave_crowded(round_: Round) -> bool:
         return False
     ready, later = [], False
     for view in round_.snapshot.workloads:
-        if view.name in round_.leaving or not may_leave(view, round_.now):
+        if round_.goes(view) or not may_leave(view, round_.now):
             continue
         if not any(view.holds.get(index) for index in over):
             continue
@@ -84,7 +84,7 @@ def warm_up(round_: Round, views: Sequence[WorkloadView]) -> None:
         need = round_.ledger.wants(view)
         if view.not_before > round_.now:
             round_.wake(view.not_before)
-        elif round_.unserved & need.keys() or why.too_large(view, need, round_.ledger):
+        elif round_.goes(view) or round_.unserved & need.keys() or why.too_large(view, need, round_.ledger):
             continue
         elif round_.ledger.fits_now(need):
             round_.seat(view, need)
@@ -101,7 +101,7 @@ def prefetch(round_: Round, views: Sequence[WorkloadView]) -> None:
         need = round_.ledger.wants(view)
         if view.not_before > now:
             round_.wake(view.not_before)
-        elif view.name in round_.leaving or round_.unserved & need.keys() or not round_.ledger.fits_now(need):
+        elif round_.goes(view) or round_.unserved & need.keys() or not round_.ledger.fits_now(need):
             continue
         elif saves(view, now=now, others=_crowded_out(round_, view, need)) > 0:
             round_.seat(view, need, why="is expected soon")

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from store_bench import WITHIN, Bench, Workload
+from store_bench import WITHIN, Bench, Workload, short
 
 from hotseat.emulator.faults import Fault, FaultKind
 from hotseat.emulator.node import EmulatedNode
@@ -206,6 +206,26 @@ async def test_more_blocks_than_the_keeper_may_open_cost_the_park_and_not_the_st
         await go(bench, one, step)
     assert await one.ask("read") == before
     await finish(bench, other)
+
+
+async def test_what_came_in_and_the_keeper_cannot_keep_is_the_devices_again(node: EmulatedNode, tmp_path: Path) -> None:
+    """Also what it had kept of it before that."""
+    async with Bench(node, tmp_path / "store", environ=short(tmp_path)[1]) as bench:
+        one = await bench.start()
+        for ident in range(20):
+            await one.ask("alloc", ident, 1, 200 + ident)
+        before = await one.ask("read")
+        for step in STEPS[:2]:
+            await go(bench, one, step)
+        empty, keeper = bench.device_bytes(), (await bench.client.status(deadline=WITHIN)).keeper
+        limits = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
+        resource.prlimit(keeper, resource.RLIMIT_NOFILE, (38, limits[1]))
+        with pytest.raises(Failed, match="keeps 19 blocks at most"):
+            await go(bench, one, "move_in")
+        resource.prlimit(keeper, resource.RLIMIT_NOFILE, limits)
+        await bench.until(lambda _: bench.device_bytes() == empty)
+        await finish(bench, one)
+        assert await one.ask("read") == before
 
 
 async def test_a_keeper_of_more_than_a_thousand_descriptors_starts_its_worker_again(

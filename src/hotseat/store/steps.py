@@ -261,8 +261,7 @@ class Steps:
             with tenant.part("keep"):
                 self._holdings.keeping.put(tenant.ref, [(piece.block, piece.fd) for piece in tenant.pieces])
         except HotseatError:
-            for piece in tenant.pieces:
-                piece.close()
+            self._holdings.drop_pieces(tenant, tenant.pieces)
             raise
         tenant.state = HeldState.YIELDED
         zero = int((tenant.slots == ZERO).sum())

@@ -8,7 +8,7 @@ from daemon_world import NEED, Real, World
 
 from hotseat import config
 from hotseat.daemon import messages as m
-from hotseat.daemon import rooms
+from hotseat.daemon import rooms, showing
 from hotseat.daemon.book import Job, JobKind, Record
 from hotseat.store.port import Held, HeldState
 from hotseat.words import Device, DeviceUse, State
@@ -100,6 +100,8 @@ def test_what_came_ahead_of_a_parked_one_is_as_good_as_free_and_counted_once_whi
     assert rooms.foreign(use(8), [record("b", State.PARKED)], ahead=6) == 2
     assert rooms.foreign(use(8), [record("b", State.PARKED, job=JobKind.SWAP_IN)], ahead=6) == 2
     assert rooms.foreign(use(9, c=4), [record("b", State.PARKED), record("c", State.SEATED)], ahead=3) == 2
+    (shown,) = showing.devices([use(8)], {"b": record("b", State.PARKED)}, {}, ahead={"GPU-0": 6})
+    assert shown["foreign_bytes"] == 2
     (room,) = rooms.rooms([use(8)], {}, [], ahead={"GPU-0": 6, "GPU-1": 2})
     assert (room.foreign, room.capacity) == (2, 8)
 

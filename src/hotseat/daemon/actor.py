@@ -70,6 +70,11 @@ class Actor:
         return self._core.models
 
     @property
+    def ahead(self) -> Mapping[str, int]:
+        """Bytes by device UUID of parked workloads, ahead of their swaps in."""
+        return {} if self._core.store is None else self._core.store.ahead
+
+    @property
     def records(self) -> Mapping[str, Record]:
         return self._core.records
 

@@ -39,7 +39,7 @@ class Showing:
             "version": hotseat.__version__,
             "closing": self.actor.closing,
             "emulated": any(use.device.emulated for use in self.actor.uses),
-            "devices": devices(self.actor.uses, records, self.actor.caps),
+            "devices": devices(self.actor.uses, records, self.actor.caps, ahead=self.actor.ahead),
             "workloads": [
                 self._workload(record, outlook.look(record), now=now, epoch=epoch) for record in records.values()
             ],
@@ -76,11 +76,19 @@ class Showing:
         }
 
 
-def devices(uses: Sequence[DeviceUse], records: Mapping[str, Record], caps: Mapping[int, int]) -> list[dict[str, Any]]:
-    """Each device: who holds how much of it, by the device's own account of the processes."""
+def devices(
+    uses: Sequence[DeviceUse], records: Mapping[str, Record], caps: Mapping[int, int], *, ahead: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Each device: who holds how much of it, by the device's own account of the processes. `ahead`: as of
+    `rooms.rooms`."""
     owner = {pid: record.name for record in records.values() for pid in record.pids}
     return [
-        device_entry(use, owner=owner, cap=caps.get(use.device.index), foreign=rooms.foreign(use, records.values()))
+        device_entry(
+            use,
+            owner=owner,
+            cap=caps.get(use.device.index),
+            foreign=rooms.foreign(use, records.values(), ahead=ahead.get(use.device.uuid, 0)),
+        )
         for use in uses
     ]
 

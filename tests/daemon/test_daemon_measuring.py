@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from daemon_house import House, MakeHouse, until
+from daemon_world import Real
 from prometheus_client.parser import text_string_to_metric_families
 
 from hotseat.daemon.actor import Actor
@@ -11,7 +14,9 @@ from hotseat.daemon.measuring import FORGET_AFTER, Measuring
 from hotseat.errors import Quarantined, RolledBack
 from hotseat.events import EventBus
 from hotseat.gateway.port import RequestSeen
-from hotseat.words import Direction
+from hotseat.store.port import Held, HeldState
+from hotseat.swap.port import StoreRoom
+from hotseat.words import Device, DeviceUse, Direction, ProcessRef, State
 
 USAGE = b'{"usage": {"prompt_tokens": 7, "completion_tokens": 5}}'
 
@@ -66,6 +71,22 @@ def made(house: House) -> tuple[Measuring, EventBus]:
     events = EventBus()
     actor = Actor(house.config.workloads, hands=None, events=events)  # type: ignore[arg-type]
     return Measuring(actor, events=events), events
+
+
+async def test_what_the_store_has_of_ours_on_a_device_is_not_foreign(make_house: MakeHouse) -> None:
+    """Blocks of one that sits, and what has come ahead of one that is parked: both are in the store's name."""
+    house, events = await make_house(), EventBus()
+    actor = Actor(house.config.workloads, hands=None, events=events)  # type: ignore[arg-type]
+    record, process = actor.records["b"], ProcessRef(7, 1)
+    seat = Real(State.SEATED).seen("b")
+    block = Held(state=HeldState.RUNNING, blocks=1, bytes=4, device_bytes={"GPU-0": 4}, lent_bytes=4)
+    record.observation, record.pids, record.looked = replace(seat, held={process: block}), frozenset({7}), True
+    device = Device(index=0, uuid="GPU-0", name="double", total_bytes=20)
+    core = actor._core
+    core.uses = (DeviceUse(device=device, used_bytes=12, free_bytes=8, processes={7: 1, 4242: 9, 4343: 2}),)
+    core.store = StoreRoom(arena=9, ahead={"GPU-0": 5})
+    text = Measuring(actor, events=events).meters.exposition().decode()
+    assert values(text, "hotseat_device_foreign_bytes") == {("0",): 2}
 
 
 async def test_labels_are_never_what_only_a_client_has_made_up(make_house: MakeHouse) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hotseat
+from hotseat.daemon import rooms
 from hotseat.daemon.actor import Actor
 from hotseat.daemon.book import JobKind, Record
 from hotseat.errors import HotseatError, Refused
@@ -213,13 +214,12 @@ class Measuring:
         yield c.EMULATED, (), int(any(use.device.emulated for use in uses))
         yield c.HELD, (), self.held_bytes()
         records = self._actor.records
-        ours = {pid for record in records.values() for pid in record.pids}
         for use in uses:
             device = use.device
             yield c.DEVICE_TOTAL, (str(device.index), device.uuid, device.name), device.total_bytes
             yield c.DEVICE_USED, (str(device.index),), use.used_bytes
-            held = sum(count for pid, count in use.processes.items() if pid in ours)
-            yield c.DEVICE_FOREIGN, (str(device.index),), max(0, use.used_bytes - held)
+            ahead = self._actor.ahead.get(device.uuid, 0)
+            yield c.DEVICE_FOREIGN, (str(device.index),), rooms.foreign(use, records.values(), ahead=ahead)
         now = asyncio.get_running_loop().time()
         for name, record in records.items():
             for state in State:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hotseat.errors import DriverTimeout
+from hotseat.store import aheads
 from hotseat.store.aheads import Aheads
 from hotseat.store.arena import Arena
 from hotseat.store.book import Slots
@@ -109,6 +110,21 @@ async def test_who_makes_way_for_two_is_gone_for_both(how: str) -> None:
     async with asyncio.timeout(WITHIN):
         await asyncio.gather(*going)
     assert ahead.task.done()
+
+
+async def test_one_that_hangs_in_the_driver_does_not_hold_up_all_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aheads, "HANGS", 0.0)
+    some = Some(1)
+    await some.begin()
+    (tenant,) = some.tenants.values()
+    ahead = tenant.ahead
+    assert ahead is not None
+    async with asyncio.timeout(WITHIN):
+        await some.aheads.make_way()
+    assert ahead.stop.is_set()
+    assert not ahead.task.done()
+    some.mover.released.set()
+    await asyncio.wait([ahead.give_up()])
 
 
 class Counted:

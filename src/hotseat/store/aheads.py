@@ -22,6 +22,8 @@ from hotseat.store.tenant import Tenant
 
 LOOK_AGAIN = 0.1
 """Seconds between two looks whether somebody who waits still wants it."""
+HANGS = 10.0
+"""Seconds after which what was given up, and has not ended, is waited for no more: all others would wait with it."""
 
 
 class Aheads:
@@ -70,14 +72,17 @@ class Aheads:
             tenant.ahead.claimed_until = time.monotonic() + seconds
 
     async def make_way(self, *, but: Collection[Tenant] = (), stop: threading.Event | None = None) -> None:
-        """What has come of all without a claim is given up, and free when this returns, unless `stop` is set first;
-        also what others gave up before."""
+        """What has come of all without a claim is given up, and free when this returns, unless `stop` is set first or
+        the driver hangs; also what others gave up before."""
         for tenant in self._holdings.tenants.values():
             if tenant not in but and tenant.ahead is not None and not tenant.ahead.claimed:
                 self._give_up(tenant)
-        going: set[asyncio.Future[None]] = {ahead.over for ahead in self._begun if ahead.over is not None}
-        while going and not (stop is not None and stop.is_set()):
-            _, going = await asyncio.wait(going, timeout=LOOK_AGAIN)
+        while (going := self._going()) and not (stop is not None and stop.is_set()):
+            await asyncio.wait(going, timeout=LOOK_AGAIN)
+
+    def _going(self) -> set[asyncio.Future[None]]:
+        since = time.monotonic() - HANGS
+        return {one.over for one in self._begun if one.over is not None and not one.over.done() and one.ends > since}
 
     async def end(self, tenant: Tenant) -> None:
         """Claimed or not."""

@@ -41,6 +41,8 @@ class Ahead:
     """By `time.monotonic`: until then it is given up for nobody."""
     over: asyncio.Future[None] | None = None
     """It was given up: done once nothing of it is there."""
+    ends: float = 0.0
+    """By `time.monotonic`: when that was."""
 
     @property
     def claimed(self) -> bool:
@@ -50,7 +52,7 @@ class Ahead:
         """`over`. Whoever waits for it must not cancel it."""
         self.stop.set()
         if self.over is None:
-            self.over = asyncio.ensure_future(self._free())
+            self.over, self.ends = asyncio.ensure_future(self._free()), time.monotonic()
         return self.over
 
     async def _free(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from swap_blocks import BLOCKS, interposed
@@ -145,8 +146,8 @@ async def test_a_store_that_dies_in_a_call(world: World, monkeypatch, direction:
         await world.swapper().swap_out(workload)
     done = getattr(world.store, call)
 
-    async def dies(processes: list[ProcessRef], *, deadline: float) -> Moved:
-        await done(processes, deadline=deadline)
+    async def dies(processes: list[ProcessRef], **how: Any) -> Moved:
+        await done(processes, **how)
         world.store.running = False
         raise Unavailable("the store died")
 

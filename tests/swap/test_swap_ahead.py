@@ -218,6 +218,31 @@ async def test_who_is_refused_for_want_of_room_claims_nothing_any_more(world: Wo
     assert (await stable(world, "b")).state is State.PARKED
 
 
+async def test_beside_a_store_that_hangs_while_somebody_comes_nobody_is_promised_memory(
+    world: World, two: Mapping[str, Workload], monkeypatch: pytest.MonkeyPatch
+):
+    """It may go on taking some. Where nobody was asked to come, who goes by the driver does not wait for it."""
+    world.container("c", {0: 100 * MIB})
+    await world.swapper().swap_out(world.workload("c"))
+
+    async def hangs(*args: object, **how: object) -> object:
+        return await asyncio.sleep(1000)
+
+    swapper = world.swapper()
+    with monkeypatch.context() as broken:
+        broken.setattr(world.store, "claim", hangs)
+        await swapper.swap_in(world.workload("c"))
+    await swapper.swap_out(world.workload("c"))
+    await swapper.ahead(two["b"])
+    with monkeypatch.context() as broken:
+        broken.setattr(world.store, "claim", hangs)
+        with pytest.raises(NoRoom):
+            await swapper.swap_in(world.workload("c"))
+    assert (await stable(world, "c")).state is State.PARKED
+    await swapper.swap_in(world.workload("c"))
+    assert (await stable(world, "c")).state is State.SEATED
+
+
 async def test_what_had_come_and_is_lost_again_is_reserved_before_anything_is_restored(
     world: World, two: Mapping[str, Workload]
 ):

@@ -7,6 +7,7 @@ and from a grant to the end of that swap nothing comes ahead into the same devic
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 from hotseat.errors import Busy
@@ -56,6 +57,7 @@ async def begin(
                 promise.nbytes and promise.device in record.parked and promise.key != container.key
                 for promise in reservations.all()
             ):
+                reservations.comes_until = asyncio.get_running_loop().time() + WITHIN + deadlines.move_floor
                 await store.ahead(out, leave=leave, deadline=WITHIN)
     except Busy:
         return  # somebody gets a grant in this very moment

@@ -10,6 +10,7 @@ or return happened in between (the epoch moved), the reading may be stale and th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class Reservations:
     def __init__(self, *, journal: Journal, alive: Callable[[ProcessRef], bool]) -> None:
         self._journal = journal
         self._alive = alive
+        self.comes_until = -math.inf
+        """On the event loop's clock: until then something that this hotseat began may come ahead, claimed or not."""
 
     def settling(self) -> AbstractContextManager[None]:
         """Hold this from before the store is told who may come ahead until it is granted, or begun: nothing comes ahead

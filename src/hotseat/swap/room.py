@@ -89,12 +89,18 @@ class Room:
         )
 
     async def _claim(self, scene: Scene, store: Store, *, seconds: float) -> None:
-        """Of a store that does not answer nothing is known to have come."""
+        """Of a store that is not there nothing has come. One that hangs may still be taking memory ahead: `Busy`,
+        unless nobody asked it to."""
         self._claimed = scene.blocks_in(HeldState.OUT)
         scene.ahead = {}
-        with contextlib.suppress(HotseatError, TimeoutError):
+        try:
             async with asyncio.timeout(scene.deadlines.store):
                 scene.ahead = ahead_of(await store.claim(self._claimed, alone=True, deadline=seconds))
+        except HotseatError:
+            pass
+        except TimeoutError:
+            if asyncio.get_running_loop().time() < self._reservations.comes_until:
+                raise Busy("the store does not answer, and may still bring somebody in", hint="try again") from None
 
     async def disclaim(self, scene: Scene) -> None:
         """What has come ahead may be given up for others again."""

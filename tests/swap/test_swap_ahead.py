@@ -233,7 +233,8 @@ async def test_beside_a_store_that_hangs_while_somebody_comes_nobody_is_promised
         broken.setattr(world.store, "claim", hangs)
         await swapper.swap_in(world.workload("c"))
     await swapper.swap_out(world.workload("c"))
-    await swapper.ahead(two["b"])
+    await swapper.ahead(two["b"], caps={0: 700 * MIB})
+    assert world.gpu.free(0) > 200 * MIB
     with monkeypatch.context() as broken:
         broken.setattr(world.store, "claim", hangs)
         with pytest.raises(NoRoom):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hotseat.store.arena import Arena
 from hotseat.store.book import ZERO, Digests, Slots
-from hotseat.store.coming import Filled, Patience, close
+from hotseat.store.coming import Filled, Patience, free
 from hotseat.store.copied import Copied
 from hotseat.store.custom import Operation
 from hotseat.store.device import Device, Devices
@@ -217,11 +217,9 @@ class Mover:
         try:
             return [fd for fds in _each(one, shares) for fd in fds], mapped
         except BaseException:
-            mapped.close()
-            close(made)
             if patience is not None:
                 patience.made.clear()
-            self.shortage.freed()
+            free((made, mapped), self.shortage)
             raise
 
 

@@ -143,7 +143,11 @@ class Bench:
         """And wait until the next one serves with a whole arena."""
         before = await self.client.status(deadline=WITHIN)
         os.kill(before.worker, signal.SIGKILL)
-        await self.until(lambda now: now.running and now.starts > before.starts and now.ready == now.arena)
+        await self.next_worker(starts=before.starts)
+
+    async def next_worker(self, *, starts: int = 1) -> None:
+        """Until one that came after so many serves with a whole arena."""
+        await self.until(lambda now: now.running and now.starts > starts and now.ready == now.arena)
 
     async def until(self, true: Callable[[Status], bool]) -> Status:
         """The first status of which this is true; asks again until then."""

@@ -37,6 +37,14 @@ async def leave(bench: Bench, workload: Workload) -> None:
     await bench.client.move_out([workload.ref], deadline=WITHIN)
 
 
+async def parked(bench: Bench) -> tuple[Workload, object, int]:
+    """One that has left, its content, and what the device then holds."""
+    one = await start(bench, seed=1)
+    before = await one.ask("read")
+    await leave(bench, one)
+    return one, before, bench.device_bytes()
+
+
 async def come(bench: Bench, workload: Workload) -> None:
     await bench.client.move_in([workload.ref], deadline=WITHIN)
     await bench.client.give([workload.ref], deadline=WITHIN)
@@ -57,10 +65,7 @@ async def freed(bench: Bench, nbytes: int) -> None:
 
 
 async def test_what_has_come_ahead_is_taken_by_the_move_in(bench: Bench) -> None:
-    one = await start(bench, seed=1)
-    before = await one.ask("read")
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, before, empty = await parked(bench)
     await ahead(bench, one, chunks=40)
     held = await bench.held(one)
     assert (held.state, held.ahead_bytes) == (HeldState.OUT, {bench.node.uuids()[0]: 40 * GRANULE})
@@ -101,10 +106,7 @@ async def test_one_comes_into_what_another_leaves_on_a_device_that_has_not_room_
 
 
 async def test_what_is_to_stay_free_stays_free_but_for_its_move_in(bench: Bench) -> None:
-    one = await start(bench, seed=1)
-    before = await one.ask("read")
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, before, empty = await parked(bench)
     left = {bench.node.uuids()[0]: 64 * GRANULE - empty - 20 * GRANULE}
     await bench.client.ahead([one.ref], leave=left, deadline=WITHIN)
     await come_ahead(bench, one, chunks=16)
@@ -133,10 +135,7 @@ async def test_who_claims_it_keeps_it_and_the_rest_makes_way(bench: Bench) -> No
 
 
 async def test_what_nobody_comes_for_is_given_up_after_a_while(bench: Bench) -> None:
-    one = await start(bench, seed=1)
-    before = await one.ask("read")
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, before, empty = await parked(bench)
     await bench.client.ahead([one.ref], deadline=0.2)
     await bench.client.claim([one.ref], alone=False, deadline=0.3)
     await freed(bench, empty)
@@ -160,10 +159,7 @@ async def test_a_move_in_does_not_wait_for_room_that_nobody_makes(bench: Bench) 
 
 
 async def test_it_goes_to_disk_and_comes_ahead_from_there(bench: Bench) -> None:
-    one = await start(bench, seed=1)
-    before = await one.ask("read")
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, before, empty = await parked(bench)
     await ahead(bench, one, chunks=40)
     await bench.client.spill([one.ref], deadline=WITHIN)
     assert bench.device_bytes() == empty
@@ -175,9 +171,7 @@ async def test_it_goes_to_disk_and_comes_ahead_from_there(bench: Bench) -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_process_that_ends_meanwhile_leaves_nothing(bench: Bench, whole: bool) -> None:
-    one = await start(bench, seed=1)
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, _, empty = await parked(bench)
     other = None if whole else await start(bench, seed=1000)
     await ahead(bench, one, chunks=40 if whole else 16)
     await one.kill()
@@ -186,10 +180,7 @@ async def test_a_process_that_ends_meanwhile_leaves_nothing(bench: Bench, whole:
 
 
 async def test_a_worker_that_dies_meanwhile_leaves_it_where_it_was(bench: Bench) -> None:
-    one = await start(bench, seed=1)
-    before = await one.ask("read")
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, before, empty = await parked(bench)
     await ahead(bench, one, chunks=40)
     await bench.kill_worker()
     await bench.connected(one)
@@ -200,9 +191,7 @@ async def test_a_worker_that_dies_meanwhile_leaves_it_where_it_was(bench: Bench)
 
 
 async def test_a_copy_that_fails_meanwhile_costs_a_second_one(bench: Bench) -> None:
-    one = await start(bench, seed=1)
-    before = await one.ask("read")
-    await leave(bench, one)
+    one, before, _ = await parked(bench)
     worker = (await bench.client.status(deadline=WITHIN)).worker
     bench.node.set_fault(Fault(kind=FaultKind.RESULT, op="cuMemcpyHtoDAsync_v2", pid=worker, value=719))
     await bench.client.ahead([one.ref], deadline=WITHIN)
@@ -222,9 +211,7 @@ async def test_who_runs_or_goes_is_left_alone(bench: Bench) -> None:
 
 
 async def test_who_claims_it_no_more_is_in_nobodys_way(bench: Bench) -> None:
-    one = await start(bench, seed=1)
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, _, empty = await parked(bench)
     await ahead(bench, one, chunks=40)
     await bench.client.claim([one.ref], alone=False, deadline=WITHIN)
     await bench.client.claim([one.ref], alone=False, deadline=0.0)
@@ -234,10 +221,7 @@ async def test_who_claims_it_no_more_is_in_nobodys_way(bench: Bench) -> None:
 
 async def test_who_has_no_room_beside_what_has_come_is_refused_once_that_is_lost(bench: Bench) -> None:
     """Else it would take what another was promised meanwhile."""
-    one = await start(bench, seed=1)
-    before = await one.ask("read")
-    await leave(bench, one)
-    empty = bench.device_bytes()
+    one, before, empty = await parked(bench)
     await ahead(bench, one, chunks=40)
     came = (await bench.held(one)).ahead_bytes
     await bench.kill_worker()

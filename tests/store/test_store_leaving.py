@@ -260,7 +260,7 @@ async def test_a_worker_killed_while_it_forgets_one_lets_it_run_whole_or_not_at_
         arm(tmp_path)
         with contextlib.suppress(Unavailable):
             await way.bench.client.forget(way.one.ref, deadline=WITHIN)
-        await way.bench.until(lambda now: now.running and now.starts > 1 and now.ready == now.arena)
+        await way.bench.next_worker()
         await way.bench.connected(way.one)
         held = await way.bench.held(way.one)
         if held.state is HeldState.LOST:
@@ -289,7 +289,7 @@ async def test_a_worker_killed_while_pieces_leave_loses_nothing(
         if late:
             arm(tmp_path)
             way.go_on()
-        await way.bench.until(lambda now: now.running and now.starts > 1 and now.ready == now.arena)
+        await way.bench.next_worker()
         with pytest.raises(Unavailable):
             await way.out
         await way.bench.connected(way.one)
@@ -316,7 +316,7 @@ async def test_a_worker_killed_while_they_come_back_loses_nothing(
         arm(tmp_path)
         with contextlib.suppress(Unavailable):
             await way.go("give")
-        await way.bench.until(lambda now: now.running and now.starts > 1 and now.ready == now.arena)
+        await way.bench.next_worker()
         await way.bench.connected(way.one)
         await way.go("give")
         await way.runs_as_before()

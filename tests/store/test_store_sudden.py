@@ -80,7 +80,7 @@ async def dies(bench: Bench, one: Workload, step: str, flag: Path) -> None:
     arm(flag)
     with contextlib.suppress(Unavailable):  # it died before it could answer
         await getattr(bench.client, step)([one.ref], deadline=WITHIN)
-    await bench.until(lambda now: now.running and now.starts > starts and now.ready == now.arena)
+    await bench.next_worker(starts=starts)
     await bench.connected(one)
 
 

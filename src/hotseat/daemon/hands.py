@@ -19,7 +19,7 @@ from hotseat.gpu.port import DeviceTruth
 from hotseat.platforms.port import Container, Platform, Status
 from hotseat.scheduler import STOP_DRAIN
 from hotseat.store.port import Moved
-from hotseat.swap.port import Observation, Progress, StoreRoom, Swapper, Workload
+from hotseat.swap.port import BringsAhead, Observation, Progress, StoreRoom, Swapper, Workload
 from hotseat.swap.storing import Part
 from hotseat.words import DeviceUse, Direction, PhaseTime, State, SwapReport
 
@@ -97,7 +97,7 @@ class Recovers(Protocol):
 
 
 @runtime_checkable
-class Stores(Protocol):
+class Stores(BringsAhead, Protocol):
     """A swapper that has a store."""
 
     async def store(
@@ -109,8 +109,6 @@ class Stores(Protocol):
     ) -> Moved: ...
 
     async def store_room(self) -> StoreRoom | None: ...
-
-    async def ahead(self, workload: Workload, *, caps: Mapping[int, int] | None = None) -> None: ...
 
     async def none_ahead(self) -> None: ...
 

@@ -118,7 +118,7 @@ class Round:
         need = view.need if gives_up and view.need is not None else self.ledger.wants(view)
         if no := why.too_large(view, need, self.ledger):
             self.blocked[view.name] = no
-        elif self.ledger.fits_now(need) and not gives_up and view.name not in self.stowed:
+        elif self.ledger.fits_now(need) and not self.goes(view):
             self.seat(view, need)
             self._is_elder(view, need)
         else:

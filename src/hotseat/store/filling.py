@@ -86,12 +86,12 @@ def _create(device: Device, nbytes: int, share: Share, stop: threading.Event, pa
     handle = _created(device, nbytes, patience)
     if handle is None and patience is not None:
         with patience.shortage.waiting(device.uuid):
-            while handle is None and not patience.hurry.is_set():
+            last = False
+            while handle is None and not last:
                 if stop.is_set():
                     raise DriverTimeout(f"{device.name} had no room in time", hint="park another workload of it first")
-                patience.shortage.pause()
-                handle = _created(device, nbytes, patience)
-            if handle is None:  # room that came just before the hurry
+                if not (last := patience.hurry.is_set()):  # room may have come just before that
+                    patience.shortage.pause()
                 handle = _created(device, nbytes, patience)
     if handle is None:
         total = sum(piece.block.bytes for piece in share.pieces)

@@ -82,8 +82,8 @@ class Leaving:
         """`plan` is of the pieces that are on the devices: with what is away already, of all."""
         if not tenant.left:
             return plan
-        away = tenant.away()
-        left = np.concatenate([tenant.left[piece.block.id] for piece in away])
+        left = tenant.kept()
+        assert left is not None
         mine = np.repeat(
             [piece.block.id in tenant.left for piece in tenant.pieces],
             [piece.block.bytes // CHUNK for piece in tenant.pieces],
@@ -97,8 +97,8 @@ class Leaving:
     async def come_back(self, tenant: Tenant, mover: Mover, stop: threading.Event) -> None:
         """All of it is on the devices again. `NoRoom`: it is as it was."""
         await tenant.settled()
-        away = tenant.away()
-        slots = np.concatenate([tenant.left[piece.block.id] for piece in away])
+        away, slots = tenant.away(), tenant.kept()
+        assert slots is not None
         with tenant.part("fill"):
             fds, mapped = await asyncio.to_thread(mover.fill, shares(away), slots, stop)
         tenant.closing = asyncio.ensure_future(asyncio.to_thread(mapped.close))
